@@ -1,0 +1,241 @@
+"""Walks a plan that was approved: records what was seen, forgets what is gone, starts what is to be started.
+
+Every decision has been made by `plan`; the conversation with the server is `protocol`'s; driving many of them is the
+engine's. What is left is the order of things, and the account of them at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, assert_never
+
+from batchform.engine import Conversation, Interrupted, Stopped, Unrecordable
+from batchform.errors import Exit
+from batchform.model import DEADLINE, Status
+from batchform.plan import Action, Reason
+from batchform.protocol import Order, Rules, seen, start
+from batchform.state.events import (
+    AlreadyStarted,
+    Cause,
+    Declared,
+    Event,
+    Evidence,
+    Forgotten,
+    Intended,
+    NotAttempted,
+    Rejected,
+    Released,
+    Started,
+    Unknown,
+    step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from batchform.engine import End, Engine
+    from batchform.model import Config, Observed, ServerProblem
+    from batchform.plan import Change, Plan
+    from batchform.state.events import Entry, State, What
+
+_MAX_REFERENCE: Final = 256
+
+
+def news(
+    config: Config, state: State, observed: Observed, selected: Collection[str] | None
+) -> Iterator[tuple[str, str, What]]:
+    """What the state does not know yet of the declared batches, as (batch_id, name, event).
+
+    A batch that was merely found submitted is no news: it is what everyone expects of a batch before its start.
+    """
+    for batch in config.batches:
+        if selected is not None and batch.batch_id not in selected:
+            continue
+        entry = state.entries.get(batch.batch_id)
+        if entry is not None and (not entry.declared or entry.name != batch.name):
+            yield batch.batch_id, batch.name, Declared()
+        reading = observed.readings.get(batch.batch_id)
+        if reading is None or (entry is None and reading.status in {Status.SUBMITTED, None}):
+            continue
+        what = seen(reading)
+        if _tells_something(entry, batch.batch_id, batch.name, what):
+            yield batch.batch_id, batch.name, what
+
+
+def _tells_something(entry: Entry | None, batch_id: str, name: str, what: What) -> bool:
+    """Whether an entry would say anything different after the event, times of looking aside."""
+    moment = entry.updated_at if entry is not None else datetime.min.replace(tzinfo=UTC)
+    run = entry.run if entry is not None else ""
+    after = step(entry, Event(run=run, seq=0, at=moment, batch_id=batch_id, name=name, what=what))
+    if entry is None or after is None:
+        return after is not None
+    return replace(after, seen_at=entry.seen_at) != entry
+
+
+def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, engine: Engine, rules: Rules) -> None:
+    """Do what the plan says. Everything that happens is recorded and told by the engine; why it ended early, too.
+
+    Args:
+        plan: What was approved.
+        config: What it was made from.
+        state: What was known when it was made.
+        observed: What was seen when it was made.
+        engine: Records and sends.
+        rules: How patient to be.
+    """
+    selected = {change.batch_id for change in plan.changes} if plan.targeted else None
+    for batch_id, name, what in news(config, state, observed, selected):
+        engine.record(batch_id, name, what)
+    for change in plan.having(Action.FORGET):
+        engine.record(change.batch_id, change.name, Forgotten())
+    engine.converse(_starts(plan, state, engine.run, rules))
+
+
+def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Conversation]:
+    """A conversation for each batch that is to be started, begun when its turn comes."""
+    for change in plan.having(Action.START):
+        entry = state.entries.get(change.batch_id)
+        order = Order(
+            service=plan.service,
+            batch_id=change.batch_id,
+            reference_id=change.reference_id or reference_id(change.name, run),
+            records=change.records,
+            submitted_at=change.submitted_at,
+            expired=change.submitted_at is not None and plan.at - change.submitted_at >= DEADLINE,
+            doubt=entry is not None and entry.doubt,
+        )
+        yield Conversation(key=change.batch_id, talk=start(order, rules), batch_id=change.batch_id, name=change.name)
+
+
+def reference_id(name: str, run: str) -> str:
+    """The Reference-Id of a start that declares none: the name and the run, in letters, digits and hyphens only.
+
+    Source: CONTRACT "Headers": the vendor's own SDK replaces dots.
+    """
+    slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+    return f"{slug[: _MAX_REFERENCE - len(run) - 1]}-{run}"
+
+
+# --- The account of a run --------------------------------------------------------------------------------------------
+
+
+class Result(StrEnum):
+    """What came of one batch in one run."""
+
+    STARTED = "started"
+    ALREADY_STARTED = "already_started"
+    ADOPTED = "adopted"
+    FORGOTTEN = "forgotten"
+    REJECTED = "rejected"
+    BLOCKED = "blocked"
+    NOT_APPROVED = "not_approved"
+    NOT_ATTEMPTED = "not_attempted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One line of the account. `evidence` tells how a start is known, `recorded` whether the outcome is on disk."""
+
+    change: Change
+    result: Result
+    evidence: Evidence | None = None
+    cause: Cause | None = None
+    problem: ServerProblem | None = None
+    recorded: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a run did, whichever way it ended. In the order of the plan; what needed nothing is left out."""
+
+    outcomes: tuple[Outcome, ...]
+    end: End | None = None
+
+    def having(self, *results: Result) -> tuple[Outcome, ...]:
+        """The outcomes with one of these results, in order."""
+        return tuple(outcome for outcome in self.outcomes if outcome.result in results)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was planned is done and known."""
+        return self.exit is Exit.DONE
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code: a signal, then an unknown outcome, then an error, then what was not done."""
+        if isinstance(self.end, Interrupted):
+            return Exit(128 + self.end.signum)
+        if self.having(Result.UNKNOWN) or isinstance(self.end, Unrecordable):
+            return Exit.UNKNOWN
+        if isinstance(self.end, Stopped):
+            return Exit.ERROR
+        if self.end is not None or self.having(Result.REJECTED, Result.BLOCKED, Result.NOT_ATTEMPTED):
+            return Exit.INCOMPLETE
+        return Exit.DONE
+
+
+def account(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], end: End | None) -> Account:
+    """What came of the plan, told from the events of this run.
+
+    Args:
+        plan: What was to be done.
+        events: What this run recorded, including what it settled before the plan was made.
+        unrecorded: What happened after the journal took no more.
+        end: Why the run ended early, if it did.
+    """
+    last: dict[str, tuple[Event, bool]] = {}
+    for recorded, some in ((True, events), (False, unrecorded)):
+        for event in some:
+            if isinstance(event.what, _TELLING):
+                last[event.batch_id] = (event, recorded)
+    outcomes = []
+    for change in plan.changes:
+        told = last.get(change.batch_id)
+        outcome = _outcome(change, told[0].what if told is not None else None)
+        if outcome is not None:
+            outcomes.append(replace(outcome, recorded=told is None or told[1]))
+    return Account(outcomes=tuple(outcomes), end=end)
+
+
+_TELLING = (Intended, NotAttempted, Started, AlreadyStarted, Unknown, Released, Rejected)
+
+
+def _outcome(change: Change, what: What | None) -> Outcome | None:
+    """The outcome of one batch, None when there is nothing to tell."""
+    match change.action:
+        case Action.ADOPT:
+            return Outcome(change=change, result=Result.ADOPTED)
+        case Action.FORGET:
+            return Outcome(change=change, result=Result.FORGOTTEN)
+        case Action.BLOCKED:
+            return Outcome(change=change, result=Result.BLOCKED)
+        case Action.VERIFY:
+            return Outcome(change=change, result=Result.UNKNOWN, problem=getattr(what, "problem", None))
+        case Action.WAIT if change.reason is Reason.NOT_APPROVED:
+            return Outcome(change=change, result=Result.NOT_APPROVED)
+        case Action.HOLD | Action.WAIT:
+            return None
+        case Action.KEEP if not isinstance(what, (Started, AlreadyStarted)):
+            return None  # it was running before this run looked
+        case Action.KEEP | Action.START:
+            return _attempted(change, what)
+    assert_never(change.action)
+
+
+def _attempted(change: Change, what: What | None) -> Outcome:
+    match what:
+        case Started():
+            return Outcome(change=change, result=Result.STARTED, evidence=what.evidence)
+        case AlreadyStarted():
+            return Outcome(change=change, result=Result.ALREADY_STARTED)
+        case Rejected():
+            return Outcome(change=change, result=Result.REJECTED, cause=what.cause, problem=what.problem)
+        case Intended() | Unknown():
+            return Outcome(change=change, result=Result.UNKNOWN, problem=getattr(what, "problem", None))
+        case NotAttempted():
+            return Outcome(change=change, result=Result.NOT_ATTEMPTED, problem=what.problem)
+        case _:
+            return Outcome(change=change, result=Result.NOT_ATTEMPTED)

@@ -1,0 +1,118 @@
+"""Looking at the account: one list call, then single status reads where the list left doubt.
+
+What is settled about uncertain attempts is recorded as events at once; what was merely seen is returned as `Observed`,
+for the plan to judge. Which batches need a single read is not decided here: they are the ones the plan would VERIFY.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from batchform.api.contract import Listing
+from batchform.engine import Conversation
+from batchform.errors import ServerError
+from batchform.model import BEYOND_START, DEADLINE, NOTHING_OBSERVED, Observed
+from batchform.plan import Action, plan
+from batchform.protocol import Order, Rules, Verdict, confirmed, list_all, look, settle
+from batchform.state.events import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from datetime import datetime
+
+    from batchform.engine import Engine
+    from batchform.model import Config, Reading
+    from batchform.plan import Change
+    from batchform.state.events import State
+
+_LIST = "list"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is looked at: the configuration, the batches asked about (None: all), and the state as it grows."""
+
+    config: Config
+    selected: Collection[str] | None
+    endpoint: str
+    state: Callable[[], State]
+
+
+def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, refresh: bool) -> Observed:
+    """What the server says of the batches asked about; uncertain attempts are settled on the way.
+
+    Args:
+        subject: What to look at.
+        engine: Sends and records.
+        rules: How patient to be.
+        now: The local time.
+        refresh: Whether to list the account. Without, only uncertain attempts are read.
+
+    Raises:
+        ServerError: The account could not be listed. Nothing was started.
+    """
+    observed = _listed(subject, engine, rules) if refresh else NOTHING_OBSERVED
+    state = subject.state()
+    view = plan(subject.config, state, observed, now, endpoint=subject.endpoint, selected=subject.selected)
+    talks = [
+        _talk(change, subject, state=state, observed=observed, rules=rules, now=now)
+        for change in _doubtful(view.changes, state, observed)
+    ]
+    results = engine.converse(talks)
+    readings = dict(observed.readings)
+    for batch_id, verdict in results.items():
+        if isinstance(verdict, Verdict) and verdict.reading is not None:
+            readings[batch_id] = verdict.reading
+    return replace(observed, readings=MappingProxyType(readings), skew=engine.skew)
+
+
+def _doubtful(changes: tuple[Change, ...], state: State, observed: Observed) -> Iterator[Change]:
+    """The batches to talk about: those the plan would verify, and uncertain attempts that the list has settled."""
+    for change in changes:
+        entry = state.entries.get(change.batch_id)
+        settled = entry is not None and entry.uncertain and change.batch_id in observed.readings
+        if change.action is Action.VERIFY or settled:
+            yield change
+
+
+def _talk(
+    change: Change, subject: Subject, *, state: State, observed: Observed, rules: Rules, now: datetime
+) -> Conversation:
+    entry = state.entries.get(change.batch_id)
+    order = Order(
+        service=subject.config.service,
+        batch_id=change.batch_id,
+        reference_id="",
+        expired=change.submitted_at is not None and now - change.submitted_at >= DEADLINE,
+    )
+    if entry is None or not entry.uncertain:
+        talk = look(order, rules)
+    else:
+        problem = entry.problem if entry.phase is Phase.UNKNOWN else None
+        reading = observed.readings.get(change.batch_id)
+        if reading is not None and reading.status in BEYOND_START:
+            talk = confirmed(reading, problem=problem, doubt=entry.doubt)
+        else:
+            talk = settle(order, rules, problem=problem, doubt=entry.doubt)
+    return Conversation(key=change.batch_id, talk=talk, batch_id=change.batch_id, name=change.name)
+
+
+def _listed(subject: Subject, engine: Engine, rules: Rules) -> Observed:
+    """The list call's readings, of the batches that are declared or known; the account may hold thousands more."""
+    results = engine.converse([Conversation(key=_LIST, talk=list_all(subject.config.service, rules))])
+    listing = results.get(_LIST)
+    if not isinstance(listing, Listing):
+        if engine.end is not None or listing is None:
+            return NOTHING_OBSERVED  # the run is ending; its end says why
+        raise ServerError(
+            "The account could not be read",
+            f"The list call was answered: {listing.title}"
+            + (f" ({listing.status})" if listing.status else "")
+            + (f": {listing.detail}" if listing.detail else "")
+            + ". No batch was started. Try again later; --no-refresh goes on without the list, and trusts the state.",
+        )
+    wanted = {batch.batch_id for batch in subject.config.batches} | set(subject.state().entries)
+    readings: dict[str, Reading] = {key: value for key, value in listing.readings.items() if key in wanted}
+    return Observed(listed=True, readings=MappingProxyType(readings))

@@ -1,0 +1,276 @@
+"""Events and State to JSON values and back: one table of field codecs, keyed by field name.
+
+A field means the same wherever it stands (in an event, an entry, a run), so its codec is named once. Fields at their
+default are left out, which keeps a batch on one short line. The file is versioned: a reader refuses what is newer than
+itself rather than lose what it does not understand. Damage and hand edits are noticed by the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import MISSING, fields
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from batchform.errors import StateError
+from batchform.model import ServerProblem, Service, Source
+from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Run, State, What
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FORMAT_VERSION: Final = "1.0"
+_MAJOR, _MINOR = (int(part) for part in FORMAT_VERSION.split("."))
+
+_KINDS: Mapping[str, type[What]] = {
+    "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_"): cls for cls in get_args(What)
+}
+KIND_OF: Mapping[type[What], str] = {cls: kind for kind, cls in _KINDS.items()}
+"""The name of each kind of event, as it stands in the journal and in JSON outputs."""
+
+
+# --- One codec a field -----------------------------------------------------------------------------------------------
+
+
+def encode_time(value: datetime) -> str:
+    """RFC 3339 in UTC, with a `Z`."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def decode_time(value: Any) -> datetime:
+    """The aware datetime; ValueError for anything without a zone."""
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
+        raise ValueError("a time needs a zone")
+    return moment.astimezone(UTC)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError("expected a whole number")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("expected true or false")
+    return value
+
+
+def _encode_problem(problem: ServerProblem) -> dict[str, Any]:
+    return {"status": problem.status, "title": problem.title, "detail": problem.detail}
+
+
+def _decode_problem(value: Any) -> ServerProblem:
+    status = value.get("status")
+    return ServerProblem(
+        status=None if status is None else _count(status),
+        title=_text(value["title"]),
+        detail=_text(value.get("detail", "")),
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_Codec = tuple["Callable[[Any], Any]", "Callable[[Any], Any]"]
+_TEXT: _Codec = (_same, _text)
+_COUNT: _Codec = (_same, _count)
+_FLAG: _Codec = (_same, _flag)
+_TIME: _Codec = (encode_time, decode_time)
+
+_FIELDS: Mapping[str, _Codec] = {
+    "at": _TIME,
+    "attempts": _COUNT,
+    "batch_id": _TEXT,
+    "cause": (str, Cause),
+    "contradiction": _FLAG,
+    "declared": _FLAG,
+    "doubt": _FLAG,
+    "evidence": (str, Evidence),
+    "found": _FLAG,
+    "id": _TEXT,
+    "intended_at": _TIME,
+    "name": _TEXT,
+    "phase": (str, Phase),
+    "problem": (_encode_problem, _decode_problem),
+    "reason": _TEXT,
+    "records": _COUNT,
+    "reference_id": _TEXT,
+    "run": _TEXT,
+    "seen_at": _TIME,
+    "seq": _COUNT,
+    "settled_at": _TIME,
+    "source": (str, Source),
+    "status": _TEXT,
+    "submitted_at": _TIME,
+    "updated_at": _TIME,
+}
+
+
+def _plan(cls: type[Any], skip: frozenset[str] = frozenset()) -> tuple[tuple[str, Any, _Codec], ...]:
+    return tuple((f.name, f.default, _FIELDS[f.name]) for f in fields(cls) if f.name not in skip)
+
+
+_ENTRY = _plan(Entry, frozenset({"batch_id"}))
+_RUN = _plan(Run)
+_EVENT = _plan(Event, frozenset({"what"}))
+_WHAT = {cls: _plan(cls) for cls in _KINDS.values()}
+
+
+def _encode(value: Any, plan: tuple[tuple[str, Any, _Codec], ...]) -> dict[str, Any]:
+    return {name: codec[0](v) for name, default, codec in plan if (v := getattr(value, name)) is not default}
+
+
+def _decode(data: Any, plan: tuple[tuple[str, Any, _Codec], ...], where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise StateError("The state is damaged", f"{where} is not an object.")
+    values: dict[str, Any] = {}
+    for name, default, codec in plan:
+        if name in data:
+            try:
+                values[name] = codec[1](data[name])
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise StateError("The state is damaged", f"{where}.{name}: {error}.") from error
+        elif default is MISSING:
+            raise StateError("The state is damaged", f"{where} lacks `{name}`.")
+    return values
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+
+def encode_event(event: Event) -> dict[str, Any]:
+    """A flat JSON object: the event's own fields, its `kind`, and the fields of that kind."""
+    return {**_encode(event, _EVENT), "kind": KIND_OF[type(event.what)], **_encode(event.what, _WHAT[type(event.what)])}
+
+
+def decode_event(data: Any, where: str) -> Event:
+    """The event. Raises StateError naming `where` for anything that is not one."""
+    common = _decode(data, _EVENT, where)
+    cls = _KINDS.get(str(data.get("kind")))
+    if cls is None:
+        raise StateError("The state is damaged", f"{where} is of an unknown kind.")
+    return Event(**common, what=cls(**_decode(data, _WHAT[cls], where)))
+
+
+# --- State -----------------------------------------------------------------------------------------------------------
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(", ", ": "))
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical content: what the document says, not how it is laid out."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def encode_state(state: State) -> bytes:
+    """The state file: readable JSON, sorted by batch_id, one batch a line, so that git shows what changed."""
+    document: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "lineage": state.lineage,
+        "serial": state.serial,
+        "service": state.service.value,
+        "endpoint": state.endpoint,
+        "batches": {key: _encode(state.entries[key], _ENTRY) for key in sorted(state.entries)},
+        "runs": [_encode(run, _RUN) for run in state.runs],
+    }
+    document["digest"] = digest(document)
+    lines = []
+    for key, value in document.items():
+        if key == "batches" and value:
+            rows = ",\n".join(f"    {_compact(name)}: {_compact(entry)}" for name, entry in value.items())
+            lines.append(f'  "batches": {{\n{rows}\n  }}')
+        elif key == "runs" and value:
+            rows = ",\n".join(f"    {_compact(run)}" for run in value)
+            lines.append(f'  "runs": [\n{rows}\n  ]')
+        else:
+            lines.append(f"  {_compact(key)}: {_compact(value)}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def parse_state(data: bytes) -> dict[str, Any]:
+    """The JSON document of a state file, its version checked but its digest not.
+
+    Raises:
+        StateError: It is empty, not JSON, not a state file, or of a newer format.
+    """
+    if not data.strip(b"\0 \t\r\n"):
+        raise StateError(
+            "The state file is empty",
+            "An empty file is never taken for 'no state': what was started may be forgotten. Restore it from version"
+            " control or from the .backup file beside it, or delete it to start afresh on purpose.",
+        )
+    try:
+        document = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise StateError(
+            "The state file is damaged",
+            f"It is not valid JSON ({error}). Restore it from version control or from the .backup file beside it.",
+        ) from error
+    if not isinstance(document, dict) or "format_version" not in document:
+        raise StateError("This is not a state file", "It is JSON, but has no `format_version`.")
+    version = document["format_version"]
+    major, _, minor = version.partition(".") if isinstance(version, str) else ("", "", "")
+    if not (major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
+        raise StateError("The state is damaged", "`format_version` is not of the form 1.0.")
+    if (int(major), int(minor)) > (_MAJOR, _MINOR):
+        raise StateError(
+            "The state file is of a newer format",
+            f"It has format {int(major)}.{int(minor)}, this batchform reads up to {FORMAT_VERSION}. It was left"
+            " untouched: upgrade batchform.",
+        )
+    return document
+
+
+def decode_state(data: bytes, *, trust: bool = False) -> State:
+    """The state of a state file.
+
+    Args:
+        data: The bytes of the file.
+        trust: Accept a file whose digest does not match: only `state recover` does, after a person has looked.
+
+    Raises:
+        StateError: It cannot be used; the message says why and what to do.
+    """
+    document = parse_state(data)
+    if not trust and document.get("digest") != digest(document):
+        raise StateError(
+            "The state file was changed by hand or is damaged",
+            "Its digest does not match its content. Restore it from version control, or run `batchform state recover`"
+            " to see what differs and accept it. Nothing was sent.",
+        )
+    try:
+        batches, runs = document["batches"], document["runs"]
+        state = State(
+            lineage=_text(document["lineage"]),
+            serial=_count(document["serial"]),
+            service=Service(document["service"]),
+            endpoint=_text(document["endpoint"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise StateError("The state is damaged", f"The head of the file: {error}.") from error
+    if not isinstance(batches, dict) or not isinstance(runs, list):
+        raise StateError("The state is damaged", "`batches` must be an object and `runs` a list.")
+    entries = {key: Entry(batch_id=key, **_decode(value, _ENTRY, f"batches.{key}")) for key, value in batches.items()}
+    return State(
+        lineage=state.lineage,
+        serial=state.serial,
+        service=state.service,
+        endpoint=state.endpoint,
+        entries=MappingProxyType(entries),
+        runs=tuple(Run(**_decode(run, _RUN, f"runs[{number}]")) for number, run in enumerate(runs)),
+    )

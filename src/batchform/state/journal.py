@@ -1,0 +1,189 @@
+"""The journal: every event of a run on disk before the next step that depends on it.
+
+One file, append only: a header line, then one line per event, each `crc32 SPACE json LF`. Events of one round are
+written with one write and one fsync (group commit), so the cost of an outcome does not grow with the state. A journal
+that ends in a torn line is what a crash leaves: the torn part was never acknowledged, so nothing depended on it. A bad
+line with a good one after it is damage, and stops the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from batchform.errors import OutcomeUnknownError, StateError
+from batchform.model import Service
+from batchform.state.codec import decode_event, encode_event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from batchform.state.events import Event
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """Which state a journal belongs to: its lineage, the serial it builds on, and the run that writes it."""
+
+    lineage: str
+    serial: int
+    service: Service
+    endpoint: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What a journal holds.
+
+    `header` is None when not even the first line is whole; `torn` are the bytes after the last whole line.
+    """
+
+    header: Header | None
+    events: tuple[Event, ...]
+    torn: bytes
+
+
+def _line(value: Any) -> bytes:
+    text = json.dumps(value, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _value(line: bytes) -> Any | None:
+    """The JSON value of one line, None when the checksum does not hold."""
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the entries of `path`'s folder durable."""
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_fully(descriptor: int, data: bytes) -> None:
+    """Write all of `data`; a short write is continued."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class Journal:
+    """The writing end. Made with its header durable; after a failed append it takes nothing more."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        """Create the file.
+
+        Raises:
+            FileExistsError: Another journal is there; it must be folded in first.
+            OSError: It cannot be written.
+        """
+        self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._broken = False
+        head = {
+            "journal": _VERSION,
+            "lineage": header.lineage,
+            "serial": header.serial,
+            "service": header.service.value,
+            "endpoint": header.endpoint,
+            "run": header.run,
+        }
+        try:
+            write_fully(self._descriptor, _line(head))
+            os.fsync(self._descriptor)
+            fsync_folder(path)
+        except OSError:
+            self.close()
+            raise
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Make the events durable together: one write, one fsync.
+
+        Raises:
+            OutcomeUnknownError: They could not be made durable, now or before. Nothing may be sent any more.
+        """
+        if self._broken:
+            raise OutcomeUnknownError("The journal cannot be written any more")
+        try:
+            write_fully(self._descriptor, b"".join(_line(encode_event(event)) for event in events))
+            os.fsync(self._descriptor)  # safety: what is not durable has not happened
+        except OSError as error:
+            self._broken = True  # the tail may be torn: a later line would make it damage in the middle
+            raise OutcomeUnknownError(
+                "The journal cannot be written",
+                f"{error.strerror}. What was intended is on disk, so the next apply looks before it sends anything."
+                " Make room, then run apply again.",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; it stays where it is."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def replay(data: bytes, where: str) -> Replay:
+    """What the bytes of a journal hold, in the order it was written.
+
+    Raises:
+        StateError: A line in the middle is damaged, or the journal is of a newer format.
+    """
+    values: list[Any] = []
+    torn = b""
+    for number, line in enumerate(data.splitlines(keepends=True), start=1):
+        value = _value(line[:-1]) if line.endswith(b"\n") else None
+        if value is None:
+            torn += line
+        elif torn:
+            raise StateError(
+                "The journal is damaged",
+                f"{where}, before line {number}: a whole line follows a damaged one, so this is not a torn end."
+                " Nothing was sent. `batchform state recover` keeps what can be read and puts the file aside.",
+            )
+        else:
+            values.append(value)
+    if not values:
+        return Replay(header=None, events=(), torn=torn)
+    return Replay(
+        header=_header(values[0], where),
+        events=tuple(decode_event(value, f"{where}:{number}") for number, value in enumerate(values[1:], start=2)),
+        torn=torn,
+    )
+
+
+def salvage(data: bytes, where: str) -> Replay:
+    """Every whole line of a damaged journal, for a person who has decided to go on without the rest."""
+    whole = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n") and _value(line[:-1]) is not None]
+    return replay(b"".join(whole), where)
+
+
+def _header(value: Any, where: str) -> Header:
+    if not isinstance(value, dict) or value.get("journal") != _VERSION:
+        raise StateError(
+            "The journal is of another format",
+            f"{where} does not begin with a header that this batchform knows. It was left untouched.",
+        )
+    try:
+        return Header(
+            lineage=str(value["lineage"]),
+            serial=int(value["serial"]),
+            service=Service(value["service"]),
+            endpoint=str(value["endpoint"]),
+            run=str(value["run"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise StateError("The journal is damaged", f"{where}, header: {error}.") from error

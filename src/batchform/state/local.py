@@ -1,0 +1,380 @@
+"""The state on this machine: its file, its lock, its journal and its atomic commit.
+
+Four files stand side by side: the state; `.lock`, which is never renamed or unlinked, so that the kernel frees it when
+a run dies; `.journal`, there only while a run is at work or after it died; `.backup`, the state before the last commit.
+`read` looks without a lock and writes nothing. `hold` is the only way to change anything: it locks, commits the journal
+that a dead run may have left, and hands out a `Store`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from batchform.errors import StateError, StateLockedError
+from batchform.state.codec import decode_state, encode_state
+from batchform.state.events import Event, State, expire, fold
+from batchform.state.journal import Header, Journal, Replay, fsync_folder, replay, write_fully
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+_POLL: Final = 0.1  # seconds between two tries at a lock that is held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """The four files of one state, links resolved: a rename must replace the file, not a link to it."""
+
+    state: Path
+    lock: Path
+    journal: Path
+    backup: Path
+
+
+def paths(state: str | os.PathLike[str]) -> Paths:
+    """The files that belong to this state file."""
+    path = Path(os.path.realpath(state))
+    return Paths(
+        state=path,
+        lock=path.with_name(path.name + ".lock"),
+        journal=path.with_name(path.name + ".journal"),
+        backup=path.with_name(path.name + ".backup"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is on disk.
+
+    `state` is None when there is nothing yet; `leftover` counts the events of a journal that are folded in: another run
+    is at work, or one died.
+    """
+
+    state: State | None
+    leftover: int
+
+
+def read(state_file: str | os.PathLike[str]) -> Known:
+    """What is known now, without a lock and without writing anything.
+
+    Raises:
+        StateError: The files cannot be used.
+    """
+    files = paths(state_file)
+    while True:
+        before, journal, after = _bytes(files.state), _bytes(files.journal), _bytes(files.state)
+        if before == after:  # else a run committed meanwhile, and its journal may be gone: read again
+            break
+    base, leftover = _combine(files, before, journal)
+    events = leftover.events if leftover else ()
+    return Known(state=fold(base, events) if base is not None else None, leftover=len(events))
+
+
+class Store:
+    """A state that this run holds the lock of. Not thread-safe: one thread owns it."""
+
+    def __init__(self, files: Paths, fresh: State, run: str) -> None:
+        self._files = files
+        self._run = run
+        self._journal: Journal | None = None
+        self._on_disk = _bytes(files.state)
+        base, leftover = _combine(files, self._on_disk, _bytes(files.journal))
+        self._base = base or fresh
+        self._events: list[Event] = list(leftover.events) if leftover else []
+        self.recovered = len(self._events)
+        self.state = fold(self._base, self._events)
+        self._leftover = leftover
+
+    def recover(self, now: datetime) -> None:
+        """Commit what a dead run left in its journal, so that this run can begin one of its own.
+
+        A torn end is kept aside, though nothing depended on it: somebody may want to look.
+        """
+        if self._leftover is None:
+            return
+        if self._leftover.torn:
+            aside = self._files.journal.with_name(f"{self._files.journal.name}.torn-{self._run}")
+            _write_new(aside, self._leftover.torn)
+        self._leftover = None
+        self.commit(now)
+
+    def record(self, events: Sequence[Event]) -> None:
+        """Make the events durable and part of `state`. They are on disk when this returns.
+
+        Raises:
+            OutcomeUnknownError: They could not be written; `state` does not hold them.
+            StateError: The journal could not be begun, so nothing has been sent yet.
+        """
+        if not events:
+            return
+        if self._journal is None:
+            header = Header(
+                lineage=self.state.lineage,
+                serial=self._base.serial,
+                service=self.state.service,
+                endpoint=self.state.endpoint,
+                run=self._run,
+            )
+            try:
+                self._journal = Journal(self._files.journal, header)
+            except OSError as error:
+                raise StateError(
+                    "The journal cannot be written", f"{self._files.journal}: {error.strerror}. Nothing was sent."
+                ) from error
+        self._journal.append(events)
+        self._events.extend(events)
+        self.state = fold(self.state, events)
+
+    def commit(self, now: datetime) -> bool:
+        """Write the snapshot, then remove the journal. Returns whether anything had changed.
+
+        The file on disk must still be the one that was loaded; if another run has replaced it (the lock file was
+        deleted, or a copy was put in its place), our events are folded onto the newer one and nothing is lost.
+
+        Raises:
+            StateError: It cannot be written. The journal stays, and holds everything.
+        """
+        on_disk = _bytes(self._files.state)
+        base = self._base
+        if on_disk != self._on_disk and on_disk is not None:
+            base = decode_state(on_disk)
+            _same_lineage(base, self.state.lineage, self._files.state)
+            self.state = fold(base, self._events)
+        self.state = expire(self.state, now)
+        changed = (self.state.entries, self.state.runs) != (base.entries, base.runs)
+        if changed:
+            self.state = replace(self.state, serial=base.serial + 1)
+            data = encode_state(self.state)
+            try:
+                _replace_durably(self._files, data, self._run)
+            except OSError as error:
+                raise StateError(
+                    "The state file cannot be written",
+                    f"{self._files.state}: {error.strerror}. Every outcome stands in the journal beside it and is"
+                    " folded in by the next run; do not delete it.",
+                ) from error
+            self._on_disk, self._base = data, self.state
+        self.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._files.journal.unlink()
+            fsync_folder(self._files.journal)
+        self._events.clear()
+        return changed
+
+    def close(self) -> None:
+        """Let go of the journal's file. Without a commit it stays on disk, for the next run to fold in."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+
+@contextlib.contextmanager
+def hold(
+    state_file: str | os.PathLike[str],
+    *,
+    fresh: State,
+    run: str,
+    holder: Mapping[str, str],
+    now: datetime,
+    timeout: float = 0.0,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Store]:
+    """Lock the state and open it; what a dead run left behind is folded in and committed first.
+
+    Args:
+        state_file: The state file; it need not exist yet.
+        fresh: The empty state to begin with when there is none.
+        run: The id of this run.
+        holder: Who holds the lock, for those who wait.
+        now: The time of the commit that folds in what a dead run left.
+        timeout: Seconds to wait for a lock that another run holds.
+        sleep: Waits that many seconds.
+        clock: Monotonic seconds.
+
+    Raises:
+        StateLockedError: Another run held the lock all the time; names it.
+        StateError: The files cannot be used, or this file system cannot lock.
+    """
+    files = paths(state_file)
+    with _locked(files.lock, holder, timeout, sleep, clock):
+        store = Store(files, fresh, run)
+        try:
+            store.recover(now)
+            yield store
+        finally:
+            store.close()
+
+
+# --- The lock --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _locked(
+    path: Path,
+    holder: Mapping[str, str],
+    timeout: float,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+) -> Iterator[None]:
+    give_up = clock() + timeout
+    while (descriptor := _try_lock(path)) is None:
+        if clock() >= give_up:
+            raise StateLockedError("The state is locked by another run", _describe(path))
+        sleep(min(_POLL, max(0.0, give_up - clock())))
+    try:
+        os.ftruncate(descriptor, 0)
+        write_fully(descriptor, (json.dumps(holder, indent=2) + "\n").encode())
+        yield
+    finally:
+        os.close(descriptor)  # the kernel frees the lock; the file stays, so that all runs lock the same one
+
+
+def _try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock, None when another run does."""
+    try:
+        import fcntl  # noqa: PLC0415  # there is none on Windows, where the rest must still import
+    except ImportError as error:
+        raise StateError("This system cannot lock files", "batchform applies on Linux and macOS only.") from error
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError("The lock file cannot be opened", f"{path}: {error.strerror}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(descriptor).st_ino and _really_locked(path, fcntl.flock):
+            return descriptor
+    except FileNotFoundError:
+        pass  # deleted between open and lock: another run would lock another file
+    except OSError as error:
+        if error.errno not in {errno.EAGAIN, errno.EACCES}:
+            os.close(descriptor)
+            raise StateError(
+                "This file system cannot lock",
+                f"{path}: {error.strerror}. Without a lock two runs could work on one state: keep it on a local disk.",
+            ) from error
+    os.close(descriptor)
+    return None
+
+
+def _really_locked(path: Path, flock: Callable[[int, int], None]) -> bool:
+    """Whether a second try at the lock we hold is refused, as it must be: some file systems say yes to everyone."""
+    second = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        flock(second, 2 | 4)  # LOCK_EX | LOCK_NB
+    except OSError:
+        return True
+    finally:
+        os.close(second)
+    raise StateError(
+        "This file system cannot lock",
+        f"{path}: a lock that is held was given out again. Keep the state on a local disk.",
+    )
+
+
+def _describe(path: Path) -> str:
+    """Who holds the lock, as the lock file tells it."""
+    try:
+        holder = json.loads(path.read_bytes())
+        who, when = holder["Who"], holder["Created"]
+        job = f", {holder['Info']}" if holder.get("Info") else ""
+        text = f"{holder['Operation']} by {who} since {when}{job}"
+    except (OSError, ValueError, KeyError, TypeError):
+        text = f"The holder has not said who it is ({path})"
+    return (
+        f"{text}. Nothing was sent. The lock is freed when that run ends, however it ends; wait for it with"
+        " --lock-timeout 5m."
+    )
+
+
+# --- The files -------------------------------------------------------------------------------------------------------
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError("The state cannot be read", f"{path}: {error.strerror}.") from error
+
+
+def _combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[State | None, Replay | None]:
+    """The state on disk and the journal beside it, once they are known to belong together."""
+    base = decode_state(state) if state is not None else None
+    if journal is None:
+        return base, None
+    leftover = replay(journal, files.journal.name)
+    header = leftover.header
+    if header is None:
+        return base, leftover
+    if base is None:
+        if header.serial > 0:
+            raise StateError(
+                "The state file is gone",
+                f"{files.journal.name} builds on serial {header.serial} of {files.state}, which is not there. Nothing"
+                " was sent. Restore it from version control, or run `batchform state recover`.",
+            )
+        return State(lineage=header.lineage, service=header.service, endpoint=header.endpoint), leftover
+    _same_lineage(base, header.lineage, files.journal)
+    return base, leftover
+
+
+def _same_lineage(base: State, lineage: str, path: Path) -> None:
+    if base.lineage != lineage:
+        raise StateError(
+            "Two histories that do not belong together",
+            f"{path} has lineage {lineage}, the state {base.lineage}. Nothing was sent. Put back the state that belongs"
+            " to it, or run `batchform state recover`.",
+        )
+
+
+def _write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file that must not exist yet, durably."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        write_fully(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace_durably(files: Paths, data: bytes, run: str) -> None:
+    """Put `data` in the state file's place: after a crash at any moment it is the old one or the new one, whole."""
+    temporary = files.state.with_name(f".{files.state.name}.{run}.tmp")
+    try:
+        mode = files.state.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mode = 0o600
+    try:
+        temporary.unlink(missing_ok=True)
+        _write_new(temporary, data, mode)
+        _keep_backup(files, temporary)
+        temporary.replace(files.state)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(files.state)
+
+
+def _keep_backup(files: Paths, temporary: Path) -> None:
+    """The present state becomes the backup, without a moment in which there is none."""
+    copy = temporary.with_suffix(".backup")
+    copy.unlink(missing_ok=True)
+    try:
+        os.link(files.state, copy)
+    except FileNotFoundError:
+        return
+    except OSError:  # a file system without hard links
+        _write_new(copy, files.state.read_bytes())
+    copy.replace(files.backup)
