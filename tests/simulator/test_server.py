@@ -1,0 +1,364 @@
+"""The world over HTTP: framing, order, the log, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+from tests.simulator.calls import BATCHES, TOKEN, Clock, Watched, address, call, connected, raw, raw_start
+
+from batchform.simulator import Batch, Log, World, run, serve, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def world(**options: Any) -> World:
+    """A world with 100 submitted batches, b0 to b99, and room for many requests."""
+    batches = tuple(Batch(batch_id=f"b{number}") for number in range(100))
+    given: dict[str, Any] = {"token": TOKEN, "batches": batches, "rate_limit": 1_000_000}
+    return World(**given | options)
+
+
+def test_a_connection_serves_many_requests() -> None:
+    """HTTP/1.1 keeps it open, and a body does not leak into the next request."""
+    with serve(world()) as url, connected(url) as connection:
+        ports = set()
+        for _ in range(3):
+            connection.request("POST", BATCHES, body=b'{"phones": [{"number": "1"}]}', headers={"Auth-Token": TOKEN})
+            assert connection.getresponse().read().startswith(b'{"result"')
+            assert connection.sock is not None
+            ports.add(connection.sock.getsockname()[1])
+    assert len(ports) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "closes"),
+    [
+        ("HTTP/1.1\r\nConnection: close", True),
+        ("HTTP/1.0", True),
+        ("HTTP/1.0\r\nConnection: keep-alive", False),
+        ("HTTP/1.1", False),
+    ],
+)
+def test_the_connection_closes_when_asked_to(head: str, closes: bool) -> None:  # noqa: FBT001 - a test's parameter
+    """And only then."""
+    asked = f"GET {BATCHES}/b1 {head}\r\nAuth-Token: {TOKEN}\r\n\r\n".encode()
+    last = f"GET {BATCHES}/b1 HTTP/1.1\r\nConnection: close\r\n\r\n".encode()
+    with serve(world()) as url:
+        assert raw(url, asked + last).count(b"HTTP/1.1 ") == (1 if closes else 2)
+
+
+def test_a_chunked_body() -> None:
+    """Is put together, extensions and trailers forgotten."""
+    body = b'4;x=y\r\n{"ph\r\nA\r\nones":[{}]\r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n'
+    head = f"POST {BATCHES} HTTP/1.1\r\nAuth-Token: {TOKEN}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    with serve(world()) as url:
+        assert raw(url, head.encode() + body).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_expect_100_continue() -> None:
+    """Is told to go on before the body comes."""
+    head = (
+        f"POST {BATCHES}/b1/start HTTP/1.1\r\nAuth-Token: {TOKEN}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    )
+    with serve(world()) as url, socket.create_connection(address(url), timeout=10) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"{}")
+        assert connection.recv(17) == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_head_has_no_body() -> None:
+    """Or the next answer would be read as one."""
+    with serve(world()) as url, connected(url) as connection:
+        connection.request("HEAD", f"{BATCHES}/b1", headers={"Auth-Token": TOKEN})
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (404, b"")
+
+
+MALFORMED = {
+    "no HTTP at all": b"hello\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "no path": b"GET HTTP/1.1\r\n\r\n",
+    "no colon": b"GET / HTTP/1.1\r\nnothing\r\n\r\n",
+    "space in a header name": b"GET / HTTP/1.1\r\nA b: c\r\n\r\n",
+    "control character in a header": b"GET / HTTP/1.1\r\nA: \x00\r\n\r\n",
+    "folded header": b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+    "endless line": b"G" * 100_000,
+    "too many headers": b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 300,
+    "bad length": b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "huge length": b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
+    "length and chunks": b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "other coding": b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+    "bad chunk": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+    "bad end of a chunk": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\naXX",
+}
+
+
+@pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_http_is_answered_400(sent: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """In good order, with a line in the log and not a word on stderr; the server lives on."""
+    log, there = Log(), world()
+    with serve(there, log=log) as url:
+        with socket.create_connection(address(url), timeout=10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert call(url)[0] == 200
+    assert (log.entries[0].did, log.entries[0].status, log.entries[0].operation) == ("malformed request", 400, None)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /pho", raw_start()[:-3], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"]
+)
+def test_a_client_that_leaves_early_is_no_request(sent: bytes) -> None:
+    """Nothing is acted on, nothing is logged, nobody is troubled."""
+    log, there = Log(), world()
+    with serve(there, log=log) as url:
+        socket.create_connection(address(url)).close()
+        with socket.create_connection(address(url), timeout=10) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+    assert not log.entries
+    assert not there.accepted
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns so often that what is not held together falls apart."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
+def test_a_hundred_connections_at_once() -> None:
+    """Every batch is asked for by each of them at the same moment and started once; the log is in order of acting."""
+    there, log, together = world(), Log(), threading.Barrier(100)
+
+    def client(_: int) -> list[int]:
+        statuses = []
+        with connected(url) as connection:
+            together.wait(30)
+            for number in range(10):
+                connection.request("POST", f"{BATCHES}/b{number}/start", headers={"Auth-Token": TOKEN})
+                response = connection.getresponse()
+                response.read()
+                statuses.append(response.status)
+        return statuses
+
+    with serve(there, log=log) as url, ThreadPoolExecutor(100) as pool:
+        statuses = [status for found in pool.map(client, range(100)) for status in found]
+    assert (statuses.count(200), statuses.count(400)) == (10, 990)
+    assert there.accepted == {f"b{number}": 1 for number in range(10)}
+    assert [entry.remaining for entry in log.entries] == sorted((e.remaining for e in log.entries), reverse=True)
+    for number in range(10):
+        assert [e.accepted for e in log.entries if e.batch_id == f"b{number}"] == [True] + [False] * 99
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_file_has_a_line_per_request_and_no_token(tmp_path: Path) -> None:
+    """The same entries as in memory, on disk before the answer is."""
+    path = tmp_path / "log.jsonl"
+    with Log(path) as log, serve(world(), log=log, clock=Clock()) as url:
+        call(url, Reference_Id="run-7", X_App_Key="secret-1", Authorization="Bearer secret-2")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line) for line in lines] == [json.loads(entry.as_json()) for entry in log.entries]
+    entry = json.loads(lines[0])
+    assert "secret" not in lines[0]
+    assert TOKEN not in lines[0]
+    assert (entry["headers"]["Auth-Token"], entry["headers"]["Reference-Id"]) == ("[token]", "run-7")
+    del entry["headers"]
+    assert entry == {
+        "time": "2026-09-21T14:14:00.000000Z",
+        "method": "POST",
+        "path": f"{BATCHES}/b1/start",
+        "operation": "start",
+        "batch_id": "b1",
+        "did": "started",
+        "accepted": True,
+        "credits_charged": 1,
+        "status": 200,
+        "remaining": 999_999,
+    }
+
+
+def test_tokens_are_hidden_in_any_case() -> None:
+    """However the header is written, and however often."""
+    sent = (
+        f"POST {BATCHES}/b1/start HTTP/1.1\r\nAUTH-TOKEN: {TOKEN}\r\nauth-token: another\r\nx-APP-key: third\r\n"
+        "A: one\r\nA: two\r\nConnection: close\r\n\r\n"
+    )
+    with Log() as log, serve(world(), log=log) as url:
+        raw(url, sent.encode())
+    assert log.entries[0].headers == {
+        "AUTH-TOKEN": "[token]",
+        "auth-token": "[token]",
+        "x-APP-key": "[token]",
+        "A": "one, two",
+        "Connection": "close",
+    }
+
+
+def test_the_log_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A second run appends."""
+    path = tmp_path / "log.jsonl"
+    for _ in range(2):
+        with Log(path) as log, serve(world(), log=log) as url:
+            call(url)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
+def test_a_log_that_cannot_be_written_is_no_trouble_of_a_connection() -> None:
+    """It is said aloud: evidence would be missing."""
+    with Log() as log, serve(world(), log=log) as url:
+        call(url)
+    with Log(Path("/dev/full")) as full, pytest.raises(RuntimeError, match="cannot be written"):
+        full.write(log.entries[0])
+    assert full.entries == log.entries
+
+
+def test_half_the_latency_comes_before_acting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And half after it, as on any real server."""
+    pauses: list[tuple[float, int]] = []
+    log = Log()
+    monkeypatch.setattr(server.Server, "_pause", lambda _, seconds: pauses.append((seconds, len(log.entries))))
+    with serve(world(), log=log, latency=30.0) as url:
+        assert call(url)[0] == 200
+    assert pauses == [(15.0, 0), (15.0, 1)]
+
+
+def test_a_client_that_leaves_before_the_answer_has_started_its_batch() -> None:
+    """The server does not take it back, and the log has it."""
+    there, log = world(), Watched()
+    with serve(there, log=log) as url:
+        with socket.create_connection(address(url)) as connection:
+            connection.sendall(raw_start())
+        assert log.written.wait(10)
+    assert there.accepted == {"b1": 1}
+
+
+# --- where and how long ----------------------------------------------------------------------------------------------
+
+
+def test_the_options_replace_what_the_world_says() -> None:
+    """Token, rate and speed; what is not given stays."""
+    there = world(rate_limit=7, speed=3.0)
+    with serve(there, token="another", rate_limit=1, rate_window=1e9) as url:
+        assert call(url, Auth_Token="another")[0] == 200
+        assert call(url, Auth_Token="another")[0] == 429
+    assert (there.rate_limit, there.speed) == (1, 3.0)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.com", ""])
+def test_only_loopback_is_bound(host: str) -> None:
+    """Unless told otherwise."""
+    with pytest.raises(ValueError, match="not a loopback address"), serve(world(), host=host):
+        pass
+
+
+def test_localhost_is_loopback() -> None:
+    """By name as well as by number."""
+    with serve(world(), host="localhost") as url:
+        assert url.startswith("http://localhost:")
+        assert call(url)[0] == 200
+
+
+def test_another_host_is_bound_when_told_so() -> None:
+    """`allow_remote` is that word."""
+    with serve(world(), host="0.0.0.0", allow_remote=True) as url:
+        assert url.startswith("http://0.0.0.0:")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
+def test_ipv6_loopback() -> None:
+    """Its URL has brackets."""
+    try:
+        with serve(world(), host="::1") as url:
+            assert url.startswith("http://[::1]:")
+            assert call(url)[0] == 200
+    except OSError as error:
+        pytest.skip(f"no IPv6 loopback here: {error}")
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing() -> None:
+    """The same port cannot be had twice."""
+    with serve(world()) as url, pytest.raises(OSError, match="in use"), serve(world(), port=address(url)[1]):
+        pass
+
+
+def test_tls() -> None:
+    """With a context of the caller's; plain bytes to it end quietly."""
+    authority = trustme.CA()
+    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(ours)
+    authority.configure_trust(theirs)
+    with serve(world(), ssl_context=ours) as url:
+        assert url.startswith("https://")
+        with socket.create_connection(address(url), timeout=10) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                plain.recv(100)
+        connection = http.client.HTTPSConnection(*address(url), timeout=10, context=theirs)
+        connection.request("GET", BATCHES, headers={"Auth-Token": TOKEN})
+        assert connection.getresponse().status == 200
+        idle = socket.create_connection(address(url), timeout=10)
+    connection.close()
+    with idle:
+        assert idle.recv(1) == b""
+
+
+def test_stopping_closes_idle_connections_and_ends_every_thread() -> None:
+    """A keep-alive connection keeps nobody waiting."""
+    before = set(threading.enumerate())
+    with serve(world()) as url:
+        idle = [socket.create_connection(address(url), timeout=10) for _ in range(20)]
+        call(url)
+    assert set(threading.enumerate()) == before
+    for connection in idle:
+        with connection:
+            assert connection.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address(url))
+
+
+def test_run_serves_until_it_is_stopped() -> None:
+    """From another thread."""
+    heard: list[str] = []
+    stop = threading.Event()
+
+    def listening(url: str) -> None:
+        heard.append(f"{call(url)[0]}")
+        stop.set()
+
+    run(world(), on_listening=listening, stop=stop)
+    assert heard == ["200"]
+
+
+def test_run_ends_on_an_interrupt() -> None:
+    """In good order, without a traceback."""
+
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    run(world(), on_listening=interrupted)
+    assert set(threading.enumerate()) == before
