@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FORMAT_VERSION: Final = "1.0"
 _MAJOR, _MINOR = (int(part) for part in FORMAT_VERSION.split("."))
 
+# What reading a value that is none may raise: a time out of range and a text nested too deep to print are among it.
+_MISFITS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
 _KINDS: Mapping[str, type[What]] = {
     "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_"): cls for cls in get_args(What)
 }
@@ -139,7 +142,7 @@ def _decode(data: Any, plan: tuple[tuple[str, Any, _Codec], ...], where: str) ->
         if name in data:
             try:
                 values[name] = codec[1](data[name])
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except _MISFITS as error:
                 raise StateError("The state is damaged", f"{where}.{name}: {error}.") from error
         elif default is MISSING:
             raise StateError("The state is damaged", f"{where} lacks `{name}`.")
@@ -202,6 +205,14 @@ def encode_state(state: State) -> bytes:
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object. ValueError where a key stands twice: which of the two is meant, no digest can tell."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return value
+
+
 def parse_state(data: bytes) -> dict[str, Any]:
     """The JSON document of a state file, its version checked but its digest not.
 
@@ -215,7 +226,7 @@ def parse_state(data: bytes) -> dict[str, Any]:
             " control or from the .backup file beside it, or delete it to start afresh on purpose.",
         )
     try:
-        document = json.loads(data.decode())
+        document = json.loads(data.decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise StateError(
             "The state file is damaged",
@@ -225,7 +236,7 @@ def parse_state(data: bytes) -> dict[str, Any]:
         raise StateError("This is not a state file", "It is JSON, but has no `format_version`.")
     version = document["format_version"]
     major, _, minor = version.partition(".") if isinstance(version, str) else ("", "", "")
-    if not (major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (major, minor)):
         raise StateError("The state is damaged", "`format_version` is not of the form 1.0.")
     if (int(major), int(minor)) > (_MAJOR, _MINOR):
         raise StateError(
@@ -261,7 +272,7 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
             service=Service(document["service"]),
             endpoint=_text(document["endpoint"]),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except _MISFITS as error:
         raise StateError("The state is damaged", f"The head of the file: {error}.") from error
     if not isinstance(batches, dict) or not isinstance(runs, list):
         raise StateError("The state is damaged", "`batches` must be an object and `runs` a list.")

@@ -290,6 +290,11 @@ TRANSITIONS: Mapping[type[What], Mapping[Phase | None, Phase]] = {
     Forgotten: {},
 }
 
+# safety: a no to one attempt says nothing of an earlier one that may have been acted upon
+_REJECTED_IN_DOUBT: Mapping[Phase | None, Phase] = {
+    before: after for before, after in TRANSITIONS[Rejected].items() if before is not Phase.UNKNOWN
+}
+
 # `Seen` moves by what was seen.
 _SEEN_RUNNING: Mapping[Phase | None, Phase] = {
     None: Phase.ADOPTED,
@@ -298,7 +303,6 @@ _SEEN_RUNNING: Mapping[Phase | None, Phase] = {
     Phase.REJECTED: Phase.ADOPTED,
     Phase.STOPPED: Phase.ADOPTED,
     Phase.INTENDED: Phase.STARTED,
-    Phase.UNKNOWN: Phase.STARTED,
     Phase.RELEASED: Phase.STARTED,
 }
 _SEEN_STOPPED: Mapping[Phase | None, Phase] = {
@@ -307,9 +311,9 @@ _SEEN_STOPPED: Mapping[Phase | None, Phase] = {
     Phase.NOT_ATTEMPTED: Phase.STOPPED,
     Phase.REJECTED: Phase.STOPPED,
     Phase.INTENDED: Phase.STARTED,
-    Phase.UNKNOWN: Phase.STARTED,
     Phase.RELEASED: Phase.STARTED,
 }
+_SEEN_OURS: Mapping[Phase | None, Phase] = dict.fromkeys((*_STARTABLE, *UNCERTAIN), Phase.STARTED)
 _SEEN_ALREADY: Mapping[Phase | None, Phase] = {Phase.UNKNOWN: Phase.ALREADY_STARTED}
 _SEEN_ELSE: Mapping[Phase | None, Phase] = {None: Phase.SEEN}
 _SEEN_AFTER_ALL: Mapping[Phase | None, Phase] = {Phase.REJECTED: Phase.SEEN}
@@ -317,10 +321,13 @@ _SEEN_AFTER_ALL: Mapping[Phase | None, Phase] = {Phase.REJECTED: Phase.SEEN}
 
 def _row(entry: Entry | None, what: What) -> Mapping[Phase | None, Phase]:
     """The row of the table that holds for this event."""
+    doubt = entry is not None and entry.doubt
     if not isinstance(what, Seen):
-        return TRANSITIONS[type(what)]
+        return _REJECTED_IN_DOUBT if doubt and isinstance(what, Rejected) else TRANSITIONS[type(what)]
     if what.status in BEYOND_START:
-        if entry is not None and entry.phase is Phase.UNKNOWN and not entry.doubt:
+        if doubt:
+            return _SEEN_OURS  # whatever was said since, one attempt of ours may have been acted upon
+        if entry is not None and entry.phase is Phase.UNKNOWN:
             return _SEEN_ALREADY  # every attempt of ours was answered with a refusal
         return _SEEN_RUNNING if what.status in RUNNING else _SEEN_STOPPED
     if what.status is not None and entry is not None and entry.cause in {Cause.BAD_ID, Cause.NOT_FOUND}:
@@ -338,9 +345,10 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
     if phase is None:  # a word about a batch that nothing is known of, and that says nothing of it
         return None
     base = entry or Entry(batch_id=event.batch_id, name=event.name, phase=phase, updated_at=event.at, run=event.run)
-    after = replace(base, phase=phase, updated_at=event.at, run=event.run)
+    # The latest of the two: a journal folded in late, or a wrong clock, must not make the entry look old to `expire`.
+    after = replace(base, phase=phase, updated_at=max(base.updated_at, event.at), run=event.run)
     # safety: an attempt is in doubt from the moment its intent is left without an outcome
-    if before is Phase.INTENDED and isinstance(what, (Intended, Released)):
+    if (before in UNCERTAIN and isinstance(what, Intended)) or (before is Phase.INTENDED and isinstance(what, Released)):
         after = replace(after, doubt=True)
     match what:
         case Intended():
@@ -356,6 +364,8 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
                 problem=None,
             )
         case NotAttempted():
+            if phase is before:
+                return after
             if phase is Phase.NOT_ATTEMPTED and after.doubt:
                 after = replace(after, phase=Phase.RELEASED)
             return replace(after, problem=what.problem or after.problem, settled_at=event.at)
@@ -370,7 +380,7 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
             doubt = after.doubt or what.problem.status not in {400, 404}
             return replace(after, doubt=doubt, problem=what.problem, settled_at=None)
         case Released():
-            return replace(after, settled_at=event.at)
+            return after if phase is before else replace(after, settled_at=event.at)
         case Rejected():
             if phase is not Phase.REJECTED:
                 return after

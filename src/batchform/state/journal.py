@@ -8,6 +8,8 @@ line with a good one after it is damage, and stops the run.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import zlib
@@ -62,7 +64,7 @@ def _value(line: bytes) -> Any | None:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -93,6 +95,7 @@ class Journal:
             OSError: It cannot be written.
         """
         self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._path = path
         self._broken = False
         head = {
             "journal": _VERSION,
@@ -107,6 +110,8 @@ class Journal:
             os.fsync(self._descriptor)
             fsync_folder(path)
         except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()  # nothing depends on it yet
             self.close()
             raise
 
@@ -121,6 +126,8 @@ class Journal:
         try:
             write_fully(self._descriptor, b"".join(_line(encode_event(event)) for event in events))
             os.fsync(self._descriptor)  # safety: what is not durable has not happened
+            if not self.in_place():  # safety: what the next run will not find has not happened either
+                raise OSError(errno.ENOENT, f"{self._path.name} was taken away: another run works on this state")
         except OSError as error:
             self._broken = True  # the tail may be torn: a later line would make it damage in the middle
             raise OutcomeUnknownError(
@@ -128,6 +135,13 @@ class Journal:
                 f"{error.strerror}. What was intended is on disk, so the next apply looks before it sends anything."
                 " Make room, then run apply again.",
             ) from error
+
+    def in_place(self) -> bool:
+        """Whether the file at the journal's place is the one this end writes. It is not once another run took it up."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Close the file; it stays where it is."""
@@ -156,6 +170,12 @@ def replay(data: bytes, where: str) -> Replay:
             )
         else:
             values.append(value)
+    if torn.partition(b"\n")[2] and not values:  # safety: lines are appended only once the header is durable
+        raise StateError(
+            "The journal is damaged",
+            f"{where}, line 1: the header is not whole, yet more follows it, so this is not a torn end. Nothing was"
+            " sent. `batchform state recover` puts the file aside.",
+        )
     if not values:
         return Replay(header=None, events=(), torn=torn)
     return Replay(
@@ -185,5 +205,5 @@ def _header(value: Any, where: str) -> Header:
             endpoint=str(value["endpoint"]),
             run=str(value["run"]),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise StateError("The journal is damaged", f"{where}, header: {error}.") from error

@@ -70,7 +70,7 @@ def read(state_file: str | os.PathLike[str]) -> Known:
     """
     files = paths(state_file)
     while True:
-        before, journal, after = _bytes(files.state), _bytes(files.journal), _bytes(files.state)
+        before, journal, after = read_bytes(files.state), read_bytes(files.journal), read_bytes(files.state)
         if before == after:  # else a run committed meanwhile, and its journal may be gone: read again
             break
     base, leftover = _combine(files, before, journal)
@@ -85,8 +85,8 @@ class Store:
         self._files = files
         self._run = run
         self._journal: Journal | None = None
-        self._on_disk = _bytes(files.state)
-        base, leftover = _combine(files, self._on_disk, _bytes(files.journal))
+        self._on_disk = read_bytes(files.state)
+        base, leftover = _combine(files, self._on_disk, read_bytes(files.journal))
         self._base = base or fresh
         self._events: list[Event] = list(leftover.events) if leftover else []
         self.recovered = len(self._events)
@@ -102,8 +102,13 @@ class Store:
             return
         if self._leftover.torn:
             aside = self._files.journal.with_name(f"{self._files.journal.name}.torn-{self._run}")
-            _write_new(aside, self._leftover.torn)
-        self._leftover = None
+            try:
+                _write_new(aside, self._leftover.torn)
+            except OSError as error:
+                raise StateError(
+                    "The journal's torn end cannot be kept aside",
+                    f"{aside}: {error.strerror}. Nothing was sent and nothing changed. Make room, then try again.",
+                ) from error
         self.commit(now)
 
     def record(self, events: Sequence[Event]) -> None:
@@ -142,32 +147,40 @@ class Store:
         Raises:
             StateError: It cannot be written. The journal stays, and holds everything.
         """
-        on_disk = _bytes(self._files.state)
+        on_disk = read_bytes(self._files.state)
         base = self._base
         if on_disk != self._on_disk and on_disk is not None:
             base = decode_state(on_disk)
-            _same_lineage(base, self.state.lineage, self._files.state)
+            _same_lineage(base, self.state.lineage, self._files.journal)
+            _not_older(base, self._base.serial, self._files)
             self.state = fold(base, self._events)
         self.state = expire(self.state, now)
         changed = (self.state.entries, self.state.runs) != (base.entries, base.runs)
         if changed:
             self.state = replace(self.state, serial=base.serial + 1)
-            data = encode_state(self.state)
-            try:
-                _replace_durably(self._files, data, self._run)
-            except OSError as error:
-                raise StateError(
-                    "The state file cannot be written",
-                    f"{self._files.state}: {error.strerror}. Every outcome stands in the journal beside it and is"
-                    " folded in by the next run; do not delete it.",
-                ) from error
-            self._on_disk, self._base = data, self.state
+            self._on_disk, self._base = replace_durably(self._files, self.state, self._run), self.state
+        try:
+            self._remove_journal()
+        except OSError as error:
+            raise StateError(
+                "The journal cannot be removed",
+                f"{self._files.journal}: {error.strerror}. The state beside it is written and holds all that the"
+                " journal does; the next run folds it in once more, which changes nothing.",
+            ) from error
+        return changed  # the events are kept: should the file be replaced yet, the next commit folds them in again
+
+    def _remove_journal(self) -> None:
+        """Remove the journal whose events were committed.
+
+        Where the lock file was deleted, another run's journal may stand in its place by now.
+        """
+        # safety: what is not ours holds outcomes that are nowhere else
+        ours = self._leftover is not None if self._journal is None else self._journal.in_place()
         self.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._files.journal.unlink()
+        self._leftover = None
+        if ours:
+            self._files.journal.unlink(missing_ok=True)
             fsync_folder(self._files.journal)
-        self._events.clear()
-        return changed
 
     def close(self) -> None:
         """Let go of the journal's file. Without a commit it stays on disk, for the next run to fold in."""
@@ -205,7 +218,7 @@ def hold(
         StateError: The files cannot be used, or this file system cannot lock.
     """
     files = paths(state_file)
-    with _locked(files.lock, holder, timeout, sleep, clock):
+    with locked(files.lock, holder, timeout, sleep, clock):
         store = Store(files, fresh, run)
         try:
             store.recover(now)
@@ -218,21 +231,23 @@ def hold(
 
 
 @contextlib.contextmanager
-def _locked(
+def locked(
     path: Path,
     holder: Mapping[str, str],
     timeout: float,
-    sleep: Callable[[float], None],
-    clock: Callable[[], float],
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
+    """Hold the lock for the length of a `with`. Waits up to `timeout` seconds; raises as `hold` does."""
     give_up = clock() + timeout
     while (descriptor := _try_lock(path)) is None:
         if clock() >= give_up:
             raise StateLockedError("The state is locked by another run", _describe(path))
         sleep(min(_POLL, max(0.0, give_up - clock())))
     try:
-        os.ftruncate(descriptor, 0)
-        write_fully(descriptor, (json.dumps(holder, indent=2) + "\n").encode())
+        with contextlib.suppress(OSError):  # a full disk: who waits learns less, the lock holds all the same
+            os.ftruncate(descriptor, 0)
+            write_fully(descriptor, (json.dumps(holder, indent=2) + "\n").encode())
         yield
     finally:
         os.close(descriptor)  # the kernel frees the lock; the file stays, so that all runs lock the same one
@@ -254,6 +269,9 @@ def _try_lock(path: Path) -> int | None:
             return descriptor
     except FileNotFoundError:
         pass  # deleted between open and lock: another run would lock another file
+    except StateError:
+        os.close(descriptor)
+        raise
     except OSError as error:
         if error.errno not in {errno.EAGAIN, errno.EACCES}:
             os.close(descriptor)
@@ -298,7 +316,8 @@ def _describe(path: Path) -> str:
 # --- The files -------------------------------------------------------------------------------------------------------
 
 
-def _bytes(path: Path) -> bytes | None:
+def read_bytes(path: Path) -> bytes | None:
+    """The file's content, None when there is none. Raises StateError when it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -325,6 +344,7 @@ def _combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[
             )
         return State(lineage=header.lineage, service=header.service, endpoint=header.endpoint), leftover
     _same_lineage(base, header.lineage, files.journal)
+    _not_older(base, header.serial, files)
     return base, leftover
 
 
@@ -334,6 +354,17 @@ def _same_lineage(base: State, lineage: str, path: Path) -> None:
             "Two histories that do not belong together",
             f"{path} has lineage {lineage}, the state {base.lineage}. Nothing was sent. Put back the state that belongs"
             " to it, or run `batchform state recover`.",
+        )
+
+
+def _not_older(base: State, serial: int, files: Paths) -> None:
+    """Refuse a state from before the one that was built upon: it lacks what was committed in between."""
+    if base.serial < serial:  # safety: outcomes that were recorded are missing from it
+        raise StateError(
+            "An older state was put in the place of the state",
+            f"{files.state} has serial {base.serial}, but a run built on serial {serial}: what was committed in between"
+            f" is missing. What the run itself recorded stands in {files.journal.name}. Put back the newer state from"
+            " version control or from the .backup file, or run `batchform state recover`.",
         )
 
 
@@ -348,23 +379,47 @@ def _write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.close(descriptor)
 
 
-def _replace_durably(files: Paths, data: bytes, run: str) -> None:
-    """Put `data` in the state file's place: after a crash at any moment it is the old one or the new one, whole."""
+def replace_durably(files: Paths, state: State, run: str) -> bytes:
+    """Put `state` in the state file's place; after a crash at any moment it is the old file or the new one, whole.
+
+    Returns:
+        The bytes that are on disk now.
+
+    Raises:
+        StateError: It could not be written, or not made durable.
+    """
+    data = encode_state(state)
     temporary = files.state.with_name(f".{files.state.name}.{run}.tmp")
     try:
-        mode = files.state.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mode = 0o600
-    try:
         temporary.unlink(missing_ok=True)
-        _write_new(temporary, data, mode)
+        _write_new(temporary, data, _mode(files.state))
         _keep_backup(files, temporary)
         temporary.replace(files.state)
-    except OSError:
+        fsync_folder(files.state)
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
-    fsync_folder(files.state)
+        raise StateError(
+            "The state file cannot be written",
+            f"{files.state}: {error.strerror}. Every outcome stands in the journal beside it and is folded in by the"
+            " next run; do not delete it.",
+        ) from error
+    return data
+
+
+def set_aside(path: Path, run: str) -> Path:
+    """Rename a damaged file so that it is out of the way, but kept; where it is now."""
+    aside = path.with_name(f"{path.name}.damaged-{run}")
+    path.rename(aside)
+    return aside
+
+
+def _mode(path: Path) -> int:
+    """The mode of the present file, or one that keeps a new file to its owner."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return 0o600
 
 
 def _keep_backup(files: Paths, temporary: Path) -> None:

@@ -1,0 +1,460 @@
+"""What is asked of the server, and what its answers mean. Pure: no clock, socket, thread or randomness.
+
+Three vocabularies, each a union of frozen values, in the order a request lives through them:
+
+- a `Request` is one of the three calls batchform makes, without the token (only the client knows it);
+- a `Reply` is what came back on the wire, uninterpreted. The client decides nothing beyond "no byte left", "something
+  may have left" and "here is a complete answer";
+- a meaning is a `Reply` read as the answer to one question. There is one function per question, and each is total: any
+  status, any headers and any bytes get a meaning, and where the answer could be read in two ways it gets the one that
+  makes somebody look again.
+
+No branch ever hangs on a text for people. Source: CONTRACT "Errors", eight situations share status 400.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeAlias
+
+from batchform.api.decode import count_of, date_of, http_date_of, json_value, number_of, text_of
+from batchform.model import BEYOND_START, RUNNING, Reading, ServerProblem, Source, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from batchform.model import Service
+
+SINGLE_DEADLINE = 20.0
+"""Seconds for a start or a status read. The server gives up after 15. Source: CONTRACT "Limits"."""
+
+LIST_DEADLINE = 60.0
+"""Seconds for the list call, which has no paging."""
+
+SINGLE_BYTES = 1 << 20
+"""The largest answer to a start or a status read, in bytes."""
+
+LIST_BYTES = 64 << 20
+"""The largest answer to the list call, in bytes."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_REFERENCE = re.compile(r"[A-Za-z0-9_\-/:.,() ]{1,256}")
+_HTML_TITLE = re.compile(r"<title[^>]{0,200}>(.{1,400}?)</title", re.IGNORECASE | re.DOTALL)
+_KNOWN = frozenset(status.value for status in Status)
+_REFUSALS = frozenset({401, 403, 406, 415})
+_MISSING = frozenset({400, 404})
+_TITLE_LIMIT = 200
+_DETAIL_LIMIT = 500
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call. `deadline` is in seconds from the first attempt to connect to the last byte of the answer.
+
+    `path` starts with a slash; `headers` lack the token. An answer of more than `max_bytes` counts as broken.
+    """
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    deadline: float
+    max_bytes: int = SINGLE_BYTES
+    reference_id: str | None = None
+
+
+def start_request(service: Service, batch_id: str, reference_id: str | None = None) -> Request:
+    """The call that spends credits. It declares no body, so it has no Content-Type.
+
+    Raises:
+        ValueError: `batch_id` is not one safe path segment, or `reference_id` not a legal one.
+
+    Source: CONTRACT "Start", "Headers".
+    """
+    return Request(
+        method="POST",
+        path=f"{_prefix(service)}/{_segment(batch_id)}/start",
+        headers=(("Accept", "application/json"), ("Content-Length", "0"), *_reference(reference_id)),
+        deadline=SINGLE_DEADLINE,
+        reference_id=reference_id,
+    )
+
+
+def status_request(service: Service, batch_id: str, reference_id: str | None = None) -> Request:
+    """The call that reads one batch. Raises ValueError as `start_request` does. Source: CONTRACT "Operations"."""
+    return Request(
+        method="GET",
+        path=f"{_prefix(service)}/{_segment(batch_id)}",
+        headers=(("Accept", "application/json"), *_reference(reference_id)),
+        deadline=SINGLE_DEADLINE,
+        reference_id=reference_id,
+    )
+
+
+def list_request(service: Service, reference_id: str | None = None) -> Request:
+    """The call that lists batches: no paging, no filter. Source: CONTRACT "Operations"."""
+    return Request(
+        method="GET",
+        path=_prefix(service),
+        headers=(("Accept", "application/json"), *_reference(reference_id)),
+        deadline=LIST_DEADLINE,
+        max_bytes=LIST_BYTES,
+        reference_id=reference_id,
+    )
+
+
+def _prefix(service: Service) -> str:
+    return f"/{service.value}/bulk/v1/batches"
+
+
+def _segment(batch_id: str) -> str:
+    if not _ID.fullmatch(batch_id):
+        raise ValueError(f"not a batch_id: {batch_id[:150]!r}")  # safety: a start goes to no other path
+    return batch_id
+
+
+def _reference(reference_id: str | None) -> tuple[tuple[str, str], ...]:
+    if reference_id is None:
+        return ()
+    if not _REFERENCE.fullmatch(reference_id):
+        raise ValueError(f"not a Reference-Id: {reference_id[:300]!r}")
+    return (("Reference-Id", reference_id),)
+
+
+# --- what came back --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """Provably no byte of the request left this machine: repeating it repeats nothing. Both a reply and a meaning."""
+
+    cause: str
+    sent_at: float = 0.0
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """Something may have left, and no complete answer came: reset, deadline, half a body, too large, malformed."""
+
+    cause: str
+    sent_at: float = 0.0
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A complete HTTP answer, of whatever status. Header names are in lower case, in the order of the wire.
+
+    `sent_at` and `received_at` are seconds on the client's monotonic clock: just before the first byte of the request
+    was handed over, and just after the last byte of the answer came in. `framed` tells that the answer announced where
+    it ends; otherwise it ended with the connection, and half an answer looks the same.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+    framed: bool = True
+    sent_at: float = 0.0
+    received_at: float = 0.0
+
+
+Reply: TypeAlias = NotSent | Broken | Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateHeaders:
+    """What an answer said of the limit. Requests, requests, and two instants in epoch seconds of the server's clock.
+
+    Source: CONTRACT "Limits"; any of them may be missing.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset_epoch: int | None = None
+    date_epoch: int | None = None
+
+
+def rate_of(reply: Reply) -> RateHeaders:
+    """The rate headers of a reply; what is missing, contradictory or garbage is None."""
+    date = server_date(reply)
+    return RateHeaders(
+        limit=number_of(_header(reply, "x-rate-limit-limit")),
+        remaining=number_of(_header(reply, "x-rate-limit-remaining")),
+        reset_epoch=number_of(_header(reply, "x-rate-limit-reset")),
+        date_epoch=None if date is None else int(date.timestamp()),
+    )
+
+
+def server_date(reply: Reply) -> datetime | None:
+    """The server's clock when it answered, in UTC, cut to whole seconds; None without a readable Date header."""
+    return http_date_of(_header(reply, "date"))
+
+
+def _header(reply: Reply, name: str) -> str | None:
+    """The value of a header, None when it is absent or given twice with different values."""
+    values = {value for key, value in reply.headers if key.lower() == name} if isinstance(reply, Answer) else set()
+    return values.pop() if len(values) == 1 else None
+
+
+# --- meanings --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The server took this start: a clean 200. `status` is `processing` or `completed`."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttled:
+    """429, and nothing else: the call was not looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """401, 403, 406 or 415: every later call would fail the same way. Source: CONTRACT "Start"."""
+
+    problem: ServerProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """The start may have been taken. `problem.status` tells a 400 or 404 from the rest; None: no complete answer."""
+
+    problem: ServerProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """The server told the status of this batch."""
+
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A complete 400 or 404. It can mean a wrong id, another token or another region."""
+
+    problem: ServerProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAnswer:
+    """Nothing was learnt; `problem` says what came instead."""
+
+    problem: ServerProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The batches the list call named, by batch_id. It can confirm a start, never deny one: it may lack batches."""
+
+    readings: Mapping[str, Reading]
+
+
+StartMeaning: TypeAlias = NotSent | Accepted | Throttled | Refused | Doubtful
+ReadMeaning: TypeAlias = Read | Missing | Throttled | Refused | NoAnswer
+ListMeaning: TypeAlias = Listing | Throttled | Refused | NoAnswer
+
+
+def start_meaning(reply: Reply, batch_id: str) -> StartMeaning:
+    """What a reply to a start says of it. Everything that is not plainly one of the others is `Doubtful`.
+
+    Source: CONTRACT "Start", "Responses".
+    """
+    if isinstance(reply, NotSent):
+        return reply
+    if isinstance(reply, Broken):
+        return Doubtful(problem=problem_of(reply))  # safety: something may have left, so nobody sends again unread
+    if reply.status == 200:
+        result = _result(reply)
+        if isinstance(result, str):
+            return Doubtful(problem=_odd(reply, result))
+        if result.get("batch_id") != batch_id:
+            return Doubtful(problem=_odd(reply, "The answer is about another batch"))  # safety: not our start
+        status = _status(result)
+        if status not in RUNNING:
+            return Doubtful(problem=_odd(reply, "The answer does not say that the batch is processing"))  # safety
+        return Accepted(status=status)
+    if reply.status == 429 and _is_plain_failure(reply):  # safety: only a 429 that claims nothing may be repeated
+        return Throttled()
+    if reply.status in _REFUSALS and _is_plain_failure(reply):
+        return Refused(problem=problem_of(reply))
+    return Doubtful(problem=problem_of(reply))  # safety: 400 too: the batch may have been started by this very call
+
+
+def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
+    """What a reply to a status read says of the batch. Source: CONTRACT "Operations", "Responses"."""
+    if not isinstance(reply, Answer):
+        return NoAnswer(problem=problem_of(reply))
+    if reply.status == 429:
+        return Throttled()
+    if reply.status in _REFUSALS:
+        return Refused(problem=problem_of(reply))
+    if reply.status in _MISSING and _is_plain_failure(reply):
+        return Missing(problem=problem_of(reply))
+    if reply.status != 200:
+        return NoAnswer(problem=problem_of(reply))
+    result = _result(reply)
+    if isinstance(result, str):
+        return NoAnswer(problem=_odd(reply, result))
+    if result.get("batch_id") != batch_id:
+        return NoAnswer(problem=_odd(reply, "The answer is about another batch"))  # safety: it releases nothing here
+    reading = _reading(result, batch_id, Source.READ)
+    if reading.status is None:
+        return NoAnswer(problem=_odd(reply, "The answer names no status"))  # safety: no word is not `submitted`
+    return Read(reading=reading)
+
+
+def list_meaning(reply: Reply) -> ListMeaning:
+    """What a reply to the list call says. Source: CONTRACT "Operations", "Responses".
+
+    A `result` without `batches`, or with null, is an empty list. Entries without an id that could stand in a path are
+    skipped. Of an id that is listed twice, the entry that is further beyond its start is kept.
+    """
+    if not isinstance(reply, Answer):
+        return NoAnswer(problem=problem_of(reply))
+    if reply.status == 429:
+        return Throttled()
+    if reply.status in _REFUSALS:
+        return Refused(problem=problem_of(reply))
+    if reply.status != 200:
+        return NoAnswer(problem=problem_of(reply))
+    result = _result(reply)
+    if isinstance(result, str):
+        return NoAnswer(problem=_odd(reply, result))
+    batches = result.get("batches")
+    if batches is None:
+        batches = []
+    if not isinstance(batches, list):
+        return NoAnswer(problem=_odd(reply, "The answer holds no list of batches"))
+    readings: dict[str, Reading] = {}
+    for entry in batches:
+        batch_id = entry.get("batch_id") if isinstance(entry, dict) else None
+        if not isinstance(batch_id, str) or not _ID.fullmatch(batch_id):
+            continue
+        reading = _reading(entry, batch_id, Source.LIST)
+        known = readings.get(batch_id)
+        if known is None or _progress(reading) > _progress(known):  # safety: the entry that shows a start wins
+            readings[batch_id] = reading
+    return Listing(readings=readings)
+
+
+def _result(answer: Answer) -> dict[str, object] | str:
+    """The `result` of a 200, or what is wrong with the answer. Source: CONTRACT "Responses"."""
+    if _is_encoded(answer):
+        return "The answer is compressed, which was not asked for"
+    document = json_value(answer.body)
+    if not isinstance(document, dict):
+        return "The answer is not a JSON object"
+    if document.get("error") is not None:
+        return "The answer carries an error"  # safety: a 200 with an error is not a success
+    result = document.get("result")
+    if not isinstance(result, dict):
+        return "The answer carries no result"
+    return result
+
+
+def _is_encoded(answer: Answer) -> bool:
+    """Whether the body is compressed. It is never unpacked: a few bytes can stand for gigabytes."""
+    return any(
+        key.lower() == "content-encoding" and value.strip().lower() not in {"", "identity"}
+        for key, value in answer.headers
+    )
+
+
+def _is_plain_failure(answer: Answer) -> bool:
+    """Whether a failure is complete and claims no result besides. Empty bodies and HTML pages are plain."""
+    if _is_encoded(answer):
+        return False
+    document = json_value(answer.body)
+    if isinstance(document, dict):
+        return document.get("result") is None
+    return answer.framed and b'"result"' not in answer.body.lower()  # safety: no half answer is repeated unread
+
+
+def _status(result: Mapping[str, object]) -> str | None:
+    """The status word; a known one without the spaces and capitals around it, any other as it stands."""
+    word = text_of(result.get("status"), _TITLE_LIMIT)
+    if word is None or not word.strip():
+        return None
+    folded = word.strip().lower()
+    return folded if folded in _KNOWN else word
+
+
+def _reading(result: Mapping[str, object], batch_id: str, source: Source) -> Reading:
+    return Reading(
+        batch_id=batch_id,
+        source=source,
+        status=_status(result),
+        reason=text_of(result.get("reason"), _TITLE_LIMIT),
+        batch_reference_id=text_of(result.get("batch_reference_id"), 256),
+        records=count_of(result.get("records")),
+        records_processed=count_of(result.get("records_processed")),
+        date_submitted=date_of(result.get("date_submitted")),
+        date_ended=date_of(result.get("date_ended")),
+    )
+
+
+def _progress(reading: Reading) -> int:
+    """How far beyond its start a status is. An unrecognised word counts for more than `submitted`: it stops a start."""
+    match reading.status:
+        case None:
+            return 0
+        case Status.SUBMITTED.value:
+            return 1
+        case Status.COMPLETED.value:
+            return 4
+        case word:
+            return 3 if word in BEYOND_START else 2
+
+
+# --- problems --------------------------------------------------------------------------------------------------------
+
+
+def problem_of(reply: Reply) -> ServerProblem:
+    """What a reply that was no success says, for people. The client has redacted the token.
+
+    Understands an `error` that is an object or a string, a bare problem object, an empty body, an HTML page and
+    anything else. Source: CONTRACT "Errors".
+    """
+    if isinstance(reply, NotSent):
+        return ServerProblem(status=None, title="Not sent", detail=reply.cause[:_DETAIL_LIMIT])
+    if isinstance(reply, Broken):
+        return ServerProblem(status=None, title="No complete answer", detail=reply.cause[:_DETAIL_LIMIT])
+    document = None if _is_encoded(reply) else json_value(reply.body)
+    error = document.get("error") if isinstance(document, dict) else document
+    if isinstance(document, dict) and not isinstance(error, (dict, str)):
+        error = document
+    if isinstance(error, dict):
+        title = text_of(error.get("title"), _TITLE_LIMIT)
+        detail = text_of(error.get("detail"), _DETAIL_LIMIT)
+        if title or detail:
+            return ServerProblem(status=reply.status, title=title or _phrase(reply.status), detail=detail or "")
+    elif isinstance(error, str) and error:
+        return ServerProblem(status=reply.status, title=text_of(error, _TITLE_LIMIT) or _phrase(reply.status))
+    return _odd(reply, _phrase(reply.status))
+
+
+def _odd(answer: Answer, title: str) -> ServerProblem:
+    """A problem whose detail is the page's title or the first bytes of the body."""
+    if _is_encoded(answer):
+        return ServerProblem(status=answer.status, title=title, detail="(compressed)")
+    start = answer.body[:4096].decode("utf-8", "replace")
+    page = _HTML_TITLE.search(start)
+    detail = f"HTML page: {' '.join(page.group(1).split())}" if page else start.strip()
+    return ServerProblem(status=answer.status, title=title, detail=detail[:_DETAIL_LIMIT])
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"HTTP {status}"

@@ -1,0 +1,134 @@
+"""`batchform demo`: the whole loop on this machine, in real processes, with one batch of every kind."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batchform.errors import BatchformError, Exit
+from batchform.render.escape import printable
+
+if TYPE_CHECKING:
+    from batchform.cli.terminal import Terminal
+
+_TOKEN = "demo-token-that-opens-nothing"  # noqa: S105  # the simulator's
+
+# What happens to each batch: its name, its id, what the server knows of it, and what goes wrong.
+_BATCHES = """\
+version: 1
+batches:
+  new-customers:                # new: nobody has started it
+    batch_id: 0d1e0001-new
+    labels: {region: uk}
+    records: 9800
+  started-in-console:           # a colleague has started it in the web console
+    batch_id: 0d1e0002-elsewhere
+  last-quarter:                 # older than 28 days: it can no longer be started
+    batch_id: 0d1e0003-expired
+  cut-short:                    # the server has stopped it
+    batch_id: 0d1e0004-stopped
+  flaky-service:                # the first start is answered 503, the second works
+    batch_id: 0d1e0005-flaky
+  lost-answer:                  # the server starts it, but its answer never arrives
+    batch_id: 0d1e0006-lost
+  not-yet:                      # declared, and deliberately not started
+    batch_id: 0d1e0007-held
+    hold: true
+"""
+
+
+def _world() -> dict[str, object]:
+    return {
+        "token": _TOKEN,
+        "batches": {
+            "0d1e0001-new": {"records": 9800, "age": "2d"},
+            "0d1e0002-elsewhere": {"records": 4200, "age": "5d", "status": "processing"},
+            "0d1e0003-expired": {"records": 7000, "age": "30d"},
+            "0d1e0004-stopped": {"records": 1500, "age": "9d", "status": "stopped"},
+            "0d1e0005-flaky": {"records": 800, "age": "26d"},
+            "0d1e0006-lost": {"records": 6100, "age": "1d"},
+            "0d1e0007-held": {"records": 10000, "age": "3d"},
+        },
+        "faults": [
+            {"operation": "start", "batch": "0d1e0005-flaky", "fault": "answer", "status": 503, "body": "html"},
+            {"operation": "start", "batch": "0d1e0006-lost", "fault": "drop", "act": True},
+        ],
+    }
+
+
+@click.command()
+@click.pass_obj
+def command(terminal: Terminal) -> int:
+    """See plan and apply at work against the simulator, without a token.
+
+    Works in a folder of its own, which it names and keeps.
+    """
+    from batchform.simulator import from_values, serve  # noqa: PLC0415  # for those who ask for it
+
+    folder = Path(tempfile.mkdtemp(prefix="batchform-demo-"))
+    (folder / "batchform.yaml").write_text(_BATCHES, encoding="utf-8")
+    world = from_values(_world())
+    with serve(world) as url:
+        shell = _Shell(terminal, folder, url)
+        shell.say(f"A simulator of the vendor's server listens on {url}.\nThe demo works in {folder}.")
+        shell.show("cat", "batchform.yaml")
+        shell.run("plan", expect=Exit.DONE)
+        shell.say(
+            "That plan knows only the file. Apply looks at the account first, then starts what needs starting."
+            "\nHere --settle is shorter than the real service needs; that is allowed against a simulator only."
+        )
+        shell.run("apply", "--auto-approve", "--settle", "2s", expect=Exit.INCOMPLETE)
+        shell.say(
+            "Exit code 3: two batches are blocked, and `hold: true` would silence them. The lost answer was found by a"
+            "\nstatus read: nothing was started twice. Now the plan has nothing to start:"
+        )
+        shell.run("plan", "--refresh", expect=Exit.DONE)
+    twice = [batch for batch, count in world.accepted.items() if count > 1]
+    if twice or sum(world.accepted.values()) != 3:
+        raise BatchformError("The demo found a bug in batchform", f"Starts by batch: {dict(world.accepted)}.")
+    terminal.data(
+        f"The simulator counts {sum(world.accepted.values())} accepted starts, none of them twice."
+        f"\nLook around in {printable(str(folder))}; the state is batchform.state.json."
+    )
+    return Exit.DONE
+
+
+class _Shell:
+    """Types commands in the demo's folder, as a user would."""
+
+    def __init__(self, terminal: Terminal, folder: Path, url: str) -> None:
+        self._terminal, self._folder = terminal, folder
+        drop = ("BATCHFORM_AUTH_TOKEN_FILE", "BATCHFORM_STATE")
+        self._environment = {name: value for name, value in os.environ.items() if name not in drop}
+        self._environment |= {"BATCHFORM_ENDPOINT": url, "BATCHFORM_AUTH_TOKEN": _TOKEN}
+
+    def say(self, text: str) -> None:
+        """A remark between commands."""
+        self._terminal.data(f"\n{text}")
+
+    def show(self, *words: str) -> None:
+        """Print a file as `cat` would."""
+        self._prompt(words)
+        self._terminal.data((self._folder / words[-1]).read_text(encoding="utf-8").rstrip())
+
+    def run(self, *words: str, expect: Exit) -> None:
+        """Run batchform.
+
+        Raises:
+            BatchformError: It ended otherwise than the demo was written for.
+        """
+        self._prompt(("batchform", *words))
+        command = [sys.executable, "-m", "batchform", *words]
+        code = subprocess.run(command, cwd=self._folder, env=self._environment, check=False).returncode  # noqa: S603  # ourselves
+        if code != expect:
+            raise BatchformError("The demo did not go as it should", f"{shlex.join(words)} exited {code}.")
+
+    def _prompt(self, words: tuple[str, ...]) -> None:
+        self._terminal.data("\n" + self._terminal.style.bold(f"$ {shlex.join(words)}"))

@@ -1,0 +1,108 @@
+"""The `batchform` command and its one error boundary.
+
+Commands are imported when they are called: start-up time is a feature, and `--help` needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from batchform import __version__
+from batchform.cli.terminal import Terminal
+from batchform.errors import BatchformError, ConfigError, Exit
+
+_COMMANDS = {
+    "apply": "Start what the configuration asks for and the account lacks.",
+    "demo": "See plan and apply at work against the simulator, without a token.",
+    "plan": "Show what apply would do. Sends nothing unless asked to look.",
+    "show": "Show a saved plan or a state file.",
+    "simulator": "Run a stand-in for the vendor's server.",
+    "state": "Look into the state, or mend it.",
+    "validate": "Check the configuration, all of it at once.",
+    "version": "Show the version.",
+}
+
+
+class _Commands(click.Group):
+    """The commands, each in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # the same
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"batchform.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # the same
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+_HELP = """Declare which bulk batches should be processing; plan, apply, and never pay for a start twice.
+
+\b
+First steps:
+  batchform demo                    see it at work, without a token
+  batchform validate                check batchform.yaml
+  batchform plan                    what would be done (needs no token and no network)
+  batchform apply                   do it
+
+\b
+Environment:
+  BATCHFORM_AUTH_TOKEN              the token, or ...
+  BATCHFORM_AUTH_TOKEN_FILE         ... the file that holds it
+  BATCHFORM_ENDPOINT                where to send (default: the vendor's)
+  BATCHFORM_STATE                   the state file
+  BATCHFORM_LOG=debug               a line on stderr for each request
+
+Exit codes: 0 done; 1 error; 2 changes (plan --detailed-exitcode); 3 something was rejected, blocked or not
+attempted; 4 an outcome is unknown; 5 locked by another run; 6 refused before anything was sent; 129, 130 and 143
+interrupted.
+"""
+
+
+@click.group(
+    cls=_Commands, help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, message="batchform %(version)s")
+def batchform() -> None:
+    """Carry the commands; each does its own work."""
+
+
+def main() -> None:
+    """Run the command line and exit. Nothing a user can cause ends in a traceback."""
+    terminal = Terminal()
+    sys.exit(terminal.close(_guarded(terminal)))
+
+
+def _guarded(terminal: Terminal) -> int:
+    try:
+        with click.Context(batchform).scope():
+            code = batchform.main(standalone_mode=False, obj=terminal, prog_name="batchform")
+    except ConfigError as error:
+        terminal.problems(error.problems)
+        return error.exit_code
+    except BatchformError as error:
+        terminal.error(error)
+        return error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"Try `{context.command_path} --help`." if context is not None else ""
+        terminal.error(BatchformError(error.format_message(), hint))
+        return Exit.ERROR
+    except (click.Abort, KeyboardInterrupt):
+        terminal.error(BatchformError("Interrupted", "Nothing was under way."))
+        return Exit.INTERRUPTED
+    except OSError as error:
+        terminal.error(BatchformError("A file could not be used", f"{error.filename or ''}: {error.strerror}."))
+        return Exit.ERROR
+    except Exception as error:  # noqa: BLE001  # the one place where a bug becomes a message instead of a traceback
+        terminal.bug(error)
+        return Exit.ERROR
+    return int(code) if code is not None else Exit.DONE

@@ -1,0 +1,56 @@
+"""`batchform show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchform import __version__
+from batchform.errors import UsageError
+from batchform.render.documents import plan_document, plan_from_document, state_document
+from batchform.render.text import notices_text, plan_text, state_list_text
+from batchform.state.codec import decode_state
+
+if TYPE_CHECKING:
+    from batchform.cli.terminal import Terminal
+
+
+@click.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(terminal: Terminal, *, file: str, as_json: bool) -> None:
+    """Show a saved plan or a state file. FILE is told apart by its content."""
+    data, document = _document(file)
+    if "resource_changes" in document:
+        made = plan_from_document(document)
+        if as_json:
+            terminal.data(json.dumps(plan_document(made, version=__version__), indent=2))
+            return
+        terminal.data(plan_text(made, terminal.style))
+        notices = notices_text(made, terminal.talk_style)
+        if notices:
+            terminal.talk(notices)
+        return
+    state = decode_state(data)
+    terminal.data(json.dumps(state_document(state), indent=2) if as_json else state_list_text(state, terminal.style))
+
+
+def _document(file: str) -> tuple[bytes, dict[str, Any]]:
+    path = Path(file)
+    try:
+        if not path.is_file():
+            raise UsageError("There is nothing to show", f"{file} is not a file.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError("The file cannot be read", f"{file}: {error.strerror}.") from error
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or "format_version" not in document:
+        raise UsageError("This is neither a saved plan nor a state file", f"{file} holds something else.")
+    return data, document

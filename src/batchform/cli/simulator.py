@@ -1,0 +1,105 @@
+"""`batchform simulator`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchform.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batchform.cli.terminal import Terminal
+    from batchform.simulator import Log, World
+
+
+@click.command()
+@click.option(
+    "--listen", default="127.0.0.1:0", show_default=True, metavar="HOST:PORT", help="Loopback only. Port 0 picks one."
+)
+@click.option("--world", "world_file", metavar="FILE", help="YAML: batches, scripted faults (schemas/world-1.json).")
+@click.option("--token", metavar="TEXT", help="The only token let in. Default: any. It is not a secret.")
+@click.option("--rate-limit", type=click.IntRange(1), metavar="N", help="Requests per window. Default: 150.")
+@click.option("--rate-window", type=click.FloatRange(0.1), metavar="SECONDS", help="Default: 60.")
+@click.option("--latency", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Before each answer.")
+@click.option("--speed", type=click.FloatRange(0), metavar="FACTOR", help="How fast batches complete. Default: 1.")
+@click.option("--log", "log_file", metavar="FILE", help="Append one JSON line per request.")
+@click.pass_obj
+def command(terminal: Terminal, /, **options: Any) -> None:
+    """Run a stand-in for the vendor's server, which offers no sandbox.
+
+    Prints where it listens, then serves until it is interrupted. It keeps the vendor's rules: statuses, refusals, 28
+    days, credits and the account's rate limit; and it fails as its world file tells it to.
+    """
+    from batchform.simulator import run  # noqa: PLC0415  # for those who ask for it
+
+    host, port = _address(options["listen"])
+    world = _world(options["world_file"])
+    with _log(options["log_file"]) as log:
+        try:
+            run(
+                world,
+                on_listening=lambda url: terminal.data(f"Listening on {url}"),
+                stop=_stop(),
+                host=host,
+                port=port,
+                token=options["token"],
+                rate_limit=options["rate_limit"],
+                rate_window=options["rate_window"],
+                latency=options["latency"],
+                speed=options["speed"],
+                log=log,
+            )
+        except ValueError as error:
+            raise UsageError("The simulator listens on this machine only", f"{error}.") from error
+        except OSError as error:
+            raise UsageError("The address cannot be had", f"{options['listen']}: {error.strerror}.") from error
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise UsageError("The address is not usable", f"{listen!r}: write it as 127.0.0.1:8080.")
+    return host.strip("[]"), int(port)
+
+
+def _world(file: str | None) -> World:
+    from batchform.config.document import load  # noqa: PLC0415  # yaml, only for a world file
+    from batchform.simulator import WorldError, from_values  # noqa: PLC0415  # for those who ask for it
+
+    if file is None:
+        return from_values(None)
+    document = load(file)
+    if document.problems:
+        raise ConfigError(document.problems)
+    try:
+        return from_values(document.root)
+    except WorldError as error:
+        raise UsageError("The world file is not valid", f"{file}: {error}.") from error
+
+
+@contextlib.contextmanager
+def _log(file: str | None) -> Iterator[Log]:
+    from batchform.simulator import Log  # noqa: PLC0415  # for those who ask for it
+
+    try:
+        log = Log() if file is None else Log(Path(file))
+    except OSError as error:
+        raise UsageError("The log cannot be written", f"{file}: {error.strerror}.") from error
+    with contextlib.closing(log):
+        yield log
+
+
+def _stop() -> threading.Event:
+    """Set by TERM and HUP; an INT ends the wait by itself."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -1,0 +1,113 @@
+"""A file -> text that is fit to be read, and the place of any stretch of it.
+
+What is refused here is refused for every file: what is no file, what is too large, what is not UTF-8, what hides
+characters from the reader. Nothing here knows YAML.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from bisect import bisect_right
+from functools import cached_property
+
+from batchform.config.problems import Code, quote
+from batchform.errors import Place, Problem
+
+MAX_BYTES = 16 * 1024 * 1024
+"""The largest file that is read."""
+
+UNSEEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff"
+"""Characters that are not text, as a regular expression class: control, line separators, bidi controls, BOM."""
+
+_REFUSED = re.compile(f"[{UNSEEN}]".replace(r"\u0000-\u001f", r"\u0000-\u0008\u000b\u000c\u000e-\u001f"))
+_LONE_CR = re.compile("\r(?!\n)")
+_BOM = "\ufeff"
+
+
+class Stop(Exception):  # noqa: N818  not an error: it ends the reading of one file, with the problem that did it
+    """Nothing more can be learnt from this file."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class Source:
+    """The text of one file, its BOM removed, and where its lines begin."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    def place(self, start: int, end: int) -> Place:
+        """The place of `text[start:end]`."""
+        line = bisect_right(self._lines, start)
+        end_line = bisect_right(self._lines, end)
+        return Place(
+            file=self.file,
+            line=line,
+            column=start - self._lines[line - 1] + 1,
+            end_line=end_line,
+            end_column=end - self._lines[end_line - 1] + 1,
+        )
+
+
+def read(path: str) -> bytes:
+    """The bytes of the regular file at `path`. Never waits.
+
+    Raises:
+        Stop: it cannot be opened, is not a regular file, or is larger than `MAX_BYTES`.
+    """
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                detail = f"{quote(path)} is a pipe or a device."
+                raise Stop(Code.NOT_REGULAR.problem(detail, hint="Write the YAML to a file first.", place=None))
+            data = b"" if status.st_size > MAX_BYTES else file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        detail = f"{quote(path)} is a folder."
+        raise Stop(
+            Code.NOT_REGULAR.problem(detail, hint="Give the file, or the folder it is in.", place=None)
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Stop(Code.UNREADABLE.problem(f"{quote(path)}: {reason}.", place=None)) from None
+    if status.st_size > MAX_BYTES or len(data) > MAX_BYTES:
+        detail = f"{quote(path)} is larger than {MAX_BYTES >> 20} MiB, the most that is read."
+        raise Stop(Code.TOO_LARGE.problem(detail, hint="Split it into several files.", place=None))
+    return data
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """A descriptor, at once: to open a FIFO nobody writes to would wait for ever. For a regular file it is the same."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+
+
+def decode(data: bytes, file: str) -> Source:
+    """The text in `data`.
+
+    Raises:
+        Stop: it is not UTF-8, or holds a character that is not text.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        detail = f"The byte 0x{data[error.start]:02x} at offset {error.start:,} is not part of any UTF-8 character."
+        source = Source(file, data[: error.start].decode().removeprefix(_BOM))
+        place = source.place(len(source.text), len(source.text))
+        raise Stop(Code.NOT_UTF8.problem(detail, hint="Save the file as UTF-8.", place=place)) from None
+    source = Source(file, text.removeprefix(_BOM))
+    if bad := _REFUSED.search(source.text) or _LONE_CR.search(source.text):
+        what = "A byte order mark inside the text" if bad[0] == _BOM else "A character that cannot be seen"
+        detail = f"{what}: U+{ord(bad[0]):04X}. What a reviewer cannot see must not decide what is paid for."
+        hint = "Remove it. In a text that needs it, write it as an escape inside double quotes."
+        hint = "Remove it." if bad[0] in "\0\r" + _BOM else hint
+        raise Stop(Code.BAD_CHARACTER.problem(detail, hint=hint, place=source.place(*bad.span())))
+    return source

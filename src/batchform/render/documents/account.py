@@ -1,0 +1,89 @@
+"""What came of a run, and what is known, as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from batchform.apply import Result
+from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.render.documents.plan import FORMAT_VERSION
+from batchform.render.text.account import end_text
+from batchform.state.codec import encode_state
+
+if TYPE_CHECKING:
+    from batchform.apply import Account, Outcome
+    from batchform.engine import End
+    from batchform.model import ServerProblem
+    from batchform.state.events import State
+
+
+def state_document(state: State) -> dict[str, Any]:
+    """The state, exactly as its file holds it: one shape, one schema."""
+    document: dict[str, Any] = json.loads(encode_state(state))
+    return document
+
+
+def account_document(account: Account) -> dict[str, Any]:
+    """What a run did, batch by batch, why it ended early if it did, and the exit code."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "complete": account.complete,
+        "exit_code": int(account.exit),
+        "end": end_document(account.end),
+        "outcomes": [outcome_fields(outcome) for outcome in account.outcomes],
+        "summary": account_summary(account),
+    }
+
+
+def account_summary(account: Account) -> dict[str, int]:
+    """How many batches of each result, and the records of those that were started."""
+    started = account.having(Result.STARTED)
+    return {
+        **{result.value: len(account.having(result)) for result in Result},
+        "records_started": sum(o.change.records for o in started if o.change.records is not None),
+        "unknown_records": sum(o.change.records is None for o in started),
+    }
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """What came of one batch."""
+    return {
+        "name": outcome.change.name,
+        "batch_id": outcome.change.batch_id,
+        "action": outcome.change.action.value,
+        "action_reason": outcome.change.reason.value,
+        "records": outcome.change.records,
+        "result": outcome.result.value,
+        "evidence": outcome.evidence.value if outcome.evidence is not None else None,
+        "cause": outcome.cause.value if outcome.cause is not None else None,
+        "problem": _problem(outcome.problem),
+        "recorded": outcome.recorded,
+    }
+
+
+def end_document(end: End | None) -> dict[str, Any] | None:
+    """Why the run ended early, null when it did not."""
+    if end is None:
+        return None
+    kind = re.sub("(?<!^)(?=[A-Z])", "_", type(end).__name__).lower()
+    fields: dict[str, Any] = {}
+    match end:
+        case Stopped():
+            fields = {"problem": _problem(end.problem)}
+        case ServiceDown():
+            fields = {"batches": end.batches}
+        case Starved():
+            fields = {"windows": end.windows}
+        case Interrupted():
+            fields = {"signal": end.signum}
+        case Unrecordable():
+            fields = {}
+    return {"kind": kind, "message": end_text(end), **fields}
+
+
+def _problem(problem: ServerProblem | None) -> dict[str, Any] | None:
+    if problem is None:
+        return None
+    return {"status": problem.status, "title": problem.title, "detail": problem.detail}

@@ -1,0 +1,122 @@
+"""Plan -> JSON. `saved` is the way back; a field that one writes, the other reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from batchform.model import MAX_RECORDS
+from batchform.plan import Action
+from batchform.state.codec import encode_time
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from batchform.errors import Place
+    from batchform.model import Service
+    from batchform.plan import Change, GuardCheck, Plan
+
+FORMAT_VERSION: Final = "1.0"
+
+
+def plan_document(plan: Plan, *, version: str) -> dict[str, Any]:
+    """The plan as JSON values. `version` is batchform's own."""
+    prior = None if plan.serial is None else {"lineage": plan.lineage, "serial": plan.serial}
+    return {
+        "format_version": FORMAT_VERSION,
+        "batchform_version": version,
+        "timestamp": encode_time(plan.at),
+        "applyable": plan.applyable,
+        "complete": not plan.targeted,
+        "errored": False,
+        "prior_state": prior,
+        "configuration": {"service": plan.service.value, "endpoint": plan.endpoint},
+        "refreshed": plan.refreshed,
+        "targeted": plan.targeted,
+        "resource_changes": [change_document(change, plan.service) for change in plan.changes],
+        "resource_drift": [],
+        "checks": [_check(check) for check in plan.guards],
+        "warnings": [{"name": notice.name, "text": notice.text} for notice in plan.notices],
+        "summary": summary(plan),
+    }
+
+
+def actions_of(action: Action) -> list[str]:
+    """Terraform's word for the action: only a START creates, that is, spends."""
+    if action is Action.START:
+        return ["create"]
+    return ["forget"] if action is Action.FORGET else ["no-op"]
+
+
+def address_of(name: str, service: Service) -> str:
+    """How the batch would be called in Terraform."""
+    return f"{service.value}_batch.{name}"
+
+
+def change_document(change: Change, service: Service) -> dict[str, Any]:
+    """One of the `resource_changes`."""
+    before = {"name": change.name, "batch_id": change.batch_id, "status": change.status, "records": change.records}
+    after = before | {"status": "processing"} if change.action is Action.START else before
+    return {
+        "address": address_of(change.name, service),
+        "mode": "managed",
+        "type": f"{service.value}_batch",
+        "name": change.name,
+        "batch_id": change.batch_id,
+        "change": {
+            "actions": actions_of(change.action),
+            "before": None if change.action is Action.START else before,
+            "after": None if change.action is Action.FORGET else after,
+        },
+        "action": change.action.value,
+        "action_reason": change.reason.value,
+        "status": change.status,
+        "server_reason": change.server_reason,
+        "records": change.records,
+        "records_source": change.records_source.value,
+        "submitted_at": _time(change.submitted_at),
+        "deadline": _time(change.deadline),
+        "not_before": _time(change.not_before),
+        "reference_id": change.reference_id,
+        "range": range_document(change.place),
+    }
+
+
+def range_document(place: Place | None) -> dict[str, Any] | None:
+    """A place in Terraform's shape. Lines and columns count from 1, columns in characters; the end is exclusive."""
+    if place is None:
+        return None
+    return {
+        "filename": place.file,
+        "start": {"line": place.line, "column": place.column},
+        "end": {"line": place.end_line, "column": place.end_column},
+    }
+
+
+def summary(plan: Plan) -> dict[str, Any]:
+    """The numbers a gate or a dashboard asks for."""
+    starts = plan.having(Action.START)
+    unknown = sum(change.records is None for change in starts)
+    known = sum(change.records for change in starts if change.records is not None)
+    return {
+        **{action.value: len(plan.having(action)) for action in Action},
+        "has_changes": plan.has_changes,
+        "records_at_stake": known,
+        "unknown_records": unknown,
+        "records_at_most": known + unknown * MAX_RECORDS,
+    }
+
+
+def _check(check: GuardCheck) -> dict[str, Any]:
+    return {
+        "address": {"kind": "guard", "name": check.guard.name.value, "to_display": f"guards.{check.guard.name.value}"},
+        "status": "pass" if check.holds else "fail",
+        "limit": check.guard.limit,
+        "measured": check.measured,
+        "unknown": check.unknown,
+        "overridden": check.overridden,
+        "range": range_document(check.guard.place),
+    }
+
+
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else encode_time(value)

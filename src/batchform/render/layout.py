@@ -1,0 +1,111 @@
+"""Lines and columns: the table of one line a batch that plans and accounts share, and wrapping.
+
+Everything fits `COLUMNS`: CI logs and review comments do not scroll well. What gives way, in this order: the tail of a
+text from the server, the place in the source, the middle of a name beyond 40 columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batchform.render.escape import cut, cut_middle, cut_start, defused, pad, width
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from batchform.render.style import Style, Tone
+
+COLUMNS = 100
+"""The widest line."""
+
+_NAME, _PLACE, _SHORTEST = 40, 32, 30  # columns: the widest name and place; what a text is never cut below for a place
+_GAP = "   "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a table: `  + name   word   detail   place`, all printable.
+
+    `elastic` tells that the detail ends in somebody else's words, which may be cut to make room.
+    """
+
+    symbol: str
+    tone: Tone
+    name: str
+    word: str
+    detail: str
+    place: str = ""
+    elastic: bool = False
+
+
+def table(lines: Sequence[Line], style: Style) -> list[str]:
+    """The lines, aligned. A place that would make its line too wide is left out."""
+    if not lines:
+        return []
+    names = [cut_middle(line.name, _NAME) for line in lines]
+    places = [cut_start(line.place, _PLACE) for line in lines]
+    name_columns = max(map(width, names))
+    word_columns = max(width(line.word) for line in lines)
+    room = COLUMNS - 4 - name_columns - word_columns - 2 * len(_GAP)
+    before_place = room - len(_GAP) - max(map(width, places))
+    details = [_detail(line, room, before_place) for line in lines]
+    detail_columns = max((n for n in map(width, details) if n <= before_place), default=0)
+    painted = []
+    for line, name, detail, place in zip(lines, names, details, places, strict=True):
+        head = f"  {style.paint(line.tone, line.symbol)} {pad(name, name_columns)}"
+        text = [head, style.paint(line.tone, pad(line.word, word_columns)), pad(detail, detail_columns)]
+        if place and width(detail) <= before_place:
+            text.append(style.dim(place))
+        painted.append(_GAP.join(text).rstrip())
+    return painted
+
+
+def _detail(line: Line, room: int, before_place: int) -> str:
+    if line.elastic and line.place and before_place >= _SHORTEST:
+        return cut(line.detail, before_place)
+    return cut(line.detail, room)
+
+
+def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:
+    """A printable text broken at blanks into lines of at most `COLUMNS`.
+
+    `first` stands before the first line and `rest` before the others. A word longer than a line is broken. No line
+    begins with a command to a CI system.
+    """
+    lines: list[str] = []
+    indent, line = first, ""
+    for whole in text.split():
+        word = whole
+        if line and width(indent) + width(line) + 1 + width(word) > COLUMNS:
+            lines.append(indent + defused(line))
+            indent, line = rest, ""
+        while not line and width(indent) + width(word) > COLUMNS:
+            piece = _piece(word, COLUMNS - width(indent))
+            lines.append(indent + defused(piece))
+            indent, word = rest, word[len(piece) :]
+        line = f"{line} {word}" if line else word
+    if line or not lines:
+        lines.append(indent + defused(line))
+    return lines
+
+
+def _piece(word: str, columns: int) -> str:
+    """The longest beginning of a word that fits, with room for what `defused` may add."""
+    taken = 0
+    for number, character in enumerate(word):
+        taken += width(character)
+        if taken > columns - 3 and number:
+            return word[:number]
+    return word
+
+
+def pack(sentences: Iterable[str]) -> list[str]:
+    """Sentences on as few lines as fit, none broken unless it is longer than a line."""
+    lines: list[str] = []
+    for sentence in sentences:
+        if lines and width(lines[-1]) + 1 + width(sentence) <= COLUMNS:
+            lines[-1] += " " + sentence
+        else:
+            lines.extend(wrap(sentence, rest="  "))
+    return lines

@@ -1,0 +1,26 @@
+"""What people read. Every function returns whole lines without the last newline, and nothing when there is nothing.
+
+No line is wider than 100 columns (colour aside), none is the first to need colour to be understood, and what came from
+a file or the server is always escaped. The prefixes `Plan: `, `No changes. `, `Apply complete! `, `Apply incomplete. `,
+`Error: ` and `Warning: ` stay for ever.
+"""
+
+from __future__ import annotations
+
+from batchform.render.text.account import account_text, end_text
+from batchform.render.text.event import event_text
+from batchform.render.text.plan import notices_text, plan_text
+from batchform.render.text.problems import error_text, problems_text
+from batchform.render.text.state import entry_text, state_list_text
+
+__all__ = [
+    "account_text",
+    "end_text",
+    "entry_text",
+    "error_text",
+    "event_text",
+    "notices_text",
+    "plan_text",
+    "problems_text",
+    "state_list_text",
+]

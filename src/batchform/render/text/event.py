@@ -1,0 +1,81 @@
+"""One event, one line: what happens while a plan is applied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from batchform.render.escape import cut, printable
+from batchform.render.layout import COLUMNS
+from batchform.render.style import Tone
+from batchform.render.words import problem_words
+from batchform.state.events import (
+    AlreadyStarted,
+    Cause,
+    Declared,
+    Evidence,
+    Forgotten,
+    Intended,
+    NotAttempted,
+    Rejected,
+    Released,
+    Removed,
+    Seen,
+    Started,
+    Unknown,
+)
+
+if TYPE_CHECKING:
+    from batchform.render.style import Style
+    from batchform.state.events import Event, What
+
+
+def event_text(event: Event, style: Style) -> str:
+    """`uk-mobiles: started`."""
+    name = printable(event.name, 40)
+    tone, words = _said(event.what)
+    words = cut(words, COLUMNS - 2 - len(name))
+    return f"{style.bold(name)}: {style.paint(tone, words)}"
+
+
+def event_words(what: What) -> str:
+    """What happened, printable and uncut."""
+    return _said(what)[1]
+
+
+def _said(what: What) -> tuple[Tone, str]:
+    match what:
+        case Intended():
+            return Tone.DIM, "sending the start"
+        case NotAttempted():
+            why = f" ({problem_words(what.problem)})" if what.problem is not None else ""
+            return Tone.YELLOW, f"not attempted{why}; nothing was spent"
+        case Started():
+            by_status = ", as its status shows" if what.evidence is Evidence.STATUS else ""
+            return Tone.GREEN, f"started{by_status}"
+        case AlreadyStarted():
+            return Tone.CYAN, "already started by somebody else; nothing was spent"
+        case Unknown():
+            return Tone.YELLOW, f"outcome unknown ({problem_words(what.problem)}); its status will tell"
+        case Released():
+            return Tone.PLAIN, "not started by the earlier attempt; it may be tried again"
+        case Rejected():
+            cause = "refused" if what.cause is Cause.REFUSED else what.cause.value.replace("_", " ")
+            return Tone.RED, f"rejected, {cause}: {problem_words(what.problem)}"
+        case Seen():
+            return Tone.PLAIN, _seen(what)
+        case Declared():
+            return Tone.DIM, "declared under this name"
+        case Forgotten():
+            return Tone.DIM, "no longer declared; the server was not told"
+        case Removed():
+            return Tone.YELLOW, "removed from the state by hand"
+    assert_never(what)
+
+
+def _seen(what: Seen) -> str:
+    if not what.found:
+        return "not found on the server"
+    if what.status is None:
+        return "seen without a status"
+    reason = f" ({printable(what.reason, 200)})" if what.reason else ""
+    return f"seen {printable(what.status, 60)}{reason}"

@@ -1,0 +1,166 @@
+"""A plan: one line a batch, then the totals, what is at stake, and what the plan does not know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from batchform.api.pacing import LIMIT
+from batchform.model import MAX_RECORDS, GuardName
+from batchform.plan import Action, Reason
+from batchform.render.escape import pad, printable, width
+from batchform.render.layout import Line, pack, table, wrap
+from batchform.render.words import SYMBOLS, count, listed, place_of, size, why, word_of
+
+if TYPE_CHECKING:
+    from batchform.plan import Change, GuardCheck, Plan
+    from batchform.render.style import Style
+
+_SERVER_SAID = frozenset({Reason.STOPPED, Reason.STOPPED_AFTER_START, Reason.UNRECOGNISED})
+_ATTENTION = frozenset({Reason.UNCERTAIN, Reason.CONTRADICTION})
+
+
+def plan_text(plan: Plan, style: Style, *, recovered: int = 0) -> str:
+    """The plan. What is as declared is not shown.
+
+    Args:
+        plan: The plan.
+        style: Colour or none.
+        recovered: How many events of an interrupted run it takes into account.
+    """
+    blocks = [_before(plan, recovered), change_lines(plan, style), _totals(plan, style), _after(plan)]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def notices_text(plan: Plan, style: Style) -> str:
+    """The plan's warnings, each beginning with `Warning: `."""
+    lines = []
+    for notice in plan.notices:
+        about = f"{printable(notice.name)} " if notice.name is not None else ""
+        first, *rest = wrap(f"Warning: {about}{printable(notice.text)}", rest="  ")
+        lines += [first.replace("Warning:", style.yellow("Warning:"), 1), *rest]
+    return "\n".join(lines)
+
+
+def change_lines(plan: Plan, style: Style) -> list[str]:
+    """One line for each batch that something is to be said about."""
+    shown = [change for change in plan.changes if change.action is not Action.KEEP]
+    columns = max((width(size(change.records)) for change in shown if change.action is Action.START), default=0)
+    return table([_line(change, plan, columns) for change in shown], style)
+
+
+def _line(change: Change, plan: Plan, size_columns: int) -> Line:
+    symbol, tone = SYMBOLS[change.action]
+    detail = why(change, plan.service, plan.at)
+    if change.action is Action.START:
+        detail = f"{pad(size(change.records), size_columns, right=True)}   {detail}".rstrip()
+    return Line(
+        symbol=symbol,
+        tone=tone,
+        name=printable(change.name),
+        word=word_of(change),
+        detail=detail,
+        place=place_of(change.place),
+        elastic=change.reason in _SERVER_SAID,
+    )
+
+
+def _before(plan: Plan, recovered: int) -> list[str]:
+    lines = []
+    if plan.serial is None:
+        lines.append("No state file yet: starting fresh.")
+    if recovered:
+        lines.append(f"Taken into account: {count(recovered, 'event')} that an interrupted run left in its journal.")
+    return lines
+
+
+def _totals(plan: Plan, style: Style) -> list[str]:
+    if not plan.has_changes:
+        first, *rest = pack([*_no_changes(plan), *(_guard(check) for check in plan.failed_guards)])
+        return [first.replace("No changes.", style.bold("No changes."), 1), *rest]
+    numbers = [
+        f"{len(plan.having(action)):,} {words}"
+        for action, words in (
+            (Action.START, "to start"),
+            (Action.ADOPT, "to adopt"),
+            (Action.VERIFY, "to verify"),
+            (Action.FORGET, "to forget"),
+            (Action.BLOCKED, "blocked"),
+        )
+    ]
+    lines = [f"{style.bold('Plan:')} {', '.join(numbers)}."]
+    lines += pack([*_stake(plan), *(_guard(check) for check in plan.guards if check.holds)])
+    for check in plan.guards:
+        if not check.holds:
+            lines += pack([_guard(check)])
+    return [*lines, _requests(plan)]
+
+
+def _no_changes(plan: Plan) -> list[str]:
+    kept = len(plan.having(Action.KEEP))
+    words = f"{count(kept, 'batch is', 'batches are')} as declared."
+    if not plan.changes:
+        words = "No batches are selected." if plan.targeted else "No batches are declared."
+    sentences = [f"No changes. {words}"]
+    for action, state in ((Action.HOLD, "on hold"), (Action.WAIT, "waiting"), (Action.BLOCKED, "blocked")):
+        if number := len(plan.having(action)):
+            sentences.append(f"{number:,} {state}.")
+    return sentences
+
+
+def _stake(plan: Plan) -> list[str]:
+    """What the starts spend, and what verifying may come to spend."""
+    starts = plan.having(Action.START)
+    known = sum(change.records for change in starts if change.records is not None)
+    sized = sum(change.records is not None for change in starts)
+    parts = []
+    if sized:
+        parts.append(f"{size(known)} ({count(sized, 'batch', 'batches')})")
+    if unsized := len(starts) - sized:
+        parts.append(f"{count(unsized, 'batch', 'batches')} of unknown size")
+    sentences = [f"At stake: {' + '.join(parts) or 'nothing, no batch is started'}."]
+    maybe = [change for change in plan.having(Action.VERIFY) if change.place is not None]
+    if maybe:
+        most = sum(MAX_RECORDS if change.records is None else change.records for change in maybe)
+        sentences.append(f"Verifying may turn up to {size(most)} more into starts.")
+    return sentences
+
+
+def _guard(check: GuardCheck) -> str:
+    """What became of one guard."""
+    guard = check.guard
+    noun = "start" if guard.name is GuardName.MAX_STARTS else "record"
+    head = f"Guard {guard.name.value} {guard.limit:,}:"
+    unknown = f", unknown sizes counted as {MAX_RECORDS:,} each" if check.unknown else ""
+    if check.holds:
+        return f"{head} ok{unknown}."
+    verdict = "overridden for this run" if check.overridden else "exceeded"
+    return f"{head} {verdict}, {count(check.measured, noun)}{unknown} (limit set in {place_of(guard.place)})."
+
+
+def _requests(plan: Plan) -> str:
+    """How much of the rate limit it takes. A verified batch is read once, one with an uncertain attempt twice."""
+    verify = plan.having(Action.VERIFY)
+    reads = len(verify) + sum(change.reason is Reason.UNCERTAIN for change in verify)
+    starts = len(plan.having(Action.START))
+    total = 1 + reads + starts
+    parts = ["1 list", *([count(reads, "read")] if reads else []), *([count(starts, "start")] if starts else [])]
+    words = f"API: {' + '.join(parts)} = " if total > 1 else "API: "
+    if total <= LIMIT:
+        return f"{words}{count(total, 'request')} of {LIMIT} per minute."
+    return f"{words}{count(total, 'request')}, about {-(-total // LIMIT):,} minutes at {LIMIT} per minute."
+
+
+def _after(plan: Plan) -> list[str]:
+    """What the reader must know before relying on it."""
+    lines = []
+    if plan.targeted:
+        lines.append("Only the selected batches were looked at; the others stay as they are.")
+    if not plan.refreshed:
+        lines.append("Made from what is known; the server was not asked. `--refresh` asks it.")
+    names = [check.guard.name.value for check in plan.failed_guards]
+    if names:
+        what = f"guard {names[0]} is" if len(names) == 1 else f"guards {listed(names)} are"
+        options = " ".join(f"--override-guard {name}" for name in names)
+        lines += wrap(f"Not applyable: {what} exceeded. To go past {'it' if len(names) == 1 else 'them'} this once:")
+        lines.append(f"  {options}")
+    return lines

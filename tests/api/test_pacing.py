@@ -1,0 +1,420 @@
+"""The pacer against a server that counts in fixed windows, under every latency and order of answers."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchform.api.contract import RateHeaders
+from batchform.api.pacing import FARTHEST_RESET, Pacer, estimate, full_jitter
+
+NOTHING = RateHeaders()
+
+
+def told(remaining: int, reset: int, date: int | None = None, limit: int | None = 150) -> RateHeaders:
+    """Rate headers in one line."""
+    return RateHeaders(limit=limit, remaining=remaining, reset_epoch=reset, date_epoch=date)
+
+
+# --- a server with a fake clock --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Server:
+    """Fixed windows aligned to the epoch; Reset rounded up, Date cut to seconds. Times are epoch seconds."""
+
+    limit: int
+    window: int
+    headers: bool = True
+    used: dict[int, int] = field(default_factory=dict)
+
+    def take(self, at: float) -> tuple[bool, RateHeaders]:
+        """Whether a request processed `at` is let through, and what the answer says."""
+        index = math.floor(at / self.window)
+        before = self.used.get(index, 0)
+        admitted = before < self.limit
+        if admitted:
+            self.used[index] = before + 1
+        rate = RateHeaders(
+            limit=self.limit,
+            remaining=max(self.limit - self.used.get(index, 0), 0),
+            reset_epoch=math.ceil((index + 1) * self.window),
+            date_epoch=math.floor(at),
+        )
+        return admitted, rate if self.headers else NOTHING
+
+
+@dataclass
+class Outcome:
+    """What a simulated run came to. Seconds, and 429s per window of the server."""
+
+    took: float
+    throttled: dict[int, int]
+
+
+def run(
+    server: Server,
+    *,
+    requests: int,
+    parallelism: int,
+    latencies: list[tuple[float, float]],
+    epoch: float,
+    lost: set[int] = frozenset(),  # type: ignore[assignment]  # never changed
+    others: float = 0.0,
+) -> Outcome:
+    """Send `requests` through a pacer; `latencies` are (there, back) in seconds, used in turn.
+
+    The requests whose number is in `lost` are processed but their answers do not come. `others` is the rate of
+    foreign requests a second. The monotonic clock starts at 1,000 when the server's shows `epoch`.
+    """
+    pacer = Pacer(limit=server.limit, window=float(server.window))
+    start = now = 1000.0
+    shift = epoch - now
+    queue: list[tuple[float, int, str, object]] = []  # arrivals at the server and back, and foreign requests
+    todo, done, in_flight, number, asked = requests, 0, 0, 0, 0
+    throttled: dict[int, int] = {}
+    if others:
+        heapq.heappush(queue, (now, -1, "other", None))
+    while done < requests:
+        asked += 1
+        assert asked < 400_000, "the pacer waits for ever"
+        if todo and in_flight < parallelism:
+            wait = pacer.admits(now)
+            assert wait >= 0.0
+            if wait == 0.0:
+                pacer.sent(now)
+                there, _ = latencies[number % len(latencies)]
+                heapq.heappush(queue, (now + there, number, "arrives", None))
+                number, todo, in_flight = number + 1, todo - 1, in_flight + 1
+                continue
+            wakes = now + wait
+        else:
+            wakes = math.inf
+        if queue and queue[0][0] <= wakes:
+            now, which, what, payload = heapq.heappop(queue)
+        else:
+            now = wakes
+            continue
+        if what == "other":
+            server.take(now + shift)
+            heapq.heappush(queue, (now + 1.0 / others, -1, "other", None))
+        elif what == "arrives":
+            answer = server.take(now + shift)
+            _, back = latencies[which % len(latencies)]
+            heapq.heappush(queue, (now + back, which, "ends", (answer, math.floor((now + shift) / server.window))))
+        else:
+            (admitted, rate), index = payload  # type: ignore[misc]  # the tuple pushed above
+            in_flight -= 1
+            if which in lost:
+                pacer.failed(now)
+                done += 1
+            elif admitted:
+                pacer.answered(rate, now)
+                done += 1
+            else:
+                pacer.throttled(rate, now, 0.5)
+                throttled[index] = throttled.get(index, 0) + 1
+                todo += 1
+    return Outcome(took=now - start, throttled=throttled)
+
+
+def floor_of(server: Server, requests: int, parallelism: int, latencies: list[tuple[float, float]], epoch: float) -> float:
+    """Seconds that no client can beat: the windows, and the latency of the workers."""
+    fastest = min(there + back for there, back in latencies)
+    busy = math.ceil(requests / parallelism) * fastest
+    windows = math.ceil(requests / server.limit) - 1
+    if windows <= 0:
+        return busy
+    return max(busy, server.window - epoch % server.window + (windows - 1) * server.window)
+
+
+LATENCY = st.tuples(st.floats(0.001, 2.0), st.floats(0.001, 2.0))
+EPOCH = st.floats(1_700_000_000.0, 1_700_003_600.0)
+SERVERS = st.builds(Server, limit=st.integers(1, 200), window=st.sampled_from([10, 30, 60]))
+
+
+@given(
+    server=SERVERS,
+    headers=st.booleans(),
+    requests=st.integers(1, 450),
+    parallelism=st.sampled_from([1, 2, 8, 64]),
+    latencies=st.lists(LATENCY, min_size=1, max_size=20),
+    epoch=EPOCH,
+)
+@settings(deadline=None)
+def test_it_never_draws_a_429_of_its_own(
+    server: Server,
+    headers: bool,  # noqa: FBT001  # drawn by hypothesis
+    requests: int,
+    parallelism: int,
+    latencies: list[tuple[float, float]],
+    epoch: float,
+) -> None:
+    """Alone on the account, no request is ever throttled, with or without headers."""
+    server.headers = headers
+    outcome = run(
+        server, requests=min(requests, server.limit * 6), parallelism=parallelism, latencies=latencies, epoch=epoch
+    )
+    assert outcome.throttled == {}
+
+
+@given(
+    server=SERVERS,
+    requests=st.integers(1, 450),
+    parallelism=st.sampled_from([1, 2, 8, 64]),
+    latencies=st.lists(LATENCY, min_size=1, max_size=20),
+    epoch=EPOCH,
+    lost=st.sets(st.integers(0, 449), max_size=30),
+)
+@settings(deadline=None)
+def test_lost_answers_are_counted_as_used(
+    server: Server,
+    requests: int,
+    parallelism: int,
+    latencies: list[tuple[float, float]],
+    epoch: float,
+    lost: set[int],
+) -> None:
+    """Requests whose answers are lost were counted by the server; they cause no 429 either, and no standstill."""
+    requests = min(requests, server.limit * 6)
+    outcome = run(server, requests=requests, parallelism=parallelism, latencies=latencies, epoch=epoch, lost=lost)
+    assert outcome.throttled == {}
+
+
+@given(
+    limit=st.integers(50, 200),
+    requests=st.integers(1, 800),
+    parallelism=st.sampled_from([1, 4, 8]),
+    latency=st.floats(0.01, 0.3),
+    spread=st.floats(0.0, 0.2),
+    epoch=EPOCH,
+)
+@settings(deadline=None)
+def test_it_is_nearly_as_fast_as_possible(
+    limit: int, requests: int, parallelism: int, latency: float, spread: float, epoch: float
+) -> None:
+    """At most 1.3 times what no client can beat, plus three seconds a window for clocks that show whole seconds."""
+    server = Server(limit=limit, window=60)
+    latencies = [(latency / 2, latency / 2), (latency / 2, latency / 2 + spread)]
+    outcome = run(server, requests=requests, parallelism=parallelism, latencies=latencies, epoch=epoch)
+    floor = floor_of(server, requests, parallelism, [(latency / 2, latency / 2 + spread)], epoch)
+    assert outcome.took <= 1.3 * floor + 3.0 * math.ceil(requests / limit)
+
+
+@given(
+    requests=st.integers(1, 300),
+    parallelism=st.sampled_from([1, 8]),
+    others=st.floats(0.1, 1.5),
+    headers=st.booleans(),
+    epoch=EPOCH,
+)
+@settings(deadline=None)
+def test_foreign_traffic_causes_no_storm(
+    requests: int,
+    parallelism: int,
+    others: float,
+    headers: bool,  # noqa: FBT001  # drawn by hypothesis
+    epoch: float,
+) -> None:
+    """Where others use up the account, a window sees at most as many 429s as requests were in flight."""
+    server = Server(limit=100, window=60, headers=headers)
+    outcome = run(
+        server, requests=requests, parallelism=parallelism, latencies=[(0.05, 0.1)], epoch=epoch, others=others
+    )
+    assert all(count <= parallelism for count in outcome.throttled.values())
+
+
+# --- single rules ----------------------------------------------------------------------------------------------------
+
+
+def test_a_window_that_is_used_up_is_waited_out_by_the_servers_clock() -> None:
+    """Reset minus Date is what counts, wherever our own clock stands."""
+    pacer = Pacer()
+    pacer.sent(500.0)
+    pacer.answered(told(0, reset=1_700_000_030, date=1_700_000_010), 500.0)
+    assert pacer.admits(500.0) == pytest.approx(21.0)
+    assert pacer.resets_in(500.0) == pytest.approx(21.0)
+    assert pacer.admits(521.0) == 0.0
+
+
+def test_the_smallest_remaining_of_a_window_counts() -> None:
+    """An answer that was overtaken does not give requests back."""
+    pacer = Pacer()
+    for _ in range(2):
+        pacer.sent(0.0)
+    pacer.answered(told(10, reset=1_700_000_060, date=1_700_000_000), 1.0)
+    pacer.answered(told(11, reset=1_700_000_060, date=1_700_000_000), 1.1)
+    assert pacer.left(1.2) == 10
+
+
+def test_a_reset_that_jitters_is_the_same_window() -> None:
+    """One second more or less does not make a new window."""
+    pacer = Pacer()
+    for _ in range(2):
+        pacer.sent(0.0)
+    pacer.answered(told(10, reset=1_700_000_060, date=1_700_000_000), 1.0)
+    pacer.answered(told(9, reset=1_700_000_061, date=1_700_000_000), 1.1)
+    assert pacer.left(1.2) == 9
+
+
+def test_an_answer_of_the_window_before_counts_in_this_one_too() -> None:
+    """It may have been counted on either side of the turn."""
+    pacer = Pacer()
+    for _ in range(2):
+        pacer.sent(0.0)
+    pacer.answered(told(100, reset=1_700_000_120, date=1_700_000_060), 1.0)
+    assert pacer.left(1.0) == 99
+    pacer.answered(told(3, reset=1_700_000_060, date=1_700_000_059), 1.1)
+    assert pacer.left(1.1) == 99
+
+
+def test_a_straggler_of_an_ended_window_does_not_bring_it_back() -> None:
+    """A window left by the clock is not begun again by a late answer with nothing remaining."""
+    pacer = Pacer()
+    for _ in range(2):
+        pacer.sent(0.0)
+    pacer.answered(told(1, reset=1_700_000_010, date=1_700_000_000), 0.0)
+    assert pacer.admits(11.5) == 0.0
+    pacer.answered(told(0, reset=1_700_000_010, date=1_700_000_009), 12.0)
+    assert pacer.admits(12.0) == 0.0
+
+
+def test_requests_in_flight_are_not_promised_twice() -> None:
+    """What was sent and not answered is taken off what remains."""
+    pacer = Pacer()
+    pacer.sent(0.0)
+    pacer.answered(told(2, reset=1_700_000_060, date=1_700_000_000), 0.5)
+    pacer.sent(1.0)
+    assert pacer.admits(1.0) == 0.0
+    pacer.sent(1.0)
+    assert pacer.admits(1.0) > 0.0
+
+
+def test_a_reserve_is_left_for_status_reads() -> None:
+    """Starts stop while reads still go."""
+    pacer = Pacer()
+    pacer.sent(0.0)
+    pacer.answered(told(3, reset=1_700_000_060, date=1_700_000_000), 0.0)
+    assert pacer.admits(0.0, reserve=3) > 0.0
+    assert pacer.admits(0.0, reserve=2) == 0.0
+    assert pacer.admits(0.0) == 0.0
+
+
+def test_a_reserve_never_takes_the_whole_window() -> None:
+    """More doubts than the window has requests do not stop the run for ever."""
+    assert Pacer(limit=5).admits(0.0, reserve=50) == 0.0
+
+
+def test_without_headers_the_limit_slides() -> None:
+    """No more than the limit end within any stretch of one window's length."""
+    pacer = Pacer(limit=3, window=60.0)
+    for moment in (0.0, 1.0, 2.0):
+        assert pacer.admits(moment) == 0.0
+        pacer.sent(moment)
+        pacer.answered(NOTHING, moment + 0.5)
+    assert pacer.admits(3.0) == pytest.approx(57.5)
+    assert pacer.admits(60.4) > 0.0
+    assert pacer.admits(60.5) == 0.0
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        NOTHING,
+        told(0, reset=1_700_000_000 - 5, date=1_700_000_000),
+        told(0, reset=1_700_000_000 + int(FARTHEST_RESET) + 1, date=1_700_000_000),
+        told(0, reset=1_700_000_030),
+        RateHeaders(date_epoch=1_700_000_000),
+    ],
+    ids=["no-headers", "past", "far", "no-date", "no-reset"],
+)
+@pytest.mark.parametrize("random01", [0.0, 0.99])
+def test_a_reset_of_no_use_means_about_a_minute(rate: RateHeaders, random01: float) -> None:
+    """After a 429 whose Reset cannot be used, all wait a window's length, with jitter."""
+    pacer = Pacer()
+    pacer.sent(100.0)
+    pacer.throttled(rate, 100.0, random01)
+    assert 60.0 <= pacer.admits(100.0) <= 66.0
+    assert pacer.admits(166.0) == 0.0
+
+
+def test_throttled_windows_are_counted_not_throttled_requests() -> None:
+    """Eight 429s at once are one window; a request let through starts the count again."""
+    pacer = Pacer()
+    for _ in range(8):
+        pacer.sent(0.0)
+    for _ in range(8):
+        pacer.throttled(NOTHING, 0.2, 0.0)
+    assert pacer.throttled_in_a_row == 1
+    pacer.sent(61.0)
+    pacer.throttled(NOTHING, 61.1, 0.0)
+    assert pacer.throttled_in_a_row == 2
+    pacer.sent(122.0)
+    pacer.answered(NOTHING, 122.1)
+    assert pacer.throttled_in_a_row == 0
+
+
+@given(
+    rates=st.lists(
+        st.builds(
+            RateHeaders,
+            limit=st.none() | st.integers(0, 10**15),
+            remaining=st.none() | st.integers(0, 10**15),
+            reset_epoch=st.none() | st.integers(0, 10**15) | st.integers(1_700_000_000, 1_700_000_400),
+            date_epoch=st.none() | st.integers(-(10**11), 10**12) | st.integers(1_700_000_000, 1_700_000_400),
+        ),
+        max_size=30,
+    ),
+    steps=st.lists(st.sampled_from(["answered", "throttled", "failed"]), min_size=30, max_size=30),
+)
+@settings(deadline=None)
+def test_whatever_the_headers_say_a_request_goes_within_minutes(rates: list[RateHeaders], steps: list[str]) -> None:
+    """Nonsense in headers neither raises nor stops the run: some request goes within about five minutes."""
+    pacer = Pacer()
+    now = 0.0
+    for rate, step in zip(rates, steps, strict=False):
+        pacer.sent(now)
+        now += 0.1
+        if step == "answered":
+            pacer.answered(rate, now)
+        elif step == "throttled":
+            pacer.throttled(rate, now, 0.5)
+        else:
+            pacer.failed(now)
+        waited = 0.0
+        while (wait := pacer.admits(now)) > 0.0:
+            now += wait
+            waited += wait
+            assert waited <= FARTHEST_RESET + 10.0
+
+
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attempt", "random01", "seconds"),
+    [(0, 1.0, 1.0), (1, 1.0, 2.0), (3, 0.5, 4.0), (10, 1.0, 30.0), (5000, 1.0, 30.0), (4, 0.0, 0.0), (-1, 1.0, 1.0)],
+)
+def test_full_jitter(attempt: int, random01: float, seconds: float) -> None:
+    """Between zero and the capped exponential."""
+    assert full_jitter(attempt, 1.0, 30.0, random01) == seconds
+
+
+@pytest.mark.parametrize(
+    ("requests", "remaining", "to_reset", "seconds"),
+    [(10, 10, 30.0, 0.0), (11, 10, 30.0, 30.0), (160, 10, 30.0, 30.0), (161, 10, 30.0, 90.0), (150, None, 30.0, 0.0)],
+)
+def test_estimate(requests: int, remaining: int | None, to_reset: float, seconds: float) -> None:
+    """The wait for windows, when requests themselves take no time."""
+    assert estimate(requests=requests, limit=150, remaining=remaining, seconds_to_reset=to_reset) == seconds
+
+
+def test_estimate_counts_the_requests_themselves() -> None:
+    """Slow requests weigh more than the windows."""
+    assert estimate(requests=200, limit=150, remaining=150, seconds_to_reset=10.0, seconds_each=1.0) == 200.0
+    assert estimate(requests=5, limit=150, seconds_each=1.0) == 5.0
