@@ -319,12 +319,10 @@ class _Builder:
             self._report(Code.DUPLICATE_KEY, detail, "Remove one of them.", span, related=[(first, "the first one")])
 
     def _tag(self, event: Any) -> None:
-        start, end = _span(event)
-        written = _TAG.search(self._source.text, start)
-        if written:
-            start, end = written.span()
-        detail = f"{quote(self._source.text[start:end])} would make something else of the value that follows it."
-        self._report(Code.TAG, detail, "Remove it; quote the value if text is meant.", (start, end))
+        written = _TAG.search(self._source.text, event.start_mark.index)
+        assert written  # an anchor can stand before it, nothing else
+        detail = f"{quote(written[0])} would make something else of the value that follows it."
+        self._report(Code.TAG, detail, "Remove it; quote the value if text is meant.", written.span())
 
     def _count(self, nodes: int, span: tuple[int, int]) -> None:
         self._nodes += nodes

@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from batchform.config import document, fields
+from batchform.config import document, fields, schema
 from batchform.config.fields import LABEL, NAME, Unfit, UnquotedText, did_you_mean
-from batchform.config.problems import Code, how_to_quote, quote
+from batchform.config.problems import Code, how_to_quote, quote, quote_path
 from batchform.errors import ConfigError, Problem, Severity
 from batchform.model import Batch, Config, Guard, GuardName, Service
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from batchform.config.document import Document, Steps
     from batchform.config.fields import Readers
+
+SCHEMA = "config-1"
+"""The schema of a configuration file."""
 
 _At: TypeAlias = "tuple[_Source, Steps]"
 
@@ -39,11 +42,12 @@ def load(paths: Sequence[str | os.PathLike[str]]) -> Config:
     sources = [_Source(document.load(file)) for file in _files(paths, problems)]
     for source in sources:
         source.walk()
+        source.hear_the_schema()
         problems += source.problems
     problems += _set_twice(sources)
     problems += _same_name(sources)
     problems += _same_batch_id(sources)
-    problems.sort(key=_by_place)
+    problems = sorted(dict.fromkeys(problems), key=_by_place)  # what many aliases share is wrong only once
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     batches = [batch for source in sources for batch in source.declared()]
@@ -79,11 +83,17 @@ def _in_folder(folder: str, problems: list[Problem]) -> list[str]:
     try:
         names = [entry.name for entry in os.scandir(folder)]
     except OSError as error:
-        problems.append(Code.UNREADABLE.problem(f"{quote(folder)}: {error.strerror}.", place=None))
+        problems.append(
+            Code.UNREADABLE.problem(
+                f"{quote_path(folder)}: {error.strerror}.", hint="Check who may read it.", place=None
+            )
+        )
         return []
     names = [name for name in names if name.endswith(SUFFIXES) and not name.startswith(".")]
     if not names:
-        detail = f"Nothing right inside {quote(folder)} ends with {' or '.join(SUFFIXES)}. Deeper folders are not read."
+        detail = (
+            f"Nothing right inside {quote_path(folder)} ends with {' or '.join(SUFFIXES)}. Deeper folders are not read."
+        )
         problems.append(Code.EMPTY_FOLDER.problem(detail, hint="Check the path given with `-f`.", place=None))
     return [f"{folder.rstrip(os.sep)}{os.sep}{name}" for name in names]
 
@@ -97,6 +107,7 @@ class _Source:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems = list(document.problems)
+        self.faulty: set[Steps] = set()
         self.service: Service | None = None
         self.limits: dict[str, int] = {}
         self.defaults: dict[str, Any] = {}
@@ -132,6 +143,16 @@ class _Source:
         self.defaults = self._with_labels(("defaults",), top.get("defaults", {}), fields.DEFAULTS)
         for name, body in top.get("batches", {}).items():
             self.batches[name] = self._batch(name, body)
+
+    def hear_the_schema(self) -> None:
+        """Once something is wrong, keep what jsonschema finds beyond it."""
+        if len(self.problems) == len(self.document.problems) or self.document.root is None:
+            return
+        told = {path[:length] for path in self.faulty for length in range(len(path) + 1)}  # at it, or inside it
+        for path, message in schema.complaints(SCHEMA, self.document.root):
+            around = any(path[:length] in self.faulty for length in range(1, len(path)))
+            if path not in told and not around:
+                self._report(Code.SCHEMA, f"{quote(message, 200)}.", "See `schemas/config-1.json`.", path)
 
     def guards(self) -> Iterator[Guard]:
         """The guards of the file, in the order of their names' definition."""
@@ -216,6 +237,7 @@ class _Source:
         """Keep a problem of the value at `path`, or of its key."""
         place = self.document.key_place(path) if key else self.document.value_place(path)
         self.problems.append(code.problem(detail, hint=hint, place=place))
+        self.faulty.add(path)
 
 
 # --- all files together ----------------------------------------------------------------------------------------------
@@ -262,7 +284,7 @@ def _same_batch_id(sources: list[_Source]) -> Iterator[Problem]:
                 )
                 there = (first, ("batches", first_name, "batch_id"))
                 yield _clash(Code.SAME_BATCH_ID, detail, "Remove one of them, or correct its id.", here, there)
-            elif spelling != batch_id and first is source:
+            elif spelling != batch_id:
                 first, first_name = firsts[spelling]
                 detail = f"{quote(batch_id)} and {quote(spelling)} are two batches to batchform."
                 there = (first, ("batches", first_name, "batch_id"))

@@ -53,6 +53,7 @@ class Code(Enum):
     BAD_TIME = ("BF211", "Not a valid time")
     BAD_VERSION = ("BF212", "Unsupported configuration version")
     BAD_SERVICE = ("BF213", "Unknown service")
+    SCHEMA = ("BF214", "Not as the schema has it")
 
     SAME_BATCH_ID = ("BF301", "The same batch_id under two names")
     SAME_NAME = ("BF302", "The same name in two files")
@@ -80,13 +81,18 @@ class Code(Enum):
         )
 
 
-def quote(text: str) -> str:
-    """`text` in double quotes, cut to a sane length and with no character left that could act on a terminal.
+def quote(text: str, longest: int = LONGEST_QUOTE) -> str:
+    """`text` in double quotes, cut to `longest` and with no character left that could act on a terminal.
 
     What was not cut is also valid YAML, so it can be shown as what to write.
     """
-    shown = "".join(map(_escape, text[:LONGEST_QUOTE]))
-    return f'"{shown}…"' if len(text) > LONGEST_QUOTE else f'"{shown}"'
+    shown = "".join(map(_escape, text[:longest]))
+    return f'"{shown}…"' if len(text) > longest else f'"{shown}"'
+
+
+def quote_path(path: str) -> str:
+    """`path` as `quote` shows it, but whole: cut, it would not say which file is meant."""
+    return quote(path, len(path))
 
 
 def how_to_quote(text: str) -> str:

@@ -1,7 +1,9 @@
 """The JSON Schemas: where they are, what they say, and a validator for each.
 
-They are the promise made to editors and other programs. Files are judged by the loader, which the tests hold to the
-same rules, so jsonschema is imported only when somebody asks for a validator.
+They are the promise made to editors and other programs, and the judge of what a configuration may look like. The
+loader's tables know the same rules in words that help. They may say "surely valid" by themselves, which the tests hold
+them to; as soon as they find something wrong, jsonschema is heard too, so that nothing an editor underlines is missed.
+It is imported only then: it takes as long as everything else together.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from batchform.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jsonschema import Draft202012Validator
 
 
@@ -43,6 +47,12 @@ def validator(name: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator  # noqa: PLC0415  72 ms that no command but a few has to wait for
 
     return Draft202012Validator(load(name))
+
+
+def complaints(name: str, value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What the schema `name` has against a value: the path, and the fault in jsonschema's words."""
+    for error in validator(name).iter_errors(value):
+        yield tuple(error.absolute_path), error.message
 
 
 def _folder() -> Path:

@@ -12,7 +12,7 @@ import stat
 from bisect import bisect_right
 from functools import cached_property
 
-from batchform.config.problems import Code, quote
+from batchform.config.problems import Code, quote_path
 from batchform.errors import Place, Problem
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -66,21 +66,21 @@ def read(path: str) -> bytes:
     """
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                detail = f"{quote(path)} is a pipe or a device."
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                detail = f"{quote_path(path)} is a pipe or a device."
                 raise Stop(Code.NOT_REGULAR.problem(detail, hint="Write the YAML to a file first.", place=None))
-            data = b"" if status.st_size > MAX_BYTES else file.read(MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
-        detail = f"{quote(path)} is a folder."
+        detail = f"{quote_path(path)} is a folder."
         raise Stop(
             Code.NOT_REGULAR.problem(detail, hint="Give the file, or the folder it is in.", place=None)
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise Stop(Code.UNREADABLE.problem(f"{quote(path)}: {reason}.", place=None)) from None
-    if status.st_size > MAX_BYTES or len(data) > MAX_BYTES:
-        detail = f"{quote(path)} is larger than {MAX_BYTES >> 20} MiB, the most that is read."
+        hint = "Check the path, and who may read it."
+        raise Stop(Code.UNREADABLE.problem(f"{quote_path(path)}: {reason}.", hint=hint, place=None)) from None
+    if len(data) > MAX_BYTES:
+        detail = f"{quote_path(path)} is larger than {MAX_BYTES >> 20} MiB, the most that is read."
         raise Stop(Code.TOO_LARGE.problem(detail, hint="Split it into several files.", place=None))
     return data
 
