@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 
 _DATE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,30}))?(?:([Zz])|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 _COUNT_LIMIT = 10**12
 
@@ -93,13 +94,17 @@ def date_of(value: object) -> datetime | None:
 
 
 def http_date_of(value: str | None) -> datetime | None:
-    """The instant in UTC that an HTTP Date header names (whole seconds), None for anything else."""
-    if value is None:
+    """The instant in UTC that an HTTP Date header names (whole seconds), None for anything else.
+
+    Source: RFC 9110, section 5.6.7: the one form that servers generate.
+    """
+    match = _HTTP_DATE.fullmatch(value.strip(" \t")) if value is not None else None
+    if match is None or match[2] not in _MONTHS:
         return None
+    day, year, hour, minute, second = (int(match[group]) for group in (1, 3, 4, 5, 6))
     try:
-        found = parsedate_to_datetime(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
+        return datetime(year, _MONTHS.index(match[2]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
         return None
 
 

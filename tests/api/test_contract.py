@@ -1,0 +1,618 @@
+"""What requests look like and what answers mean, status by status and oddity by oddity."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchform.api.contract import (
+    Accepted,
+    Answer,
+    Broken,
+    Doubtful,
+    Listing,
+    Missing,
+    NoAnswer,
+    NotSent,
+    RateHeaders,
+    Read,
+    Refused,
+    Reply,
+    Throttled,
+    list_meaning,
+    list_request,
+    problem_of,
+    rate_of,
+    read_meaning,
+    server_date,
+    start_meaning,
+    start_request,
+    status_request,
+)
+from batchform.api.decode import date_of, json_value
+from batchform.model import Reading, Service, Source
+
+ID = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
+GZIP = (("content-encoding", "gzip"),)
+
+
+def ok(**result: Any) -> Answer:
+    """A 200 with that result."""
+    return reply(200, {"result": result})
+
+
+def reply(status: int, document: Any = None, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    """A complete answer; bytes stand as they are, anything else as JSON, None for no body."""
+    body = document if isinstance(document, bytes) else b"" if document is None else json.dumps(document).encode()
+    return Answer(status=status, headers=headers, body=body)
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_declares_no_body() -> None:
+    """Content-Length 0, no Content-Type, 20 seconds."""
+    request = start_request(Service.PHONE, ID, "crm-4711")
+    assert (request.method, request.path) == ("POST", f"/phone/bulk/v1/batches/{ID}/start")
+    assert dict(request.headers) == {
+        "Accept": "application/json",
+        "Content-Length": "0",
+        "Reference-Id": "crm-4711",
+    }
+    assert (request.deadline, request.max_bytes, request.reference_id) == (20.0, 1 << 20, "crm-4711")
+
+
+def test_a_status_read_and_a_list_are_gets() -> None:
+    """Each with its own deadline and size."""
+    read, listing = status_request(Service.EMAIL, ID), list_request(Service.ADDRESS)
+    assert (read.method, read.path, read.deadline) == ("GET", f"/email/bulk/v1/batches/{ID}", 20.0)
+    assert (listing.method, listing.path) == ("GET", "/address/bulk/v1/batches")
+    assert (listing.deadline, listing.max_bytes) == (60.0, 64 << 20)
+    assert dict(read.headers) == dict(listing.headers) == {"Accept": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "batch_id",
+    ["", ".", "..", "a/b", "a%2fb", "a b", "a\n", "a?b", "a#b", "é", "٣", "a\x00", "../start", "a" * 129, "a;b", "a.b"],
+    ids=repr,
+)
+def test_an_id_is_one_path_segment(batch_id: str) -> None:
+    """Anything that could lead to another path is refused before there is a request."""
+    with pytest.raises(ValueError, match="not a batch_id"):
+        start_request(Service.PHONE, batch_id, "r")
+    with pytest.raises(ValueError, match="not a batch_id"):
+        status_request(Service.PHONE, batch_id)
+
+
+@pytest.mark.parametrize("reference_id", ["", "a\r\nAuth-Token: x", "a\n", "é", "a" * 257, "a;b", "a\tb"], ids=repr)
+def test_a_reference_id_cannot_add_a_header(reference_id: str) -> None:
+    """Only the documented characters."""
+    with pytest.raises(ValueError, match="not a Reference-Id"):
+        start_request(Service.PHONE, ID, reference_id)
+
+
+def test_every_documented_reference_character_is_taken() -> None:
+    """Source: CONTRACT "Headers"."""
+    assert start_request(Service.PHONE, ID, "Az09_-/:.,() ").reference_id == "Az09_-/:.,() "
+
+
+# --- start: every status ---------------------------------------------------------------------------------------------
+
+PROBLEM = {"error": {"title": "Some title", "detail": "Some detail"}}
+STATUSES = {401: Refused, 403: Refused, 406: Refused, 415: Refused, 429: Throttled}
+
+
+@pytest.mark.parametrize("status", [*range(100, 600), 600, 999])
+@pytest.mark.parametrize("body", [None, PROBLEM, b"<html>"], ids=["empty", "problem", "html"])
+def test_every_status_of_a_start(status: int, body: Any) -> None:
+    """Five statuses are plain; with these bodies all others, 200 included, are doubtful and keep their status."""
+    meaning = start_meaning(reply(status, body), ID)
+    assert type(meaning) is STATUSES.get(status, Doubtful)
+    if isinstance(meaning, (Doubtful, Refused)):
+        assert meaning.problem.status == status
+
+
+@pytest.mark.parametrize(
+    "status", [100, 103, 201, 202, 204, 206, 301, 302, 307, 308, 400, 404, 408, 409, 500, 502, 503]
+)
+def test_only_a_200_is_a_success(status: int) -> None:
+    """The body of a success under another status is doubtful."""
+    meaning = start_meaning(reply(status, {"result": {"batch_id": ID, "status": "processing"}}), ID)
+    assert isinstance(meaning, Doubtful)
+    assert meaning.problem.status == status
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        ({"result": {"batch_id": ID, "status": "processing"}}, "processing"),
+        ({"result": {"batch_id": ID, "status": "completed"}}, "completed"),
+        ({"result": {"batch_id": ID, "status": " Processing "}}, "processing"),
+        ({"result": {"batch_id": ID, "status": "processing", "new": [1]}, "error": None, "more": {}}, "processing"),
+        ({"Result": {"Batch_Id": ID, "Status": "processing"}}, "processing"),
+        (b'\xef\xbb\xbf{"result":{"batch_id":"%s","status":"processing"}}' % ID.encode(), "processing"),
+        (
+            b'{"result":{"batch_id":"%s","status":"processing","n":NaN,"m":%s}}' % (ID.encode(), b"9" * 5000),
+            "processing",
+        ),
+    ],
+    ids=["processing", "completed", "capitals", "more-fields", "capital-keys", "bom", "odd-numbers"],
+)
+def test_a_clean_200_is_accepted(document: Any, status: str) -> None:
+    """Complete, no error, our id, and a status that shows it runs."""
+    assert start_meaning(reply(200, document), ID) == Accepted(status=status)
+
+
+RUNS = {"batch_id": ID, "status": "processing"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        b"null",
+        b"[]",
+        b'"processing"',
+        b"<html><title>OK</title></html>",
+        b'{"result": {"batch_id": "' + ID.encode() + b'", "status": "proc',
+        json.dumps({"result": RUNS}).encode() + b"garbage",
+        json.dumps({"result": RUNS}).encode("utf-16"),
+        json.dumps({"result": RUNS}).encode()[:-2] + b"\xff}}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        {},
+        {"result": None},
+        {"result": []},
+        {"result": [RUNS]},
+        {"result": "processing"},
+        RUNS,
+        {"results": RUNS},
+        {"result": RUNS, "error": {"title": "no"}},
+        {"result": RUNS, "ERROR": {"title": "no"}},
+        {"result": RUNS, "error": ""},
+        {"result": RUNS, "error": False},
+        {"result": RUNS, "error": {}},
+        {"error": {"title": "no"}},
+        {"result": {"status": "processing"}},
+        {"result": {"batch_id": None, "status": "processing"}},
+        {"result": {"batch_id": ID.upper(), "status": "processing"}},
+        {"result": {"batch_id": ID + " ", "status": "processing"}},
+        {"result": {"batch_id": "other", "status": "processing"}},
+        {"result": {"batch_id": [ID], "status": "processing"}},
+        {"result": {"batch_id": ID}},
+        {"result": {"batch_id": ID, "status": None}},
+        {"result": {"batch_id": ID, "status": ""}},
+        {"result": {"batch_id": ID, "status": "submitted"}},
+        {"result": {"batch_id": ID, "status": "stopped"}},
+        {"result": {"batch_id": ID, "status": "queued"}},
+        {"result": {"batch_id": ID, "status": "processing soon"}},
+        {"result": {"batch_id": ID, "status": True}},
+        {"result": {"batch_id": ID, "status": ["processing"]}},
+        b'{"result":{"batch_id":"%s","status":"submitted","status":"processing"}}' % ID.encode(),
+        b'{"result":{"batch_id":"other","batch_id":"%s","status":"processing"}}' % ID.encode(),
+        b'{"error":{"title":"no"},"error":null,"result":{"batch_id":"%s","status":"processing"}}' % ID.encode(),
+        b'{"result":null,"result":{"batch_id":"%s","status":"processing"}}' % ID.encode(),
+    ],
+    ids=lambda d: str(d)[:48],
+)
+def test_any_other_200_is_doubtful(document: Any) -> None:
+    """Whatever is missing, odd, about another batch or said twice."""
+    meaning = start_meaning(reply(200, document), ID)
+    assert isinstance(meaning, Doubtful)
+    assert meaning.problem.status == 200
+    assert meaning.problem.title
+
+
+@pytest.mark.parametrize("status", [429, 401, 403, 406, 415])
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"result": RUNS}, ()),
+        ({"error": {"title": "no"}, "result": {}}, ()),
+        (b'{"result": {"batch_id": "', ()),
+        (b'[{"Result": 1}]', ()),
+        (b"\x1f\x8b", GZIP),
+        (None, (("Content-Encoding", "br"),)),
+    ],
+    ids=["result", "both", "half", "list", "gzip", "br"],
+)
+def test_a_refusal_that_claims_a_result_is_doubtful(status: int, body: Any, headers: Any) -> None:
+    """Only what claims nothing may be sent again, or end the run, without a look."""
+    assert isinstance(start_meaning(reply(status, body, headers), ID), Doubtful)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, b"slow down", b"<html>429</html>", PROBLEM, b"\xff\xfe", {"result": None}, b"[]", b"{"],
+    ids=lambda b: str(b)[:20],
+)
+def test_an_odd_429_is_still_throttled(body: Any) -> None:
+    """A content delivery network may write what it likes."""
+    assert start_meaning(reply(429, body, (("content-encoding", "identity"),)), ID) == Throttled()
+
+
+def test_a_failure_that_ended_with_the_connection_needs_a_whole_document() -> None:
+    """An object cannot be half and readable; an empty body or a page can."""
+    assert start_meaning(replace(reply(429, PROBLEM), framed=False), ID) == Throttled()
+    assert isinstance(read_meaning(replace(reply(404, PROBLEM), framed=False), ID), Missing)
+    for body in (None, b"<html>", b"{"):
+        for status in (429, 401):
+            assert isinstance(start_meaning(replace(reply(status, body), framed=False), ID), Doubtful)
+        assert isinstance(read_meaning(replace(reply(404, body), framed=False), ID), NoAnswer)
+    assert start_meaning(replace(ok(**RUNS), framed=False), ID) == Accepted(status="processing")
+
+
+def test_a_broken_reply_is_doubtful_and_an_unsent_one_passes() -> None:
+    """A broken one has no status; of an unsent one nothing left."""
+    broken = start_meaning(Broken(cause="the deadline passed"), ID)
+    assert isinstance(broken, Doubtful)
+    assert (broken.problem.status, broken.problem.detail) == (None, "the deadline passed")
+    unsent = NotSent(cause="refused")
+    assert start_meaning(unsent, ID) is unsent
+
+
+# --- status read -----------------------------------------------------------------------------------------------------
+
+READS = {400: Missing, 404: Missing, 401: Refused, 403: Refused, 406: Refused, 415: Refused, 429: Throttled}
+
+
+@pytest.mark.parametrize("status", [*range(100, 600), 999])
+@pytest.mark.parametrize("body", [None, PROBLEM, b"<html>"], ids=["empty", "problem", "html"])
+def test_every_status_of_a_read(status: int, body: Any) -> None:
+    """With these bodies nothing tells a status."""
+    assert type(read_meaning(reply(status, body), ID)) is READS.get(status, NoAnswer)
+
+
+def test_a_full_reading() -> None:
+    """Every field, in our types."""
+    answer = ok(
+        batch_id=ID,
+        batch_reference_id="crm",
+        status="stopped",
+        reason="max_processing_time_reached",
+        records=9800,
+        records_processed=0,
+        date_submitted="2025-09-10T01:02:03.004005Z",
+        date_started="nonsense",
+        date_ended="2025-09-11T01:02:03Z",
+    )
+    expected = Reading(
+        batch_id=ID,
+        source=Source.READ,
+        status="stopped",
+        reason="max_processing_time_reached",
+        batch_reference_id="crm",
+        records=9800,
+        records_processed=0,
+        date_submitted=datetime(2025, 9, 10, 1, 2, 3, 4005, tzinfo=UTC),
+        date_ended=datetime(2025, 9, 11, 1, 2, 3, tzinfo=UTC),
+    )
+    assert read_meaning(answer, ID) == Read(reading=expected)
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [("submitted", "submitted"), (" SUBMITTED\n", "submitted"), ("Completed", "completed"), ("On Hold ", "On Hold ")],
+)
+def test_known_words_are_folded_and_others_passed_on(word: str, status: str) -> None:
+    """An unrecognised word is nobody's to interpret."""
+    assert read_meaning(ok(batch_id=ID, status=word), ID) == Read(
+        reading=Reading(batch_id=ID, source=Source.READ, status=status)
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ok(batch_id=ID, status=None),
+        ok(batch_id=ID, status="  "),
+        ok(batch_id=ID),
+        ok(batch_id="other", status="submitted"),
+        ok(status="submitted"),
+        reply(200, {"result": {"batch_id": ID, "status": "submitted"}, "error": {"title": "x"}}),
+        reply(200, {"batch_id": ID, "status": "submitted"}),
+        reply(200, {"result": {"batch_id": ID, "status": "submitted"}}, GZIP),
+        reply(203, {"result": {"batch_id": ID, "status": "submitted"}}),
+        reply(404, {"result": {"batch_id": ID, "status": "submitted"}}),
+        reply(404, b"\x1f\x8b", GZIP),
+        Broken(cause="reset"),
+        NotSent(cause="refused"),
+    ],
+    ids=lambda a: repr(a)[:60],
+)
+def test_a_read_without_a_plain_status_is_no_answer(answer: Reply) -> None:
+    """It releases nothing."""
+    assert isinstance(read_meaning(answer, ID), NoAnswer)
+
+
+@pytest.mark.parametrize("odd", [True, "5", -1, 1.0, 1e300, [], {}, 10**18, None], ids=repr)
+def test_an_odd_count_is_unknown(odd: object) -> None:
+    """Not a number that could be added up."""
+    meaning = read_meaning(ok(batch_id=ID, status="submitted", records=odd, reason=odd), ID)
+    assert isinstance(meaning, Read)
+    assert meaning.reading.records is None
+
+
+def test_texts_can_be_written_as_utf_8() -> None:
+    """Lone surrogates are replaced, long texts cut."""
+    meaning = read_meaning(ok(batch_id=ID, status="a\ud800b", reason="x" * 1000), ID)
+    assert isinstance(meaning, Read)
+    assert meaning.reading.status == "a?b"
+    assert meaning.reading.reason == "x" * 200
+
+
+# --- list ------------------------------------------------------------------------------------------------------------
+
+
+def statuses(meaning: object) -> dict[str, str | None]:
+    """What a listing says, in short."""
+    assert isinstance(meaning, Listing)
+    assert all(reading.source is Source.LIST for reading in meaning.readings.values())
+    return {batch_id: reading.status for batch_id, reading in meaning.readings.items()}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"batches": []}, {"batches": None}, {}, {"batches": [None, 1, "x", [], {}, {"batch_id": None, "status": "a"}]}],
+    ids=repr,
+)
+def test_an_empty_list_is_a_list(result: object) -> None:
+    """Null and absent count as empty, entries without an id as nothing."""
+    assert statuses(list_meaning(reply(200, {"result": result}))) == {}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [None, {}, {"result": None}, {"result": []}, {"result": {"batches": {}}}, {"result": {"batches": "x"}},
+     {"error": "x", "result": {"batches": []}}, b"[" * 100_000, b"{" * 10],
+    ids=lambda d: str(d)[:40],
+)  # fmt: skip
+def test_what_is_no_list_is_no_answer(document: Any) -> None:
+    """An empty list is never made up."""
+    assert isinstance(list_meaning(reply(200, document)), NoAnswer)
+
+
+@pytest.mark.parametrize("status", [*range(100, 600)])
+def test_every_status_of_a_list(status: int) -> None:
+    """Only a 200 lists anything."""
+    expected = {200: Listing, 401: Refused, 403: Refused, 406: Refused, 415: Refused, 429: Throttled}
+    assert type(list_meaning(reply(status, {"result": {"batches": []}}))) is expected.get(status, NoAnswer)
+
+
+def test_a_listed_batch_may_lack_everything_but_its_id() -> None:
+    """The rest is None."""
+    meaning = list_meaning(reply(200, {"result": {"batches": [{"batch_id": "a"}, {"batch_id": "b/c", "status": "x"}]}}))
+    assert meaning == Listing(readings={"a": Reading(batch_id="a", source=Source.LIST)})
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["submitted", "processing"], "processing"),
+        (["processing", "submitted"], "processing"),
+        (["submitted", "stopped", None], "stopped"),
+        (["processing", "completed"], "completed"),
+        (["submitted", "on hold"], "on hold"),
+        ([None, "submitted"], "submitted"),
+    ],
+    ids=str,
+)
+def test_of_an_id_listed_twice_the_further_one_is_kept(words: list[str | None], kept: str) -> None:
+    """A list can confirm a start, never deny one."""
+    entries = [{"batch_id": "a", "status": word} for word in words]
+    assert statuses(list_meaning(reply(200, {"result": {"batches": entries}}))) == {"a": kept}
+
+
+# --- dates, headers, problems ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "micro"),
+    [
+        ("2025-09-10T01:02:03.004005Z", 4005),
+        ("2025-09-10T01:02:03Z", 0),
+        ("2025-09-10t01:02:03z", 0),
+        ("2025-09-10 01:02:03", 0),
+        ("2025-09-10T01:02:03.5", 500_000),
+        ("2025-09-10T01:02:03.123456789Z", 123_456),
+        ("2025-09-10T03:32:03+02:30", 0),
+        ("2025-09-09T20:02:03-0500", 0),
+    ],
+)
+def test_a_date_is_understood(text: str, micro: int) -> None:
+    """With any offset and any fraction; without a zone it is UTC."""
+    assert date_of(text) == datetime(2025, 9, 10, 1, 2, 3, micro, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2025-09-10", "20250910T010203Z", "2025-13-10T01:02:03Z", "2025-02-30T01:02:03Z", "2025-09-10T24:02:03Z",
+     "2025-09-10T01:02:60Z", "2025-09-10T01:02:03Z\n", "2025-09-10T01:02:03+25:00", "0001-01-01T00:00:00+01:00",
+     "9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00Z", "٢٠٢٥-09-10T01:02:03Z", "yesterday", 5, None, True, []],
+    ids=repr,
+)  # fmt: skip
+def test_another_date_is_none(text: object) -> None:
+    """Never an error, never a guess."""
+    assert date_of(text) is None
+
+
+@given(
+    st.datetimes(
+        timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=8))])
+    )
+)
+def test_every_date_comes_back(moment: datetime) -> None:
+    """As the same instant, unless it is outside what UTC can name."""
+    found = date_of(moment.isoformat())
+    assert found == moment if found is not None else moment.year in {1, 9999}
+
+
+def test_rate_headers() -> None:
+    """In any letter case; the date in epoch seconds."""
+    answer = Answer(
+        status=200,
+        headers=(
+            ("X-Rate-Limit-Limit", "150"),
+            ("x-rate-limit-remaining", " 7 "),
+            ("x-rate-limit-reset", "1700000060"),
+            ("date", "Tue, 14 Nov 2023 22:13:20 GMT"),
+        ),
+    )
+    assert rate_of(answer) == RateHeaders(limit=150, remaining=7, reset_epoch=1_700_000_060, date_epoch=1_700_000_000)
+    assert server_date(answer) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-1", "1.5", "1e3", "0x1", "٣", "1_0", "9" * 16, "1,2", "soon", "\xa05"], ids=repr
+)
+def test_garbage_in_headers_is_none(value: str) -> None:
+    """Each by itself."""
+    names = ("x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset", "date")
+    assert rate_of(Answer(status=200, headers=tuple((name, value) for name in names))) == RateHeaders()
+
+
+def test_a_header_given_twice_counts_only_when_both_agree() -> None:
+    """Two values are none."""
+    name = "x-rate-limit-remaining"
+    assert rate_of(Answer(status=200, headers=((name, "5"), (name, "5")))).remaining == 5
+    assert rate_of(Answer(status=200, headers=((name, "5"), (name, "6")))).remaining is None
+    assert rate_of(Broken(cause="x")) == rate_of(NotSent(cause="x")) == RateHeaders()
+    assert server_date(Broken(cause="x")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "title", "detail"),
+    [
+        (400, {"error": {"title": "Bad Request", "detail": "why"}}, "Bad Request", "why"),
+        (401, {"Error": {"Type": "t", "Title": "Unauthorized", "Detail": "d", "Instance": "i"}}, "Unauthorized", "d"),
+        (401, {"Type": "t", "Title": "Unauthorized", "Detail": "d"}, "Unauthorized", "d"),
+        (400, {"error": "plain words"}, "plain words", ""),
+        (400, "plain words", "plain words", ""),
+        (400, {"error": {"detail": "only detail"}}, "Bad Request", "only detail"),
+        (404, None, "Not Found", ""),
+        (503, b"<html><head><TITLE>\n Come back\n later </TITLE>", "Service Unavailable", "HTML page: Come back later"),
+        (500, b"oops \xff", "Internal Server Error", "oops \ufffd"),
+        (500, {"error": {"code": 7}}, "Internal Server Error", '{"error": {"code": 7}}'),
+        (500, {"error": None, "title": "t"}, "t", ""),
+        (500, {"error": [1]}, "Internal Server Error", '{"error": [1]}'),
+        (599, None, "HTTP 599", ""),
+        (400, {"error": {"title": "x" * 999, "detail": "y" * 999}}, "x" * 200, "y" * 500),
+        (400, {"error": {"title": "\ud800", "detail": 5}}, "?", ""),
+        (400, b"z" * 9999, "Bad Request", "z" * 500),
+    ],
+    ids=lambda v: str(v)[:30],
+)
+def test_a_problem_is_found_in_any_form(status: int, document: Any, title: str, detail: str) -> None:
+    """Object, string, bare, empty, HTML or garbage; cut to a sane length."""
+    problem = problem_of(reply(status, document))
+    assert (problem.status, problem.title, problem.detail) == (status, title, detail)
+
+
+def test_a_compressed_problem_is_not_unpacked() -> None:
+    """Nor shown."""
+    assert problem_of(reply(500, b"\x1f\x8b123", GZIP)).detail == "(compressed)"
+
+
+# --- whatever comes --------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([ID, "processing", "submitted"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(max_size=5)
+            | st.sampled_from(["result", "error", "batch_id", "status", "batches", "title", "Error"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+HEADERS = st.lists(
+    st.tuples(st.sampled_from(["date", "x-rate-limit-reset", "content-encoding", "x-rate-limit-limit"]), st.text()),
+    max_size=4,
+).map(tuple)
+LIKELY = st.fixed_dictionaries(
+    {"result": st.fixed_dictionaries({"batch_id": st.sampled_from([ID, ID.upper(), "x", None]), "status": JSON})},
+    optional={"error": JSON, "ERROR": JSON, "result2": JSON},
+)
+
+
+def check_everything(answer: Answer) -> None:
+    """Ask every question; all that comes out can be written as UTF-8."""
+    found = (
+        start_meaning(answer, ID),
+        read_meaning(answer, ID),
+        list_meaning(answer),
+        problem_of(answer),
+        rate_of(answer),
+        server_date(answer),
+    )
+    for value in found:
+        repr(value).encode()
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            json.dumps(dataclasses.asdict(value), default=str, ensure_ascii=False).encode()
+
+
+@given(status=st.integers(100, 999), body=st.binary(), headers=HEADERS)
+def test_no_bytes_raise(status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> None:
+    """Any status, headers and body have a meaning."""
+    check_everything(Answer(status=status, headers=headers, body=body))
+
+
+@given(
+    status=st.sampled_from([200, 200, 200, 400, 404, 429, 500]),
+    document=JSON | LIKELY,
+    garbage=st.just(b"") | st.binary(),
+)
+def test_a_random_document_is_accepted_only_when_it_says_so(status: int, document: Any, garbage: bytes) -> None:
+    """Whenever a start counts as accepted, each condition holds by itself."""
+    body = json.dumps(document).encode() + garbage
+    answer = Answer(status=status, body=body)
+    check_everything(answer)
+    meaning = start_meaning(answer, ID)
+    if isinstance(meaning, Accepted):
+        assert status == 200
+        assert not garbage.strip()
+        assert document["result"]["batch_id"] == ID
+        assert document["result"]["status"].strip().lower() == meaning.status
+        assert meaning.status in {"processing", "completed"}
+        assert all(value is None for key, value in document.items() if key.lower() == "error")
+
+
+def test_the_property_above_can_accept() -> None:
+    """A document of that form is accepted, so the property is not idle."""
+    assert isinstance(start_meaning(ok(batch_id=ID, status="completed"), ID), Accepted)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 10**6, b'{"result":' * 10**5, b'{"result":{"batches":[' + b"9" * 10**6 + b"]}}", b"\x00" * 1000,
+     b'{"result":{"batches":[{"batch_id":"a","records":1e999,"date_submitted":"%s"}]}}' % (b"1" * 10**5),
+     b"<title" * 10**4, b"<title>" * 10**4],
+    ids=["nested", "nested-objects", "long-number", "zeros", "odd-fields", "title", "titles"],
+)  # fmt: skip
+def test_hostile_bodies_do_not_raise(body: bytes) -> None:
+    """Depth, length and repetition."""
+    check_everything(Answer(status=200, body=body))
+    check_everything(Answer(status=500, body=body))
+
+
+def test_keys_that_stand_twice_are_no_claim() -> None:
+    """Also when only their letter case differs."""
+    document = json_value(b'{"a": 1, "A": 2, "b": 3}')
+    assert isinstance(document, dict)
+    assert not isinstance(document["a"], int)
+    assert document["b"] == 3
