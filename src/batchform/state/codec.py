@@ -160,7 +160,8 @@ def encode_event(event: Event) -> dict[str, Any]:
 def decode_event(data: Any, where: str) -> Event:
     """The event. Raises StateError naming `where` for anything that is not one."""
     common = _decode(data, _EVENT, where)
-    cls = _KINDS.get(str(data.get("kind")))
+    kind = data.get("kind")
+    cls = _KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise StateError("The state is damaged", f"{where} is of an unknown kind.")
     return Event(**common, what=cls(**_decode(data, _WHAT[cls], where)))

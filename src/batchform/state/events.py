@@ -348,7 +348,8 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
     # The latest of the two: a journal folded in late, or a wrong clock, must not make the entry look old to `expire`.
     after = replace(base, phase=phase, updated_at=max(base.updated_at, event.at), run=event.run)
     # safety: an attempt is in doubt from the moment its intent is left without an outcome
-    if (before in UNCERTAIN and isinstance(what, Intended)) or (before is Phase.INTENDED and isinstance(what, Released)):
+    again = before in UNCERTAIN and isinstance(what, Intended)
+    if again or (before is Phase.INTENDED and isinstance(what, Released)):
         after = replace(after, doubt=True)
     match what:
         case Intended():

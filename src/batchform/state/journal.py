@@ -9,7 +9,6 @@ line with a good one after it is damage, and stops the run.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import zlib
@@ -126,8 +125,7 @@ class Journal:
         try:
             write_fully(self._descriptor, b"".join(_line(encode_event(event)) for event in events))
             os.fsync(self._descriptor)  # safety: what is not durable has not happened
-            if not self.in_place():  # safety: what the next run will not find has not happened either
-                raise OSError(errno.ENOENT, f"{self._path.name} was taken away: another run works on this state")
+            taken = not self.in_place()
         except OSError as error:
             self._broken = True  # the tail may be torn: a later line would make it damage in the middle
             raise OutcomeUnknownError(
@@ -135,6 +133,13 @@ class Journal:
                 f"{error.strerror}. What was intended is on disk, so the next apply looks before it sends anything."
                 " Make room, then run apply again.",
             ) from error
+        if taken:  # safety: what the next run will not find has not happened either
+            self._broken = True
+            raise OutcomeUnknownError(
+                "The journal was taken away",
+                f"{self._path} was taken up by another run, or removed: two runs at once work on this state, which"
+                " happens when its lock file is deleted. Nothing more is sent; run apply again when both have ended.",
+            )
 
     def in_place(self) -> bool:
         """Whether the file at the journal's place is the one this end writes. It is not once another run took it up."""
@@ -186,9 +191,17 @@ def replay(data: bytes, where: str) -> Replay:
 
 
 def salvage(data: bytes, where: str) -> Replay:
-    """Every whole line of a damaged journal, for a person who has decided to go on without the rest."""
-    whole = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n") and _value(line[:-1]) is not None]
-    return replay(b"".join(whole), where)
+    """Every whole line of a damaged journal, for a person who has decided to go on without the rest.
+
+    The header may be among what is lost; events say by themselves which run they are of.
+    """
+    lines = [line[:-1] for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
+    values = [value for line in lines if (value := _value(line)) is not None]
+    header = (
+        _header(values.pop(0), where) if values and isinstance(values[0], dict) and "journal" in values[0] else None
+    )
+    events = tuple(decode_event(value, f"{where}, whole line {number}") for number, value in enumerate(values, start=1))
+    return Replay(header=header, events=events, torn=b"")
 
 
 def _header(value: Any, where: str) -> Header:

@@ -9,7 +9,6 @@ that a dead run may have left, and hands out a `Store`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import time
@@ -176,10 +175,11 @@ class Store:
         """
         # safety: what is not ours holds outcomes that are nowhere else
         ours = self._leftover is not None if self._journal is None else self._journal.in_place()
+        if ours:
+            self._files.journal.unlink(missing_ok=True)
         self.close()
         self._leftover = None
         if ours:
-            self._files.journal.unlink(missing_ok=True)
             fsync_folder(self._files.journal)
 
     def close(self) -> None:
@@ -263,24 +263,21 @@ def _try_lock(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateError("The lock file cannot be opened", f"{path}: {error.strerror}.") from error
+    held = False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.stat().st_ino == os.fstat(descriptor).st_ino and _really_locked(path, fcntl.flock):
-            return descriptor
-    except FileNotFoundError:
-        pass  # deleted between open and lock: another run would lock another file
-    except StateError:
-        os.close(descriptor)
-        raise
+        # Another run holds it; or it was deleted between open and lock, so that another run would lock another file.
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(path.stat(), os.fstat(descriptor)) and _really_locked(path, fcntl.flock)
     except OSError as error:
-        if error.errno not in {errno.EAGAIN, errno.EACCES}:
+        raise StateError(
+            "This file system cannot lock",
+            f"{path}: {error.strerror}. Without a lock two runs could work on one state: keep it on a local disk.",
+        ) from error
+    finally:
+        if not held:
             os.close(descriptor)
-            raise StateError(
-                "This file system cannot lock",
-                f"{path}: {error.strerror}. Without a lock two runs could work on one state: keep it on a local disk.",
-            ) from error
-    os.close(descriptor)
-    return None
+    return descriptor if held else None
 
 
 def _really_locked(path: Path, flock: Callable[[int, int], None]) -> bool:
@@ -305,7 +302,7 @@ def _describe(path: Path) -> str:
         who, when = holder["Who"], holder["Created"]
         job = f", {holder['Info']}" if holder.get("Info") else ""
         text = f"{holder['Operation']} by {who} since {when}{job}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         text = f"The holder has not said who it is ({path})"
     return (
         f"{text}. Nothing was sent. The lock is freed when that run ends, however it ends; wait for it with"
@@ -407,11 +404,16 @@ def replace_durably(files: Paths, state: State, run: str) -> bytes:
     return data
 
 
-def set_aside(path: Path, run: str) -> Path:
-    """Rename a damaged file so that it is out of the way, but kept; where it is now."""
-    aside = path.with_name(f"{path.name}.damaged-{run}")
-    path.rename(aside)
-    return aside
+def keep_copy(path: Path, run: str) -> Path:
+    """Copy a damaged file to a name of its own, durably; where the copy is."""
+    copy = path.with_name(f"{path.name}.damaged-{run}")
+    try:
+        _write_new(copy, path.read_bytes())
+    except OSError as error:
+        raise StateError(
+            "The damaged file cannot be kept", f"{copy}: {error.strerror}. Nothing was changed."
+        ) from error
+    return copy
 
 
 def _mode(path: Path) -> int:
@@ -427,9 +429,13 @@ def _keep_backup(files: Paths, temporary: Path) -> None:
     copy = temporary.with_suffix(".backup")
     copy.unlink(missing_ok=True)
     try:
-        os.link(files.state, copy)
-    except FileNotFoundError:
-        return
-    except OSError:  # a file system without hard links
-        _write_new(copy, files.state.read_bytes())
-    copy.replace(files.backup)
+        try:
+            os.link(files.state, copy)
+        except FileNotFoundError:
+            return
+        except OSError:  # a file system without hard links
+            _write_new(copy, files.state.read_bytes())
+        copy.replace(files.backup)
+    finally:  # after a failure; and where the backup is this very file already, a rename does nothing
+        with contextlib.suppress(OSError):
+            copy.unlink(missing_ok=True)

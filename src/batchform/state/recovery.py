@@ -14,7 +14,7 @@ from batchform.errors import StateError
 from batchform.state.codec import decode_state, digest, parse_state
 from batchform.state.events import State, fold
 from batchform.state.journal import Replay, replay, salvage
-from batchform.state.local import Paths, paths, read_bytes, replace_durably, set_aside
+from batchform.state.local import Paths, keep_copy, paths, read_bytes, replace_durably
 
 if TYPE_CHECKING:
     import os
@@ -52,23 +52,31 @@ def examine(state_file: str | os.PathLike[str]) -> Recovery:
             raise StateError("There is nothing to recover", f"{files.state} and its backup hold no state.")
         state = State(lineage=header.lineage, serial=header.serial, service=header.service, endpoint=header.endpoint)
         notes.append("There is no state and no backup: only what the journal tells is kept.")
-    if header is not None and leftover is not None:
-        if header.lineage == state.lineage:
-            state = fold(state, leftover.events)
-        else:
-            notes.append(f"{files.journal.name} belongs to another history ({header.lineage}): it is put aside.")
-            damaged.append(files.journal)
+    if header is not None and header.lineage != state.lineage:
+        notes.append(f"{files.journal.name} belongs to another history ({header.lineage}): it is put aside.")
+        damaged.append(files.journal)
+    elif leftover is not None:
+        if header is not None and header.serial > state.serial:
+            notes.append(
+                f"The state has serial {state.serial}, but {files.journal.name} builds on serial {header.serial}: what"
+                " was committed in between is missing. The journal's own events are kept; the next apply asks the"
+                " server about the rest."
+            )
+            state = replace(state, serial=header.serial)
+        state = fold(state, leftover.events)
     return Recovery(state=state, notes=tuple(notes), damaged=tuple(damaged))
 
 
 def accept(state_file: str | os.PathLike[str], recovery: Recovery, run: str) -> tuple[Path, ...]:
-    """Put the damaged files aside and write the state that was kept. The caller holds the lock.
+    """Keep copies of the damaged files and write the state that was kept. The caller holds the lock.
+
+    Until the new state is in its place nothing is taken away, so that a crash in between leaves what there was.
 
     Returns:
-        Where the damaged files are now.
+        Where the copies are.
     """
     files = paths(state_file)
-    aside = tuple(set_aside(path, run) for path in recovery.damaged if path.exists())
+    aside = tuple(keep_copy(path, run) for path in dict.fromkeys(recovery.damaged) if path.exists())
     replace_durably(files, replace(recovery.state, serial=recovery.state.serial + 1), run)
     files.journal.unlink(missing_ok=True)
     return aside

@@ -1,0 +1,396 @@
+"""The state file's format: what is written is read back, and nothing else is taken for a state."""
+
+from __future__ import annotations
+
+import json
+import string
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, any_event, events, rejected, seen, states
+
+from batchform.errors import StateError
+from batchform.state.codec import (
+    FORMAT_VERSION,
+    decode_event,
+    decode_state,
+    decode_time,
+    digest,
+    encode_event,
+    encode_state,
+)
+from batchform.state.events import Cause, Event, State, fold
+
+FULL = replace(
+    fold(
+        EMPTY,
+        [
+            *events(INTENDED, STARTED, seen("submitted"), batch="b1"),
+            *events(replace(INTENDED, records=7, submitted_at=NOW), batch="b2", run="run-2"),
+            *events(seen("stopped"), batch="b3", run="run-3"),
+        ],
+    ),
+    serial=4,
+)
+DATA = encode_state(FULL)
+
+
+def document() -> Any:
+    """The state file's JSON, fresh each time, without its digest."""
+    value = json.loads(DATA)
+    del value["digest"]
+    return value
+
+
+def sealed(value: dict[str, Any]) -> bytes:
+    """A file whose digest is right, whatever it says."""
+    return json.dumps({**value, "digest": digest(value)}).encode()
+
+
+# --- There and back --------------------------------------------------------------------------------------------------
+
+
+@given(states)
+def test_a_state_is_read_back_as_it_was(state: State) -> None:
+    """Every field, whatever the server's texts hold."""
+    data = encode_state(state)
+    assert decode_state(data) == state
+    assert encode_state(decode_state(data)) == data
+
+
+@given(any_event)
+def test_an_event_is_read_back_as_it_was(event: Event) -> None:
+    """Every kind, through real JSON."""
+    assert decode_event(json.loads(json.dumps(encode_event(event))), "here") == event
+
+
+@given(states)
+def test_the_file_is_plain_ascii_with_a_batch_a_line(state: State) -> None:
+    """So that git shows what changed, whatever the texts hold."""
+    text = encode_state(state).decode("ascii")
+    assert text.endswith("}\n")
+    assert not set(text) - set(string.printable)
+    lines = text.splitlines()
+    rows = 2 if state.entries else 0
+    rows += 2 if state.runs else 0
+    assert len(lines) == 10 + len(state.entries) + len(state.runs) + rows // 2
+    assert list(json.loads(text)["batches"]) == sorted(state.entries)
+
+
+def test_the_order_of_entries_does_not_show() -> None:
+    """Two states that say the same are the same bytes."""
+    turned = replace(FULL, entries=dict(reversed(list(FULL.entries.items()))))
+    assert encode_state(turned) == DATA
+
+
+def test_a_sealed_document_is_accepted_however_it_is_laid_out() -> None:
+    """The digest is over what the file says, so a formatter does no harm; and the tests below can trust `sealed`."""
+    assert decode_state(sealed(document())) == FULL
+    assert decode_state(json.dumps(json.loads(DATA), indent=8).encode()) == FULL
+
+
+# --- Damage ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, len(DATA) - 1), st.sampled_from(string.printable))
+def test_a_changed_character_is_noticed(position: int, character: str) -> None:
+    """Unless it changes only the layout."""
+    text = DATA.decode()
+    assume(text[position] != character)
+    mutated = text[:position] + character + text[position + 1 :]
+    try:
+        state = decode_state(mutated.encode())
+    except StateError:
+        return
+    assert json.loads(mutated) == json.loads(text)
+    assert state == FULL
+
+
+def test_a_flipped_bit_is_noticed() -> None:
+    """At every place of the file."""
+    for position in range(len(DATA)):
+        mutated = DATA[:position] + bytes([DATA[position] ^ 1]) + DATA[position + 1 :]
+        try:
+            assert decode_state(mutated) == FULL
+        except StateError:
+            continue
+        assert json.loads(mutated) == json.loads(DATA)
+
+
+def test_a_hand_edit_is_told_what_to_do_and_can_be_accepted() -> None:
+    """`state recover` reads on without the digest."""
+    edited = DATA.replace(b'"serial": 4', b'"serial": 5')
+    with pytest.raises(StateError, match="changed by hand") as caught:
+        decode_state(edited)
+    assert "state recover" in caught.value.detail
+    assert decode_state(edited, trust=True) == replace(FULL, serial=5)
+
+
+def test_a_truncated_file_is_never_a_state() -> None:
+    """At whatever byte it was cut; the last two are a bracket and a newline."""
+    for length in range(len(DATA) - 1):
+        with pytest.raises(StateError):
+            decode_state(DATA[:length])
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"\0" * 4096, b" \t\r\n\0"], ids=["empty", "newline", "zeros", "blank"])
+def test_an_empty_file_is_not_no_state(data: bytes) -> None:
+    """What a full disk or a lost block leaves is an error of its own."""
+    with pytest.raises(StateError, match="empty") as caught:
+        decode_state(data)
+    assert ".backup" in caught.value.detail
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0", "1.10", "10.0", "1." + "9" * 9])
+def test_a_newer_format_is_left_untouched(version: str) -> None:
+    """Rather than lose what this version does not understand; and the digest is not even looked at."""
+    with pytest.raises(StateError, match="newer format") as caught:
+        decode_state(json.dumps({"format_version": version}).encode())
+    assert "upgrade" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        1,
+        1.0,
+        None,
+        "",
+        "1",
+        "1.",
+        ".1",
+        "1.0.0",
+        "-1.0",
+        " 1.0",
+        "1.0\n",
+        "\u0661.0",
+        "\u00b2.0",
+        True,
+        [],
+        "9" * 5_000 + ".0",
+    ],
+)
+def test_a_version_that_is_none_is_damage(version: object) -> None:
+    """Digits, a dot, digits; nothing else, and not thousands of them."""
+    with pytest.raises(StateError):
+        decode_state(sealed({**document(), "format_version": version}))
+
+
+@pytest.mark.parametrize("data", [b"[]", b"null", b"1", b'"x"', b"{}", b'{"version": 4, "lineage": "x"}'])
+def test_other_json_is_not_a_state_file(data: bytes) -> None:
+    """Another tool's file, say."""
+    with pytest.raises(StateError, match="not a state file"):
+        decode_state(data)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe{}", b"\xef\xbb\xbf" + DATA, b"\x80", DATA.decode().encode("utf-16")])
+def test_another_encoding_is_damage(data: bytes) -> None:
+    """Only plain UTF-8 is read."""
+    with pytest.raises(StateError, match="damaged"):
+        decode_state(data)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"serial": 4', b'"serial": 3, "serial": 4'),
+        (b'    "b1"', b'    "b1": {},\n    "b1"'),
+        (b'"phase": "started"', b'"phase": "seen", "phase": "started"'),
+        (b'"digest":', b'"digest": "", "digest":'),
+    ],
+    ids=["head", "batch", "field", "digest"],
+)
+def test_a_key_that_stands_twice_is_damage(old: bytes, new: bytes) -> None:
+    """A merge by hand leaves such files; a parser that takes the last of two would see nothing wrong."""
+    assert old in DATA
+    with pytest.raises(StateError, match="damaged"):
+        decode_state(DATA.replace(old, new, 1))
+
+
+WRONG: list[Any] = [None, True, -1, 1.5, float("nan"), float("inf"), "", "x", [], [[]], {}, {"a": 1}, "\ud800", "a\0b"]
+PLACES = [
+    *((key,) for key in ("lineage", "serial", "service", "endpoint", "batches", "runs")),
+    *(("batches", "b2", key) for key in json.loads(DATA)["batches"]["b2"]),
+    *(("batches", "b2", key) for key in ("status", "problem", "cause", "evidence", "declared", "found", "doubt")),
+    *(("runs", 0, key) for key in ("id", "at", "seq")),
+    ("batches", "b2"),
+    ("runs", 0),
+]
+
+
+def put(value: Any, place: tuple[Any, ...], new: Any) -> dict[str, Any]:
+    """The document with another value at this place."""
+    result: dict[str, Any] = json.loads(json.dumps(value))
+    target: Any = result
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = new
+    return result
+
+
+@pytest.mark.parametrize("place", PLACES, ids=[".".join(map(str, place)) for place in PLACES])
+def test_a_value_of_the_wrong_type_is_damage_that_names_its_place(place: tuple[Any, ...]) -> None:
+    """Under a digest that is right: a forger, or another version's mistake."""
+    texts = {"lineage", "endpoint", "name", "run", "reference_id", "status", "id"}
+    for wrong in WRONG:
+        fits = (
+            (place[-1] in texts and isinstance(wrong, str))
+            or (place[-1] in {"declared", "found", "doubt"} and wrong is True)
+            or (place == ("batches",) and wrong == {})
+            or (place == ("runs",) and wrong == [])
+        )
+        data = sealed(put(document(), place, wrong))
+        if fits:
+            decode_state(data)
+            continue
+        with pytest.raises(StateError) as caught:
+            decode_state(data)
+        assert len(place) == 1 or str(place[0]) in caught.value.detail
+
+
+NEEDED = [
+    *((key,) for key in ("lineage", "serial", "service", "endpoint", "batches", "runs")),
+    *(("batches", "b2", key) for key in ("name", "phase", "updated_at", "run")),
+    *(("runs", 0, key) for key in ("id", "at", "seq")),
+]
+
+
+@pytest.mark.parametrize("place", NEEDED, ids=[".".join(map(str, place)) for place in NEEDED])
+def test_a_field_that_is_missing_is_damage(place: tuple[Any, ...]) -> None:
+    """All that has no default must be there."""
+    value = document()
+    target: Any = value
+    for key in place[:-1]:
+        target = target[key]
+    del target[place[-1]]
+    with pytest.raises(StateError):
+        decode_state(sealed(value))
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "2026-11-20T09:00:00",
+        "2026-11-20",
+        "2026-02-30T00:00:00Z",
+        "now",
+        "",
+        "2026-11-20T09:00:00\u0660Z",
+    ],
+)
+def test_a_time_that_is_none_is_damage(moment: str) -> None:
+    """Out of range, without a zone, or not a time at all."""
+    with pytest.raises(StateError):
+        decode_state(sealed(put(document(), ("batches", "b2", "updated_at"), moment)))
+
+
+def test_a_time_in_another_zone_is_the_same_moment() -> None:
+    """All times are UTC inside."""
+    assert decode_time("2026-11-20T14:30:00+05:30") == NOW
+    assert decode_time("2026-11-20T14:30:00+05:30").utcoffset() == NOW.utcoffset()
+
+
+def test_huge_numbers_are_kept_or_refused() -> None:
+    """4,300 digits are a number to Python, more are not; a float is never a count."""
+    assert decode_state(sealed(put(document(), ("serial",), 10**4_000))).serial == 10**4_000
+    for text in (b"9" * 5_000, b"1e400", b"4.0", b"NaN"):
+        with pytest.raises(StateError):
+            decode_state(DATA.replace(b'"serial": 4', b'"serial": ' + text))
+        with pytest.raises(StateError):
+            decode_state(DATA.replace(b'"serial": 4', b'"serial": ' + text), trust=True)
+
+
+@pytest.mark.parametrize("depth", [10, 400, *range(940, 1_000), 5_000, 100_000])
+@pytest.mark.parametrize("trust", [False, True])
+def test_deep_nesting_is_damage(depth: int, *, trust: bool) -> None:
+    """Wherever it stands, and however near the interpreter's limit it comes."""
+    bomb = b"[" * depth + b"]" * depth
+    for old in (b'"phone"', b'"started"', b'"https://api.example.test"', b'"2026-11-20T09:02:00Z"', b"4,"):
+        assert old in DATA
+        with pytest.raises(StateError):
+            decode_state(DATA.replace(old, bomb + b"," * old.endswith(b","), 1), trust=trust)
+    with pytest.raises(StateError):
+        decode_state(b'{"a":' * depth + b"1" + b"}" * depth, trust=trust)
+
+
+@given(st.binary(max_size=64))
+def test_random_bytes_are_never_a_state(data: bytes) -> None:
+    """Nothing but StateError comes of them."""
+    with pytest.raises(StateError):
+        decode_state(data)
+
+
+@given(st.integers(0, len(DATA)), st.integers(0, 40), st.binary(max_size=12), st.booleans())
+def test_a_damaged_file_is_refused_in_our_own_words(start: int, gone: int, new: bytes, trust: bool) -> None:  # noqa: FBT001
+    """A state or a StateError, and no other exception, with the digest or without."""
+    with suppress(StateError):
+        decode_state(DATA[:start] + new + DATA[start + gone :], trust=trust)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(PLACES), json_values)
+def test_a_forged_file_is_a_state_or_refused_in_our_own_words(place: tuple[Any, ...], new: Any) -> None:
+    """Any JSON anywhere, under a right digest. What is accepted can be written again."""
+    try:
+        state = decode_state(sealed(put(document(), place, new)))
+    except StateError:
+        return
+    assert decode_state(encode_state(state)) == state
+
+
+@given(json_values)
+def test_an_event_of_any_json_is_an_event_or_refused(value: Any) -> None:
+    """The same for the journal's lines."""
+    try:
+        made = decode_event(value, "here")
+    except StateError:
+        return
+    assert isinstance(made, Event)
+
+
+@pytest.mark.parametrize("kind", [None, "", "Started", "unknown_kind", 5, [], "removed\0"])
+def test_an_event_of_an_unknown_kind_is_refused(kind: object) -> None:
+    """It is from a newer version, or damaged: guessing would lose an outcome."""
+    value = {**encode_event(events(STARTED)[0]), "kind": kind}
+    with pytest.raises(StateError, match="damaged"):
+        decode_event(value, "here")
+
+
+def test_an_event_of_a_bottomless_kind_is_refused() -> None:
+    """A value too deep to print is no kind."""
+    bomb: list[Any] = []
+    for _ in range(100_000):
+        bomb = [bomb]
+    with pytest.raises(StateError):
+        decode_event({**encode_event(events(STARTED)[0]), "kind": bomb}, "here")
+    while bomb:  # or freeing it would overflow in its turn
+        bomb = bomb[0]
+
+
+def test_an_event_lacking_what_its_kind_needs_is_refused() -> None:
+    """Each field of its own is looked at."""
+    for what in (INTENDED, STARTED, rejected(Cause.NOT_STARTED), seen(None)):
+        whole = encode_event(events(what)[0])
+        for key in whole:
+            with pytest.raises(StateError):
+                decode_event({name: value for name, value in whole.items() if name != key}, "here")
+
+
+def test_no_default_is_written() -> None:
+    """A batch stays one short line."""
+    state = fold(EMPTY, events(seen("submitted")))
+    row = json.loads(encode_state(state))["batches"]["b1"]
+    assert set(row) == {"name", "phase", "status", "seen_at", "updated_at", "run"}
+    assert json.loads(encode_state(state))["format_version"] == FORMAT_VERSION

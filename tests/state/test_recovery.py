@@ -1,0 +1,144 @@
+"""`state recover`: whatever is damaged, nothing is thrown away, and what can be read is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.errors import StateError
+from batchform.model import Service
+from batchform.state.events import Event, Evidence, Intended, Started, State, What
+from batchform.state.local import hold, paths, read
+from batchform.state.recovery import accept, examine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FRESH = State(lineage="l", service=Service.PHONE, endpoint="https://e")
+
+
+def started(run: str, batch_id: str) -> list[Event]:
+    """An intent and its outcome."""
+    whats: tuple[What, ...] = (Intended(reference_id="r"), Started(status="processing", evidence=Evidence.ANSWER))
+    return [
+        Event(run=run, seq=number, at=NOW, batch_id=batch_id, name=batch_id, what=what)
+        for number, what in enumerate(whats, start=1)
+    ]
+
+
+def run(file: Path, name: str, *batch_ids: str, commit: bool = True) -> None:
+    """A run that starts these batches, and may die before its commit."""
+    with hold(file, fresh=FRESH, run=name, holder={}, now=NOW) as store:
+        for batch_id in batch_ids:
+            store.record(started(f"{name}-{batch_id}", batch_id))
+        if commit:
+            store.commit(NOW)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A state of two commits: `a`, then `b`."""
+    file = tmp_path / "s.json"
+    run(file, "one", "a")
+    run(file, "two", "b")
+    return file
+
+
+def test_nothing_wrong_is_said_so(file: Path) -> None:
+    """A whole state needs no recovery."""
+    assert not examine(file).needed
+
+
+def test_a_hand_edit_is_shown_and_accepted(file: Path) -> None:
+    """What differs from the backup is told; accepted, the state is usable again, and the edited file is kept."""
+    file.write_bytes(file.read_bytes().replace(b'"name": "b"', b'"name": "c"'))
+    found = examine(file)
+    assert any("c (b): in the backup not there, now started." in note for note in found.notes)
+    (copy,) = accept(file, found, "r")
+    assert b'"name": "c"' in copy.read_bytes()
+    state = read(file).state
+    assert state is not None
+    assert {entry.name for entry in state.entries.values()} == {"a", "c"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\0" * 100], ids=["empty", "cut", "zeros"])
+def test_a_damaged_state_is_replaced_by_its_backup_and_the_journal(file: Path, damage: bytes) -> None:
+    """The backup is one commit older; a journal left behind is folded onto it."""
+    run(file, "three", "c", commit=False)
+    file.write_bytes(damage)
+    journal = paths(file).journal
+    found = examine(file)
+    accept(file, found, "r")
+    state = read(file).state
+    assert state is not None
+    assert set(state.entries) == {"a", "c"}
+    assert not journal.exists()
+
+
+def test_a_state_that_is_gone_is_told_by_its_journal(file: Path) -> None:
+    """Without state and backup, what the journal tells is kept."""
+    run(file, "three", "c", commit=False)
+    file.unlink()
+    paths(file).backup.unlink()
+    found = examine(file)
+    accept(file, found, "r")
+    state = read(file).state
+    assert state is not None
+    assert set(state.entries) == {"c"}
+
+
+def test_an_older_state_keeps_the_journals_own_events(file: Path) -> None:
+    """A checkout put an older state back under the journal: refused at first, then accepted with a word on the gap."""
+    older = paths(file).backup.read_bytes()
+    run(file, "three", "c", commit=False)
+    file.write_bytes(older)
+    with pytest.raises(StateError, match="An older state"):
+        read(file)
+    found = examine(file)
+    assert any("committed in between is missing" in note for note in found.notes)
+    accept(file, found, "r")
+    state = read(file).state
+    assert state is not None
+    assert set(state.entries) == {"a", "c"}
+    assert state.serial == 3
+
+
+@pytest.mark.parametrize("line", [0, 1], ids=["header", "event"])
+def test_a_damaged_journal_gives_what_is_whole(file: Path, line: int) -> None:
+    """One bad line, with good ones after it: those are kept, and so is a copy of the file."""
+    run(file, "three", "c", commit=False)
+    journal = paths(file).journal
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[line] = b"x" + lines[line]
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(StateError, match="journal is damaged"):
+        read(file)
+    (copy,) = accept(file, examine(file), "r")
+    assert copy.read_bytes() == b"".join(lines)
+    state = read(file).state
+    assert state is not None
+    assert state.entries["c"].phase == "started"
+
+
+def test_a_journal_of_another_history_is_put_aside(file: Path, tmp_path: Path) -> None:
+    """Its events are not mixed in; a copy is kept."""
+    other = tmp_path / "other.json"
+    with hold(
+        other, fresh=State(lineage="m", service=Service.PHONE, endpoint="https://e"), run="x", holder={}, now=NOW
+    ) as it:
+        it.record(started("x", "z"))
+    paths(other).journal.rename(paths(file).journal)
+    found = examine(file)
+    assert accept(file, found, "r")
+    state = read(file).state
+    assert state is not None
+    assert set(state.entries) == {"a", "b"}
+
+
+def test_nothing_to_recover_is_an_error(tmp_path: Path) -> None:
+    """Neither a state nor a backup nor a journal."""
+    with pytest.raises(StateError, match="nothing to recover"):
+        examine(tmp_path / "s.json")

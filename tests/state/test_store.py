@@ -1,0 +1,538 @@
+"""The state on real files: commit, recovery, and what happens when other hands are at the files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events, seen
+
+from batchform.errors import OutcomeUnknownError, StateError
+from batchform.state.codec import decode_state, encode_state
+from batchform.state.events import Declared, Event, Forgotten, Phase, Removed, State, What, fold
+from batchform.state.journal import Header, Journal, replay
+from batchform.state.local import Store, hold, paths, read
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+WHO = {"Who": "alice@host", "Created": "2026-11-20T09:00:00Z", "Operation": "apply"}
+
+
+def held(path: Path, run: str = "run-1", fresh: State = EMPTY) -> AbstractContextManager[Store]:
+    """The state, locked by this run."""
+    return hold(path, fresh=fresh, run=run, holder=WHO, now=NOW)
+
+
+def journal_of(path: Path, some: list[Event], *, serial: int, lineage: str = "lineage-1", run: str = "run-1") -> bytes:
+    """Leave the journal of a run that died; its bytes."""
+    header = Header(lineage=lineage, serial=serial, service=EMPTY.service, endpoint=EMPTY.endpoint, run=run)
+    journal = Journal(paths(path).journal, header)
+    if some:
+        journal.append(some)
+    journal.close()
+    return paths(path).journal.read_bytes()
+
+
+def phases(state: State | None) -> dict[str, str]:
+    """What is known, in short."""
+    assert state is not None
+    return {key: entry.phase.value for key, entry in state.entries.items()}
+
+
+def listing(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Everything about the files of a folder that a write would change; the times of the folder itself, too."""
+    files = [folder, *folder.rglob("*")]
+    found: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        about = file.lstat()
+        found[str(file)] = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_mode)
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A state of serial 1 with one started batch, b0."""
+    file = tmp_path / "state.json"
+    with held(file, run="run-0") as store:
+        store.record(events(INTENDED, STARTED, batch="b0", run="run-0"))
+        store.commit(NOW)
+    return file
+
+
+# --- Commit ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_first_run_makes_the_state(tmp_path: Path) -> None:
+    """Out of nothing, with the lineage it was given, readable by its owner only."""
+    file = tmp_path / "state.json"
+    assert read(file).state is None
+    with held(file) as store:
+        store.record(events(INTENDED, STARTED))
+        assert paths(file).journal.exists()
+        assert not file.exists()
+        assert store.commit(NOW)
+        assert store.state.serial == 1
+    known = read(file)
+    assert (phases(known.state), known.leftover) == ({"b1": "started"}, 0)
+    assert known.state == store.state
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert {one.name for one in tmp_path.iterdir()} == {"state.json", "state.json.lock"}
+
+
+def test_events_are_on_disk_when_record_returns(path: Path) -> None:
+    """And not in the state file yet: that is the commit's."""
+    before = path.read_bytes()
+    with held(path) as store:
+        store.record(events(INTENDED))
+        assert list(replay(paths(path).journal.read_bytes(), "journal").events) == events(INTENDED)
+        store.record(events(STARTED, first=2))
+        assert list(replay(paths(path).journal.read_bytes(), "journal").events) == events(INTENDED, STARTED)
+        assert path.read_bytes() == before
+        assert phases(store.state) == {"b0": "started", "b1": "started"}
+
+
+def test_recording_nothing_writes_nothing(path: Path) -> None:
+    """Not even a journal."""
+    with held(path) as store:
+        before = listing(path.parent)
+        store.record([])
+        assert listing(path.parent) == before
+
+
+def test_the_serial_grows_with_what_changed_and_not_with_a_commit(path: Path) -> None:
+    """A commit that says nothing new leaves the file alone, backup and all."""
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir() if file.name != "state.json.lock"}
+    with held(path) as store:
+        assert not store.commit(NOW)
+        assert not store.commit(NOW)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir() if file.name != "state.json.lock"} == before
+    with held(path) as store:
+        for serial in (2, 3):
+            store.record(events(seen("completed"), batch="b0", first=serial))
+            assert store.commit(NOW)
+            assert store.state.serial == serial
+            assert decode_state(path.read_bytes()).serial == serial
+
+
+def test_the_backup_is_the_state_before(path: Path) -> None:
+    """To the byte, commit after commit."""
+    for number in range(1, 4):
+        before = path.read_bytes()
+        with held(path, run=f"run-{number}") as store:
+            store.record([event(INTENDED, batch=f"b{number}", run=f"run-{number}")])
+            store.commit(NOW)
+        assert paths(path).backup.read_bytes() == before
+        assert path.read_bytes() != before
+
+
+def test_without_hard_links_the_backup_is_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems have none."""
+
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    before = path.read_bytes()
+    with held(path) as store:
+        store.record(events(INTENDED))
+        store.commit(NOW)
+    assert paths(path).backup.read_bytes() == before
+    assert {one.name for one in path.parent.iterdir()} == {"state.json", "state.json.lock", "state.json.backup"}
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o664, 0o640])
+def test_the_mode_of_the_state_is_kept(path: Path, mode: int) -> None:
+    """Whatever the umask; the team may read it."""
+    path.chmod(mode)
+    with held(path) as store:
+        store.record(events(INTENDED))
+        store.commit(NOW)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_link_to_the_state_stays_a_link(path: Path, tmp_path: Path) -> None:
+    """The file behind it is replaced, where it is; and both ways lead to one lock."""
+    elsewhere = tmp_path / "project"
+    elsewhere.mkdir()
+    link = elsewhere / "link.json"
+    link.symlink_to(path)
+    with held(link) as store:
+        store.record(events(INTENDED))
+        store.commit(NOW)
+    assert link.is_symlink()
+    assert phases(decode_state(path.read_bytes())) == {"b0": "started", "b1": "intended"}
+    assert [one.name for one in elsewhere.iterdir()] == ["link.json"]
+    assert paths(link) == paths(path)
+
+
+def test_a_commit_drops_what_has_expired(path: Path) -> None:
+    """That counts as a change."""
+    with held(path) as store:
+        store.record(events(Forgotten(), batch="b0"))
+        store.commit(NOW)
+        assert not store.commit(NOW + timedelta(days=35))
+        assert store.commit(NOW + timedelta(days=36))
+        assert (store.state.entries, store.state.serial) == ({}, 3)
+    assert read(path).state == store.state
+
+
+def test_removing_the_last_batch_leaves_a_state(path: Path) -> None:
+    """An empty state is not no state."""
+    with held(path) as store:
+        store.record(events(Removed(), batch="b0"))
+        store.commit(NOW)
+    known = read(path).state
+    assert known is not None
+    assert (known.entries, known.serial, known.lineage) == ({}, 2, "lineage-1")
+
+
+def test_without_a_commit_the_journal_stays(path: Path) -> None:
+    """Whatever ended the run."""
+
+    def die() -> None:
+        with held(path) as store:
+            store.record(events(INTENDED))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        die()
+    known = read(path)
+    assert (phases(known.state), known.leftover) == ({"b0": "started", "b1": "intended"}, 1)
+
+
+# --- Recovery --------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_dead_run_left_is_committed_when_the_state_is_opened(path: Path) -> None:
+    """That is crash recovery; there is no other path."""
+    journal_of(path, events(INTENDED, STARTED), serial=1)
+    with held(path, run="run-2") as store:
+        assert store.recovered == 2
+        assert not paths(path).journal.exists()
+        assert decode_state(path.read_bytes()) == store.state
+        assert (store.state.serial, phases(store.state)) == (2, {"b0": "started", "b1": "started"})
+        store.record(events(seen("completed"), run="run-2"))
+        store.commit(NOW)
+    assert decode_state(path.read_bytes()).serial == 3
+
+
+def test_a_first_run_that_died_is_taken_up(tmp_path: Path) -> None:
+    """There is no state yet; its lineage stands in the journal, and the new run takes it over."""
+    file = tmp_path / "state.json"
+    journal_of(file, events(INTENDED), serial=0, lineage="lineage-of-the-dead")
+    known = read(file)
+    assert known.state is not None
+    assert (known.state.lineage, known.leftover) == ("lineage-of-the-dead", 1)
+    with held(file, run="run-2") as store:
+        assert (store.state.lineage, store.state.serial) == ("lineage-of-the-dead", 1)
+    assert phases(read(file).state) == {"b1": "intended"}
+
+
+def test_a_crash_between_commit_and_clean_up_replays_harmlessly(path: Path) -> None:
+    """The journal is folded in again, and changes nothing: not an attempt, not the serial."""
+    with held(path) as store:
+        store.record(events(INTENDED, STARTED))
+        left = paths(path).journal.read_bytes()
+        store.commit(NOW)
+    committed = path.read_bytes()
+    paths(path).journal.write_bytes(left)
+    assert read(path).state == decode_state(committed)
+    with held(path, run="run-2") as store:
+        assert store.state.entries["b1"].attempts == 1
+    assert path.read_bytes() == committed
+    assert not paths(path).journal.exists()
+
+
+@pytest.mark.parametrize("torn", [b"\0" * 512, b"0123abcd {", b"\n"])
+def test_a_torn_end_is_kept_aside(path: Path, torn: bytes) -> None:
+    """Nothing depended on it, but somebody may want to look. `read` leaves it where it is."""
+    data = journal_of(path, events(INTENDED), serial=1)
+    paths(path).journal.write_bytes(data + torn)
+    before = listing(path.parent)
+    assert phases(read(path).state)["b1"] == "intended"
+    assert listing(path.parent) == before
+    with held(path, run="run-2"):
+        pass
+    (aside,) = path.parent.glob("*.torn-*")
+    assert aside.read_bytes() == torn
+    assert not paths(path).journal.exists()
+    assert phases(read(path).state)["b1"] == "intended"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"00000000 {"])
+def test_a_journal_that_was_hardly_begun_is_in_nobodys_way(path: Path, data: bytes) -> None:
+    """Its run died before it sent anything."""
+    before = path.read_bytes()
+    paths(path).journal.write_bytes(data)
+    with held(path, run="run-2") as store:
+        assert store.recovered == 0
+        store.record(events(INTENDED, run="run-2"))
+    assert path.read_bytes() == before
+
+
+def test_a_torn_end_that_cannot_be_kept_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal stays whole; the error is ours to explain."""
+    data = journal_of(path, events(INTENDED), serial=1) + b"torn"
+    paths(path).journal.write_bytes(data)
+    state = path.read_bytes()
+    (path.parent / "state.json.journal.torn-run-2").write_bytes(b"in the way")
+    with pytest.raises(StateError, match="torn end"), held(path, run="run-2"):
+        pass
+    assert (paths(path).journal.read_bytes(), path.read_bytes()) == (data, state)
+
+
+# --- Files that do not belong together -------------------------------------------------------------------------------
+
+
+def refused(path: Path, match: str | None = None) -> StateError:
+    """Both ways to open the state refuse it, and change nothing."""
+    before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
+    with pytest.raises(StateError, match=match) as by_read:
+        read(path)
+    with pytest.raises(StateError, match=match), held(path, run="run-2"):
+        pass
+    after = {one.name: one.read_bytes() for one in path.parent.iterdir()}
+    after.pop("state.json.lock")
+    before.pop("state.json.lock", None)
+    assert after == before
+    return by_read.value
+
+
+def test_a_journal_without_its_state_is_an_error(path: Path) -> None:
+    """It builds on a state that was there: taking it for a fresh start would forget what was started."""
+    journal_of(path, events(INTENDED), serial=1)
+    path.unlink()
+    error = refused(path, "state file is gone")
+    assert "serial 1" in error.detail
+    assert "state recover" in error.detail
+
+
+def test_a_journal_of_another_lineage_is_an_error(path: Path) -> None:
+    """Its outcomes are of other batches, or of another account."""
+    journal_of(path, events(INTENDED), serial=1, lineage="lineage-2")
+    error = refused(path, "do not belong together")
+    assert "lineage-1" in error.detail
+    assert "lineage-2" in error.detail
+
+
+def test_a_state_from_before_its_journal_is_an_error(path: Path) -> None:
+    """A checkout put the old file back: what was committed in between would be forgotten."""
+    old = path.read_bytes()
+    with held(path) as store:
+        store.record(events(INTENDED, STARTED))
+        store.commit(NOW)
+    journal_of(path, events(INTENDED, batch="b2", run="run-9"), serial=2)
+    path.write_bytes(old)
+    error = refused(path, "older state")
+    assert "serial 1" in error.detail
+    assert "serial 2" in error.detail
+
+
+def test_a_state_from_after_its_journal_is_none(path: Path) -> None:
+    """The journal's events are folded onto the newer state."""
+    old = path.read_bytes()
+    journal = journal_of(path, events(INTENDED), serial=1)
+    paths(path).journal.unlink()
+    with held(path, run="run-2") as store:
+        store.record(events(INTENDED, batch="b2", run="run-2"))
+        store.commit(NOW)
+    assert old != path.read_bytes()
+    paths(path).journal.write_bytes(journal)
+    assert phases(read(path).state) == {"b0": "started", "b1": "intended", "b2": "intended"}
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"{", b"[]"])
+def test_a_damaged_state_is_never_taken_for_none(path: Path, data: bytes) -> None:
+    """Not by the journal's grace either."""
+    journal_of(path, events(INTENDED), serial=1)
+    path.write_bytes(data)
+    refused(path)
+
+
+def test_a_damaged_journal_stops_everything(path: Path) -> None:
+    """With its name, and the way out."""
+    data = journal_of(path, events(INTENDED, STARTED, seen("completed")), serial=1)
+    paths(path).journal.write_bytes(data.replace(b"answer", b"status"))
+    error = refused(path, "journal is damaged")
+    assert "state.json.journal" in error.detail
+    assert "state recover" in error.detail
+
+
+def test_a_folder_in_the_place_of_the_state_is_an_error(tmp_path: Path) -> None:
+    """Of ours, not of Python's."""
+    with pytest.raises(StateError, match="cannot be read"):
+        read(tmp_path)
+    with pytest.raises(StateError, match="cannot be opened"):
+        held(tmp_path / "no" / "such" / "folder" / "state.json").__enter__()
+
+
+# --- Other hands at the files while a run is at work -----------------------------------------------------------------
+
+
+def test_the_outcomes_of_two_runs_at_once_are_all_kept(path: Path) -> None:
+    """The lock file was deleted, so a second run came in, and committed first."""
+    with held(path, run="run-1") as first:
+        paths(path).lock.unlink()
+        with held(path, run="run-2") as second:
+            second.record(events(INTENDED, STARTED, batch="b2", run="run-2"))
+            second.commit(NOW)
+        first.record(events(INTENDED, STARTED))
+        assert first.commit(NOW)
+        assert first.state.serial == 3
+    assert phases(read(path).state) == {"b0": "started", "b1": "started", "b2": "started"}
+
+
+def test_a_run_never_removes_the_journal_of_another(path: Path) -> None:
+    """The second run took up the first one's journal and began its own, which holds the only word of its attempt."""
+    with held(path, run="run-1") as first:
+        first.record(events(INTENDED))
+        paths(path).lock.unlink()
+        with held(path, run="run-2") as second:
+            assert phases(second.state)["b1"] == "intended"
+            second.record(events(INTENDED, batch="b2", run="run-2"))
+            with pytest.raises(OutcomeUnknownError, match="taken away"):
+                first.record(events(STARTED, first=2))
+            first.commit(NOW)
+        assert phases(read(path).state) == {"b0": "started", "b1": "intended", "b2": "intended"}
+        first.commit(NOW)
+    assert phases(read(path).state) == {"b0": "started", "b1": "intended", "b2": "intended"}
+
+
+def test_a_run_that_recorded_nothing_removes_no_journal(path: Path) -> None:
+    """It has none."""
+    with held(path, run="run-1") as first:
+        paths(path).lock.unlink()
+        with held(path, run="run-2") as second:
+            second.record(events(INTENDED, batch="b2", run="run-2"))
+            first.commit(NOW)
+    assert phases(read(path).state) == {"b0": "started", "b2": "intended"}
+
+
+def test_what_was_recovered_survives_a_later_replacement(path: Path) -> None:
+    """A slower run, which had read the state before, put its own in the place of what we had committed."""
+    old = decode_state(path.read_bytes())
+    journal_of(path, events(INTENDED, STARTED), serial=1)
+    with held(path, run="run-2") as store:
+        theirs = replace(fold(old, events(INTENDED, batch="b3", run="run-3")), serial=2)
+        path.write_bytes(encode_state(theirs))
+        store.record(events(INTENDED, batch="b2", run="run-2"))
+        store.commit(NOW)
+    assert phases(read(path).state) == {"b0": "started", "b1": "started", "b2": "intended", "b3": "intended"}
+
+
+def test_a_state_that_was_deleted_meanwhile_is_written_whole(path: Path) -> None:
+    """All that this run knew of is kept."""
+    with held(path) as store:
+        store.record(events(INTENDED))
+        path.unlink()
+        store.commit(NOW)
+    assert phases(read(path).state) == {"b0": "started", "b1": "intended"}
+
+
+@pytest.mark.parametrize("what", ["another lineage", "an older state", "a damaged file", "an edited file"])
+def test_a_replacement_that_does_not_fit_is_not_overwritten(path: Path, what: str) -> None:
+    """The commit fails, the file that was put there stays, and the journal holds what this run did."""
+    old = decode_state(path.read_bytes())
+    with held(path, run="run-1") as store:
+        store.record(events(INTENDED))
+        store.commit(NOW)
+    data = {
+        "another lineage": encode_state(replace(old, lineage="lineage-2", serial=9)),
+        "an older state": encode_state(old),
+        "a damaged file": b"{",
+        "an edited file": path.read_bytes().replace(b'"serial": 2', b'"serial": 7'),
+    }[what]
+    with held(path, run="run-2") as store:
+        store.record(events(INTENDED, batch="b2", run="run-2"))
+        path.write_bytes(data)
+        with pytest.raises(StateError):
+            store.commit(NOW)
+    assert path.read_bytes() == data
+    assert list(replay(paths(path).journal.read_bytes(), "journal").events) == events(INTENDED, batch="b2", run="run-2")
+    refused(path)
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_reading_writes_nothing_and_takes_no_lock(path: Path) -> None:
+    """Not even beside a run at work; it sees what that run has recorded so far."""
+    with held(path) as store:
+        for seq in (1, 2, 3):
+            store.record(events(INTENDED if seq == 1 else seen("completed"), first=seq))
+            before = listing(path.parent)
+            known = read(path)
+            assert listing(path.parent) == before
+            assert (known.state, known.leftover) == (store.state, seq)
+
+
+def test_reading_where_there_is_nothing_makes_nothing(tmp_path: Path) -> None:
+    """Nothing yet is no error."""
+    before = listing(tmp_path)
+    known = read(tmp_path / "state.json")
+    assert (known.state, known.leftover) == (None, 0)
+    with pytest.raises(OSError, match="No such file"):
+        (tmp_path / "state.json.lock").stat()
+    assert listing(tmp_path) == before
+
+
+def test_reading_works_where_nothing_can_be_written(path: Path) -> None:
+    """A read-only checkout is enough for a plan."""
+    for file in path.parent.iterdir():
+        file.chmod(0o400)
+    path.parent.chmod(0o500)
+    try:
+        assert phases(read(path).state) == {"b0": "started"}
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_a_commit_in_the_middle_of_a_read_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state was read before the commit, and its journal is gone after it: read again."""
+    really = Path.read_bytes
+    with held(path) as store:
+        store.record(events(INTENDED, STARTED))
+        state_reads: list[str] = []
+
+        def read_bytes(self: Path) -> bytes:
+            if self.suffix == ".journal" and len(state_reads) == 1:
+                state_reads.append("commit")  # before it, as it reads the state itself
+                store.commit(NOW)
+            elif self == path:
+                state_reads.append("read")
+            return really(self)
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        known = read(path)
+        monkeypatch.undo()
+    assert "commit" in state_reads
+    assert (phases(known.state), known.leftover) == ({"b0": "started", "b1": "started"}, 0)
+    assert known.state is not None
+    assert known.state.serial == 2
+
+
+def test_the_lock_file_says_who_works_here(path: Path) -> None:
+    """As JSON, for people and for tools; the next holder's words take the place of the last one's."""
+    for who in ("a-very-long-name@a-very-long-host", "b"):
+        with hold(path, fresh=EMPTY, run="run-1", holder={**WHO, "Who": who}, now=NOW):
+            assert json.loads(paths(path).lock.read_text())["Who"] == who
+
+
+def test_a_redeclared_batch_keeps_its_past(path: Path) -> None:
+    """Through files: forgetting and declaring again never makes it startable."""
+    whats: list[What] = [Forgotten(), Declared()]
+    for number, what in enumerate(whats, start=1):
+        with held(path, run=f"run-{number}") as store:
+            store.record([event(what, batch="b0", run=f"run-{number}")])
+            store.commit(NOW)
+    known = read(path).state
+    assert known is not None
+    assert (known.entries["b0"].phase, known.entries["b0"].declared) == (Phase.STARTED, True)
