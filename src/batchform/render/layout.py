@@ -54,7 +54,8 @@ def table(lines: Sequence[Line], style: Style) -> list[str]:
     painted = []
     for line, name, detail, place in zip(lines, names, details, places, strict=True):
         head = f"  {style.paint(line.tone, line.symbol)} {pad(name, name_columns)}"
-        text = [head, style.paint(line.tone, pad(line.word, word_columns)), pad(detail, detail_columns)]
+        word = pad(line.word, word_columns) if detail or place else line.word
+        text = [head, style.paint(line.tone, word), pad(detail, detail_columns)]
         if place and width(detail) <= before_place:
             text.append(style.dim(place))
         painted.append(_GAP.join(text).rstrip())
@@ -78,7 +79,7 @@ def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:
     for whole in text.split():
         word = whole
         if line and width(indent) + width(line) + 1 + width(word) > COLUMNS:
-            lines.append(indent + defused(line))
+            lines.append((indent + defused(line)).rstrip())
             indent, line = rest, ""
         while not line and width(indent) + width(word) > COLUMNS:
             piece = _piece(word, COLUMNS - width(indent))
@@ -86,7 +87,7 @@ def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:
             indent, word = rest, word[len(piece) :]
         line = f"{line} {word}" if line else word
     if line or not lines:
-        lines.append(indent + defused(line))
+        lines.append((indent + defused(line)).rstrip())
     return lines
 
 

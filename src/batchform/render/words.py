@@ -77,10 +77,10 @@ def size(records: int | None) -> str:
 
 def problem_words(problem: ServerProblem) -> str:
     """`503 Service Unavailable: try later`, printable."""
-    status = f"{problem.status} " if problem.status is not None else ""
     title = printable(problem.title.strip(), _LONGEST_TEXT)
     detail = printable(problem.detail.strip(), _LONGEST_TEXT)
-    return f"{status}{title}: {detail}" if detail else f"{status}{title}"
+    head = " ".join(part for part in (str(problem.status or ""), title) if part)
+    return ": ".join(part for part in (head, detail) if part) or "no details"
 
 
 # --- Why ------------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def why(change: Change, service: Service, now: datetime) -> str:
         case Reason.UNCERTAIN:
             return "an earlier attempt has no known outcome"
         case Reason.CONTRADICTION:
-            return "recorded as started, server says submitted"
+            return "recorded as started, but now submitted"
         case Reason.ABSENT:
             return "not in the account's list"
         case Reason.UNCLEAR:
@@ -129,16 +129,16 @@ def why(change: Change, service: Service, now: datetime) -> str:
         case Reason.NOT_APPROVED:
             return "not in the approved plan, stays unstarted"
         case Reason.NOT_DECLARED:
-            return "no longer declared; the server is not told"
+            return "no longer declared; the server is not touched"
     assert_never(change.reason)
 
 
 def _about_start(change: Change, service: Service, now: datetime) -> list[str]:
     notes = []
     if change.reason is Reason.RETRY:
-        notes.append("again")
+        notes.append("retry")
     if change.reason is Reason.RELEASED:
-        notes.append("again, the earlier attempt had no effect")
+        notes.append("retry, the earlier attempt had no effect")
     if service is Service.PHONE and change.deadline is not None:
         left = change.deadline - now
         if left <= timedelta():

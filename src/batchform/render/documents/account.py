@@ -8,21 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.model import Service
 from batchform.render.documents.plan import FORMAT_VERSION
 from batchform.render.text.account import end_text
 from batchform.state.codec import encode_state
+from batchform.state.events import State
 
 if TYPE_CHECKING:
     from batchform.apply import Account, Outcome
     from batchform.engine import End
     from batchform.model import ServerProblem
-    from batchform.state.events import State
+    from batchform.state.events import Entry
 
 
 def state_document(state: State) -> dict[str, Any]:
     """The state, exactly as its file holds it: one shape, one schema."""
     document: dict[str, Any] = json.loads(encode_state(state))
     return document
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """One batch of the state: its id, and the fields as the file holds them."""
+    alone = State(lineage="", service=Service.PHONE, endpoint="", entries={entry.batch_id: entry})
+    return {"batch_id": entry.batch_id, **state_document(alone)["batches"][entry.batch_id]}
 
 
 def account_document(account: Account) -> dict[str, Any]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from batchform.errors import Severity
+from batchform.errors import NO_SOURCES, Severity
 from batchform.render.documents.plan import FORMAT_VERSION, range_document
+from batchform.render.excerpt import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from batchform.errors import Problem
+    from batchform.errors import Place, Problem, SourceText
+
+_LONGEST = 400
+"""A longer line is cut around the place: a file can be one line of 16 MiB, and have many problems."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def diagnostics_document(problems: Sequence[Problem]) -> dict[str, Any]:
+def diagnostics_document(problems: Sequence[Problem], sources: Mapping[str, SourceText] = NO_SOURCES) -> dict[str, Any]:
     """All that is wrong with the configuration. It is valid as long as there are warnings only."""
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     return {
@@ -21,19 +28,43 @@ def diagnostics_document(problems: Sequence[Problem]) -> dict[str, Any]:
         "valid": errors == 0,
         "error_count": errors,
         "warning_count": len(problems) - errors,
-        "diagnostics": [problem_document(problem) for problem in problems],
+        "diagnostics": [problem_document(problem, sources) for problem in problems],
     }
 
 
-def problem_document(problem: Problem) -> dict[str, Any]:
-    """One of the `diagnostics`. `snippet` is null: the source is at hand for whoever validates."""
+def problem_document(problem: Problem, sources: Mapping[str, SourceText] = NO_SOURCES) -> dict[str, Any]:
+    """One of the `diagnostics`. Where the source is not at hand, `snippet` is null and the range has no bytes."""
     return {
         "severity": problem.severity.value,
         "code": problem.code,
         "summary": problem.summary,
         "detail": problem.detail,
         "hint": problem.hint,
-        "range": range_document(problem.place),
-        "related": [{"range": range_document(place), "note": note} for place, note in problem.related],
-        "snippet": None,
+        "range": _range(problem.place, sources),
+        "related": [{"range": _range(place, sources), "note": note} for place, note in problem.related],
+        "snippet": _snippet(problem.place, sources),
+    }
+
+
+def _range(place: Place | None, sources: Mapping[str, SourceText]) -> dict[str, Any] | None:
+    """The place, with the offsets in bytes where the source is at hand."""
+    document = range_document(place)
+    if document is not None and place is not None and (source := sources.get(place.file)):
+        document["start"]["byte"] = source.byte(source.offset(place.line, place.column))
+        document["end"]["byte"] = source.byte(source.offset(place.end_line, place.end_column))
+    return document
+
+
+def _snippet(place: Place | None, sources: Mapping[str, SourceText]) -> dict[str, Any] | None:
+    """The line the place begins in, and which part of it is meant."""
+    if place is None or place.file not in sources:
+        return None
+    found = excerpt(place, sources[place.file], _LONGEST)
+    return {
+        "context": None,
+        "code": _SURROGATE.sub("\ufffd", found.before + found.marked + found.after),
+        "start_line": found.line,
+        "highlight_start_offset": len(found.before),
+        "highlight_end_offset": len(found.before) + len(found.marked),
+        "values": [],
     }

@@ -16,8 +16,9 @@ from batchform.render.documents.account import account_summary, end_document, ou
 from batchform.render.documents.diagnostics import problem_document
 from batchform.render.documents.plan import FORMAT_VERSION, actions_of, address_of, change_document, summary
 from batchform.render.escape import printable
+from batchform.render.text.account import closing_words
 from batchform.render.text.event import event_words
-from batchform.render.words import count, why, word_of
+from batchform.render.words import why, word_of
 from batchform.state.codec import encode_event, encode_time
 from batchform.state.events import (
     AlreadyStarted,
@@ -34,7 +35,7 @@ from batchform.state.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from batchform.apply import Account, Outcome
@@ -58,6 +59,13 @@ _TYPES: Mapping[type[What], str] = {
     Seen: "refresh_complete",
 }
 
+_RESULT_LEVELS: Mapping[Result, str] = {
+    Result.REJECTED: "error",
+    Result.BLOCKED: "error",
+    Result.UNKNOWN: "error",
+    Result.NOT_ATTEMPTED: "warn",
+}
+
 _LEVELS: Mapping[type[What], str] = {Unknown: "warn", NotAttempted: "warn", Rejected: "error"}
 
 
@@ -66,12 +74,20 @@ def version_document(version: str, *, at: datetime) -> dict[str, Any]:
     return _line("version", f"batchform {version}", at) | {"batchform": version, "ui": FORMAT_VERSION}
 
 
+def planned_documents(plan: Plan, *, at: datetime) -> Iterator[dict[str, Any]]:
+    """A line for each batch that something is to be said about, for each warning, and the totals last."""
+    for change in plan.changes:
+        if change.action is not Action.KEEP:
+            yield planned_change_document(change, plan.service, at=at)
+    for notice in plan.notices:
+        yield diagnostic_document(notice, at=at)
+    yield change_summary_document(plan, at=at)
+
+
 def planned_change_document(change: Change, service: Service, *, at: datetime) -> dict[str, Any]:
     """What is going to be done with one batch."""
     words = why(change, service, at)
-    message = f"{printable(change.name)}: Plan to {word_of(change)}" if change.is_change else printable(change.name)
-    if not change.is_change:
-        message += f": {word_of(change)}"
+    message = f"{printable(change.name)}: {'plan to ' if change.is_change else ''}{word_of(change)}"
     document = change_document(change, service)
     hook = {"resource": _resource(change.name, service), "action": document["change"]["actions"][0]}
     return {
@@ -85,19 +101,12 @@ def change_summary_document(plan: Plan, *, at: datetime) -> dict[str, Any]:
     """How much is going to be done."""
     numbers = summary(plan)
     message = (
-        f"Plan: {numbers['start']} to start, {numbers['adopt']} to adopt, {numbers['verify']} to verify,"
-        f" {numbers['forget']} to forget, {numbers['blocked']} blocked."
+        f"Plan: {numbers['start']:,} to start, {numbers['adopt']:,} to adopt, {numbers['verify']:,} to verify,"
+        f" {numbers['forget']:,} to forget, {numbers['blocked']:,} blocked."
     )
     return {
         **_line("change_summary", message, at),
-        "changes": {
-            "add": numbers["start"],
-            "change": 0,
-            "import": 0,
-            "remove": 0,
-            "forget": numbers["forget"],
-            "operation": "plan",
-        },
+        "changes": _changes("plan", add=numbers["start"], forget=numbers["forget"]),
         "summary": numbers,
     }
 
@@ -134,12 +143,18 @@ def diagnostic_document(about: Problem | Notice, *, at: datetime) -> dict[str, A
     return {**_line("diagnostic", message, at, level=level), "diagnostic": diagnostic}
 
 
+def account_documents(account: Account, *, at: datetime) -> Iterator[dict[str, Any]]:
+    """A line for each batch that was touched, and the totals with the exit code last."""
+    for outcome in account.outcomes:
+        yield outcome_document(outcome, at=at)
+    yield apply_summary_document(account, at=at)
+
+
 def outcome_document(outcome: Outcome, *, at: datetime) -> dict[str, Any]:
     """What came of one batch."""
-    levels = {Result.REJECTED: "error", Result.BLOCKED: "error", Result.UNKNOWN: "error", Result.NOT_ATTEMPTED: "warn"}
     message = f"{printable(outcome.change.name)}: {outcome.result.value.replace('_', ' ')}"
     return {
-        **_line("outcome", message, at, level=levels.get(outcome.result, "info")),
+        **_line("outcome", message, at, level=_RESULT_LEVELS.get(outcome.result, "info")),
         **outcome_fields(outcome),
     }
 
@@ -147,24 +162,18 @@ def outcome_document(outcome: Outcome, *, at: datetime) -> dict[str, Any]:
 def apply_summary_document(account: Account, *, at: datetime) -> dict[str, Any]:
     """The last line: the totals and the exit code."""
     numbers = account_summary(account)
-    head = "Apply complete!" if account.complete else "Apply incomplete."
-    totals = ", ".join(f"{numbers[kind.value]} {kind.value.replace('_', ' ')}" for kind in Result)
-    message = f"{head} {totals}. {count(numbers['records_started'], 'record')}."
     return {
-        **_line("change_summary", message, at, level="info" if account.complete else "error"),
-        "changes": {
-            "add": numbers["started"],
-            "change": 0,
-            "import": 0,
-            "remove": 0,
-            "forget": numbers["forgotten"],
-            "operation": "apply",
-        },
+        **_line("change_summary", closing_words(account), at, level="info" if account.complete else "error"),
+        "changes": _changes("apply", add=numbers["started"], forget=numbers["forgotten"]),
         "summary": numbers,
         "complete": account.complete,
         "exit_code": int(account.exit),
         "end": end_document(account.end),
     }
+
+
+def _changes(operation: str, *, add: int, forget: int) -> dict[str, Any]:
+    return {"add": add, "change": 0, "import": 0, "remove": 0, "forget": forget, "operation": operation}
 
 
 def _line(kind: str, message: str, at: datetime, *, level: str = "info") -> dict[str, Any]:

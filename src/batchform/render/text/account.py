@@ -28,7 +28,22 @@ FOLDED_FROM: Final = 40
 _FEW: Final = 5
 """Kinds with no more lines than this are never folded."""
 
-_ORDINARY: Final = (Result.STARTED, Result.ADOPTED, Result.FORGOTTEN)
+_ORDINARY: Final = frozenset({Result.STARTED, Result.ADOPTED, Result.FORGOTTEN, Result.NOT_ATTEMPTED})
+
+_ALWAYS: Final = frozenset({Result.STARTED, Result.ADOPTED, Result.FORGOTTEN})
+"""What a complete apply counts even when there was none."""
+
+_ORDER: Final = (
+    Result.STARTED,
+    Result.ADOPTED,
+    Result.FORGOTTEN,
+    Result.ALREADY_STARTED,
+    Result.REJECTED,
+    Result.UNKNOWN,
+    Result.BLOCKED,
+    Result.NOT_ATTEMPTED,
+    Result.NOT_APPROVED,
+)
 
 _SYMBOLS: Mapping[Result, tuple[str, Tone]] = {
     Result.STARTED: ("+", Tone.GREEN),
@@ -59,25 +74,38 @@ def account_text(account: Account, style: Style, *, state_path: str) -> str:
         style: Colour or none.
         state_path: Where the outcomes were recorded.
     """
-    blocks = [outcome_lines(account, style), [_closing(account, style)], *_next_steps(account, state_path)]
+    blocks = [outcome_lines(account, style), _closing(account, style), _ended(account, state_path), _next(account)]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
 def outcome_lines(account: Account, style: Style) -> list[str]:
     """One line a batch; where there are many, those without a problem are folded into one line a kind."""
     columns = max((width(size(o.change.records)) for o in account.having(Result.STARTED)), default=0)
-    ordinary = len(account.having(*_ORDINARY))
-    folded = {kind for kind in _ORDINARY if ordinary > FOLDED_FROM and len(account.having(kind)) > _FEW}
-    lines = [_fold(kind, account) for kind in _ORDINARY if kind in folded]
-    lines += [_line(outcome, account, columns) for outcome in account.outcomes if outcome.result not in folded]
+    folded = _folded(account)
+    lines = [_fold(some) for some in folded.values()]
+    lines += [_line(o, account, columns) for o in account.outcomes if not (o.result in folded and _ordinary(o))]
     return table(lines, style)
+
+
+def _folded(account: Account) -> dict[Result, list[Outcome]]:
+    """The outcomes that are told by their number."""
+    ordinary = [outcome for outcome in account.outcomes if _ordinary(outcome)]
+    if len(ordinary) <= FOLDED_FROM:
+        return {}
+    kinds = {kind: [outcome for outcome in ordinary if outcome.result is kind] for kind in _ORDER}
+    return {kind: some for kind, some in kinds.items() if len(some) > _FEW}
+
+
+def _ordinary(outcome: Outcome) -> bool:
+    """Whether there is nothing to tell but the kind."""
+    return outcome.result in _ORDINARY and outcome.problem is None and outcome.recorded
 
 
 def end_text(end: End) -> str:
     """Why a run ended early, and what to do about it, on one line."""
     match end:
         case Stopped():
-            return f"The server refused in a way that every further call would meet: {problem_words(end.problem)}. " + (
+            return f"The server refuses every call ({problem_words(end.problem)}). " + (
                 _CREDENTIALS.get(end.problem.status or 0, "Something between here and the server may change requests.")
             )
         case ServiceDown():
@@ -91,7 +119,7 @@ def end_text(end: End) -> str:
                 f" account's {LIMIT} requests per minute. Run apply again when it is done."
             )
         case Interrupted():
-            return f"Interrupted by {_signal(end.signum)}. No start was sent after that."
+            return f"Interrupted by {_signal(end.signum)}: no start was sent after it."
         case Unrecordable():
             detail = f" {printable(' '.join(end.error.detail.split()))}" if end.error.detail else ""
             return f"{printable(end.error.summary)}.{detail}"
@@ -107,10 +135,10 @@ _CREDENTIALS: Mapping[int, str] = {
 # --- One line --------------------------------------------------------------------------------------------------------
 
 
-def _fold(kind: Result, account: Account) -> Line:
-    outcomes = account.having(kind)
+def _fold(outcomes: Sequence[Outcome]) -> Line:
+    kind = outcomes[0].result
     symbol, tone = _SYMBOLS[kind]
-    detail = ", ".join(_stake(outcomes)) if kind is Result.STARTED else ""
+    detail = " + ".join(_stake(outcomes)) if kind is Result.STARTED else ""
     return Line(symbol=symbol, tone=tone, name=f"{len(outcomes):,} batches", word=_word(kind), detail=detail)
 
 
@@ -140,10 +168,10 @@ def _detail(outcome: Outcome, account: Account, columns: int) -> str:
             status = "completed" if outcome.change.reason is Reason.COMPLETED else "processing"
             return f"found {status}, nothing was spent"
         case Result.FORGOTTEN:
-            return "no longer declared; the server was not told"
+            return "no longer declared; the server was not touched"
         case Result.REJECTED:
             cause = _CAUSES[outcome.cause] if outcome.cause is not None else "refused"
-            return f"{cause}: {problem}" if problem else cause
+            return f"{cause}, {problem}" if problem else cause
         case Result.BLOCKED:
             return _BLOCKED.get(outcome.change.reason, "")
         case Result.NOT_APPROVED:
@@ -159,7 +187,7 @@ _BLOCKED: Mapping[Reason, str] = {
     Reason.EXPIRED: "too old to be started: recreate it",
     Reason.STOPPED: "a restart is undocumented",
     Reason.UNRECOGNISED: "the server's status is not one we know",
-    Reason.CONTRADICTION: "recorded as started, server says submitted",
+    Reason.CONTRADICTION: "recorded as started, but now submitted",
     Reason.BAD_ID: "the server does not accept this batch_id",
     Reason.NOT_FOUND: "the server does not know this batch_id",
 }
@@ -168,20 +196,28 @@ _BLOCKED: Mapping[Reason, str] = {
 # --- The totals ------------------------------------------------------------------------------------------------------
 
 
-def _closing(account: Account, style: Style) -> str:
-    """`Apply complete! ...` or `Apply incomplete. ...`, with every kind that occurred."""
-    always = _ORDINARY if account.complete else ()
+def closing_words(account: Account) -> str:
+    """`Apply complete! ...` or `Apply incomplete. ...`, with every kind that occurred, on one line."""
     numbers = [
         f"{number:,} {_word(kind)}"
-        for kind in (*_ORDINARY, *(kind for kind in Result if kind not in _ORDINARY))
-        if (number := len(account.having(kind))) or kind in always
+        for kind in _ORDER
+        if (number := len(account.having(kind))) or (account.complete and kind in _ALWAYS)
     ]
-    text = ", ".join(numbers) or "nothing was started"
+    text = f"{_head(account)} {', '.join(numbers) or 'Nothing was done'}."
     if started := account.having(Result.STARTED):
-        text += f". {' + '.join(_stake(started))}"
-    if account.complete:
-        return f"{style.bold(style.green('Apply complete!'))} {text}."
-    return f"{style.bold(style.yellow('Apply incomplete.'))} {text}."
+        text += f" {' + '.join(_stake(started))}."
+    return text
+
+
+def _closing(account: Account, style: Style) -> list[str]:
+    first, *rest = wrap(closing_words(account), rest="  ")
+    head = _head(account)
+    tone = Tone.GREEN if account.complete else Tone.YELLOW
+    return [first.replace(head, style.paint(tone, head), 1), *rest]
+
+
+def _head(account: Account) -> str:
+    return "Apply complete!" if account.complete else "Apply incomplete."
 
 
 def _stake(outcomes: Sequence[Outcome]) -> list[str]:
@@ -194,62 +230,62 @@ def _stake(outcomes: Sequence[Outcome]) -> list[str]:
 # --- What to do next -------------------------------------------------------------------------------------------------
 
 
-def _next_steps(account: Account, state_path: str) -> list[list[str]]:
-    steps = []
-    if account.end is not None:
-        steps.append(f"{end_text(account.end)} {_kept(account, state_path)}")
-    if account.having(Result.UNKNOWN):
-        steps.append(
-            "Unknown: a start was sent, but nobody can say yet whether it was taken. Run apply again: it reads the"
-            " status before anything is sent, so nothing is paid for twice."
-        )
-    causes = {outcome.cause for outcome in account.having(Result.REJECTED)}
-    steps += [text for cause, text in _AFTER_REJECTION.items() if cause in causes]
-    reasons = {outcome.change.reason for outcome in account.having(Result.BLOCKED)}
-    steps += [text for some, text in _AFTER_BLOCK if reasons & some]
-    if account.having(Result.NOT_APPROVED):
-        steps.append("Not approved: the saved plan did not offer these starts. Plan again to have them approved.")
-    if account.having(Result.NOT_ATTEMPTED):
-        steps.append("Not attempted: nothing was spent on these. Run apply again to start them.")
-    return [wrap(step, rest="  ") for step in steps]
-
-
-def _kept(account: Account, state_path: str) -> str:
-    """What became of the outcomes so far."""
-    unrecorded = [outcome for outcome in account.outcomes if not outcome.recorded]
+def _ended(account: Account, state_path: str) -> list[str]:
+    """Why the run ended early, and what became of the outcomes so far."""
+    if account.end is None:
+        return []
     path = printable(state_path)
+    unrecorded = [outcome for outcome in account.outcomes if not outcome.recorded]
     if unrecorded or isinstance(account.end, Unrecordable):
-        return (
-            f"{count(len(unrecorded), 'outcome is', 'outcomes are')} shown above only and not in {path}; what was about"
-            " to be sent is on disk, so the next apply asks the server before it starts anything."
+        lost = f"{count(len(unrecorded), 'outcome stands', 'outcomes stand')} above only and not in {path}. "
+        kept = (
+            f"{lost if unrecorded else ''}Intents are on disk: the next apply asks the server before it sends a start."
         )
-    started = len(account.having(Result.STARTED))
-    return f"{count(started, 'batch was', 'batches were')} started before that; every outcome is recorded in {path}."
+    else:
+        started = len(account.having(Result.STARTED))
+        none = "No batch is known to be" if account.having(Result.UNKNOWN) else "No batch was"
+        kept = f"{count(started, 'batch was', 'batches were') if started else none} started;"
+        kept += f" every outcome is recorded in {path}."
+    return wrap(f"{end_text(account.end)} {kept}", rest="  ")
 
 
-_AFTER_REJECTION: Mapping[Cause, str] = {
-    Cause.EXPIRED: "Expired: too old to be started. Recreate the batch and declare its new batch_id.",
-    Cause.BAD_ID: "Bad batch_id: the server does not accept it. Compare it with the one the server gave out.",
-    Cause.NOT_FOUND: "Not found: check the batch_id, the service, and that the token belongs to the account it is in.",
-    Cause.REFUSED: "Refused: the server let nothing be started. Mend what it names, then run apply again.",
-    Cause.NOT_STARTED: "Not started: the server answered, but the batch still waits. Run apply again to try once more.",
+def _next(account: Account) -> list[str]:
+    """What to do about each kind of trouble: a label and a text, in two columns."""
+    causes = {outcome.cause for outcome in account.having(Result.REJECTED)}
+    reasons = {outcome.change.reason for outcome in account.having(Result.BLOCKED)}
+    if isinstance(account.end, Stopped):
+        causes.discard(Cause.REFUSED)  # its end has said it
+    steps = {_word(result): text for result, text in _AFTER_RESULT.items() if account.having(result)}
+    steps |= {_AFTER[word][0]: _AFTER[word][1] for word in _AFTER if word in causes | reasons}
+    if not steps:
+        return []
+    columns = max(map(len, steps)) + 5
+    lines = ["What to do next:"]
+    for label, text in steps.items():
+        lines += wrap(text, first=f"  {label}".ljust(columns), rest=" " * columns)
+    return lines
+
+
+_AFTER_RESULT: Mapping[Result, str] = {
+    Result.UNKNOWN: "Run apply again: it reads their status before anything is sent, so nothing is paid for twice.",
+    Result.NOT_ATTEMPTED: "Nothing was spent on these. Run apply again to start them.",
+    Result.NOT_APPROVED: "The saved plan did not offer these starts. Plan again to have them approved.",
 }
 
-_AFTER_BLOCK: Final = (
-    ({Reason.EXPIRED}, "Expired: recreate the batch and declare its new batch_id, or hold it with `hold: true`."),
-    (
-        {Reason.STOPPED, Reason.UNRECOGNISED},
-        "Stopped or in an unknown status: recreate the batch, or hold it with `hold: true`.",
+_AFTER: Mapping[Cause | Reason, tuple[str, str]] = {
+    Cause.NOT_STARTED: ("not started", "The server answered, but the batch still waits. Run apply again to retry."),
+    Cause.REFUSED: ("refused", "Mend what the server names, then run apply again."),
+    Reason.EXPIRED: ("expired", "Recreate it and declare its new batch_id, or silence it with `hold: true`."),
+    Reason.BAD_ID: ("bad id", "Compare the batch_id with the one the server gave out."),
+    Reason.NOT_FOUND: ("not found", "Check the batch_id, the service, and that the token belongs to its account."),
+    Reason.STOPPED: ("stopped", "Recreate it, or silence it with `hold: true`."),
+    Reason.UNRECOGNISED: ("unrecognised", "Ask the vendor what the status means, or silence it with `hold: true`."),
+    Reason.CONTRADICTION: (
+        "contradiction",
+        "Find out with the vendor whether it ran. `batchform state rm` then lets it be started again.",
     ),
-    (
-        {Reason.CONTRADICTION},
-        "Contradiction: find out with the vendor whether it ran. `batchform state rm` then lets it be started again.",
-    ),
-    (
-        {Reason.BAD_ID, Reason.NOT_FOUND},
-        "Bad id or not found: correct the batch_id, or check the token and the service.",
-    ),
-)
+}
+"""What to do about a rejection or a block. A cause and a reason of the same value are the same trouble."""
 
 
 def _signal(number: int) -> str:

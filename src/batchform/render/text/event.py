@@ -59,14 +59,14 @@ def _said(what: What) -> tuple[Tone, str]:
         case Released():
             return Tone.PLAIN, "not started by the earlier attempt; it may be tried again"
         case Rejected():
-            cause = "refused" if what.cause is Cause.REFUSED else what.cause.value.replace("_", " ")
-            return Tone.RED, f"rejected, {cause}: {problem_words(what.problem)}"
+            cause = "" if what.cause is Cause.REFUSED else f", {what.cause.value.replace('_', ' ')}"
+            return Tone.RED, f"rejected{cause}: {problem_words(what.problem)}"
         case Seen():
             return Tone.PLAIN, _seen(what)
         case Declared():
             return Tone.DIM, "declared under this name"
         case Forgotten():
-            return Tone.DIM, "no longer declared; the server was not told"
+            return Tone.DIM, "no longer declared; the server was not touched"
         case Removed():
             return Tone.YELLOW, "removed from the state by hand"
     assert_never(what)
@@ -75,7 +75,7 @@ def _said(what: What) -> tuple[Tone, str]:
 def _seen(what: Seen) -> str:
     if not what.found:
         return "not found on the server"
-    if what.status is None:
+    if not what.status:
         return "seen without a status"
     reason = f" ({printable(what.reason, 200)})" if what.reason else ""
-    return f"seen {printable(what.status, 60)}{reason}"
+    return f"seen {printable(what.status, 60).rstrip()}{reason}"

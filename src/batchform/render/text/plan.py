@@ -27,7 +27,7 @@ def plan_text(plan: Plan, style: Style, *, recovered: int = 0) -> str:
         style: Colour or none.
         recovered: How many events of an interrupted run it takes into account.
     """
-    blocks = [_before(plan, recovered), change_lines(plan, style), _totals(plan, style), _after(plan)]
+    blocks = [_before(plan, recovered), change_lines(plan, style), _totals(plan, style), _after(plan), _refused(plan)]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
@@ -75,7 +75,7 @@ def _before(plan: Plan, recovered: int) -> list[str]:
 
 def _totals(plan: Plan, style: Style) -> list[str]:
     if not plan.has_changes:
-        first, *rest = pack([*_no_changes(plan), *(_guard(check) for check in plan.failed_guards)])
+        first, *rest = pack([*_no_changes(plan), *(text for check in plan.failed_guards for text in _guard(check))])
         return [first.replace("No changes.", style.bold("No changes."), 1), *rest]
     numbers = [
         f"{len(plan.having(action)):,} {words}"
@@ -88,10 +88,10 @@ def _totals(plan: Plan, style: Style) -> list[str]:
         )
     ]
     lines = [f"{style.bold('Plan:')} {', '.join(numbers)}."]
-    lines += pack([*_stake(plan), *(_guard(check) for check in plan.guards if check.holds)])
+    lines += pack([*_stake(plan), *(text for check in plan.guards if check.holds for text in _guard(check))])
     for check in plan.guards:
         if not check.holds:
-            lines += pack([_guard(check)])
+            lines += pack(_guard(check))
     return [*lines, _requests(plan)]
 
 
@@ -121,20 +121,20 @@ def _stake(plan: Plan) -> list[str]:
     maybe = [change for change in plan.having(Action.VERIFY) if change.place is not None]
     if maybe:
         most = sum(MAX_RECORDS if change.records is None else change.records for change in maybe)
-        sentences.append(f"Verifying may turn up to {size(most)} more into starts.")
+        sentences.append(f"Verifying may add up to {size(most)}.")
     return sentences
 
 
-def _guard(check: GuardCheck) -> str:
+def _guard(check: GuardCheck) -> list[str]:
     """What became of one guard."""
     guard = check.guard
     noun = "start" if guard.name is GuardName.MAX_STARTS else "record"
     head = f"Guard {guard.name.value} {guard.limit:,}:"
-    unknown = f", unknown sizes counted as {MAX_RECORDS:,} each" if check.unknown else ""
+    unknown = [f"A batch of unknown size counts as {count(MAX_RECORDS, 'record')}."] if check.unknown else []
     if check.holds:
-        return f"{head} ok{unknown}."
+        return [f"{head} ok.", *unknown]
     verdict = "overridden for this run" if check.overridden else "exceeded"
-    return f"{head} {verdict}, {count(check.measured, noun)}{unknown} (limit set in {place_of(guard.place)})."
+    return [f"{head} {verdict}, {count(check.measured, noun)} (set in {place_of(guard.place)}).", *unknown]
 
 
 def _requests(plan: Plan) -> str:
@@ -156,11 +156,15 @@ def _after(plan: Plan) -> list[str]:
     if plan.targeted:
         lines.append("Only the selected batches were looked at; the others stay as they are.")
     if not plan.refreshed:
-        lines.append("Made from what is known; the server was not asked. `--refresh` asks it.")
-    names = [check.guard.name.value for check in plan.failed_guards]
-    if names:
-        what = f"guard {names[0]} is" if len(names) == 1 else f"guards {listed(names)} are"
-        options = " ".join(f"--override-guard {name}" for name in names)
-        lines += wrap(f"Not applyable: {what} exceeded. To go past {'it' if len(names) == 1 else 'them'} this once:")
-        lines.append(f"  {options}")
+        lines.append("Made from what is known; the server was not asked. `batchform plan --refresh` asks it.")
     return lines
+
+
+def _refused(plan: Plan) -> list[str]:
+    """Why apply would not go on, and how to make it."""
+    names = [check.guard.name.value for check in plan.failed_guards]
+    if not names:
+        return []
+    what, them = (f"guard {names[0]} is", "it") if len(names) == 1 else (f"guards {listed(names)} are", "them")
+    options = " ".join(f"--override-guard {name}" for name in names)
+    return [f"Not applyable: {what} exceeded. To go past {them} this once:", f"  {options}"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+import re
 from typing import TYPE_CHECKING
 
-from batchform.errors import ConfigError, Severity
+from batchform.errors import NO_SOURCES, ConfigError, Severity
 from batchform.render.escape import cut, defused, printable, width
+from batchform.render.excerpt import excerpt
 from batchform.render.layout import COLUMNS, wrap
 from batchform.render.style import Tone
 from batchform.render.words import count
@@ -14,81 +15,94 @@ from batchform.render.words import count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batchform.errors import BatchformError, Place, Problem
+    from batchform.errors import BatchformError, Place, Problem, SourceText
     from batchform.render.style import Style
 
 _INDENT = "  "
-_NO_SOURCES: Mapping[str, str] = MappingProxyType({})
-_BEFORE = 24
-"""Characters that are shown before the place in a line that is too long to be shown whole."""
+_SHOWN = 50
+"""So many problems are shown in full: nobody reads more at once."""
+_NO_CHARACTER = re.compile("[\udc80-\udcff]")
+"""A byte that is no UTF-8, as `SourceText` has it."""
 
 
-def problems_text(problems: Sequence[Problem], style: Style, sources: Mapping[str, str] = _NO_SOURCES) -> str:
+def problems_text(problems: Sequence[Problem], style: Style, sources: Mapping[str, SourceText] = NO_SOURCES) -> str:
     """Each problem with its place, the line it stands in, what to do, and places it has to do with; then how many.
 
     Args:
-        problems: What is wrong, in the order to show it in.
+        problems: What is wrong, in the order to show it in. Of many, the first are shown, errors before warnings.
         style: Colour or none.
         sources: The text of each file by the name the places use, for those whose lines shall be shown.
     """
-    blocks = ["\n".join(_problem(problem, style, sources)) for problem in problems]
-    errors = sum(problem.severity is Severity.ERROR for problem in problems)
-    warnings = len(problems) - errors
+    warnings = sum(problem.severity is Severity.WARNING for problem in problems)
+    errors = len(problems) - warnings
+    shown = [*problems]
+    if len(shown) > _SHOWN:
+        ranked = sorted(range(len(shown)), key=lambda number: problems[number].severity is Severity.WARNING)
+        shown = [problems[number] for number in sorted(ranked[:_SHOWN])]
+    blocks = ["\n".join(_problem(problem, style, sources)) for problem in shown]
     counts = [count(errors, "error")] if errors else []
     counts += [count(warnings, "warning")] if warnings else []
-    return "\n\n".join([*blocks, *([f"{', '.join(counts)}."] if counts else [])])
+    total = f"{', '.join(counts)}." if counts else ""
+    if len(shown) < len(problems):
+        total += f" {len(shown)} of them are shown; `batchform validate --format json` prints every one."
+    return "\n\n".join([*blocks, *([total] if total else [])])
 
 
 def error_text(error: BatchformError, style: Style) -> str:
     """The error's summary after `Error: `, its detail below. Line breaks in the detail are kept."""
     if isinstance(error, ConfigError) and error.problems:
-        return problems_text(error.problems, style)
+        return problems_text(error.problems, style, error.sources)
     lines = _headed("Error:", printable(error.summary), style, Tone.RED)
-    for paragraph in error.detail.splitlines():
-        lines += wrap(printable(paragraph), first=_INDENT, rest=_INDENT)
-    return "\n".join(line.rstrip() for line in lines)
+    for paragraph in error.detail.strip().split("\n") if error.detail.strip() else ():
+        lines += wrap(printable(paragraph.strip()), first=_INDENT, rest=_INDENT)
+    return "\n".join(lines)
 
 
-def _problem(problem: Problem, style: Style, sources: Mapping[str, str]) -> list[str]:
+def _problem(problem: Problem, style: Style, sources: Mapping[str, SourceText]) -> list[str]:
     warning = problem.severity is Severity.WARNING
     place = f"{_place(problem.place)}: " if problem.place is not None else ""
     summary = f"{place}{printable(problem.summary)} [{printable(problem.code)}]"
     tone = Tone.YELLOW if warning else Tone.RED
     lines = _headed("Warning:" if warning else "Error:", summary, style, tone)
     if problem.place is not None:
-        lines += excerpt(problem.place, sources, style, tone)
-    lines += wrap(printable(problem.detail), first=_INDENT, rest=_INDENT)
+        lines += _carets(problem.place, sources, style, tone)
+    if problem.detail:
+        lines += wrap(printable(problem.detail), first=_INDENT, rest=_INDENT)
     if problem.hint:
         lines += wrap(f"Hint: {printable(problem.hint)}", first=_INDENT, rest=_INDENT)
     for other, note in problem.related:
         lines += wrap(f"See {_place(other)}: {printable(note)}", first=_INDENT, rest=_INDENT * 2)
-        lines += excerpt(other, sources, style, Tone.CYAN)
+        lines += _carets(other, sources, style, Tone.CYAN)
     return lines
 
 
-def excerpt(place: Place, sources: Mapping[str, str], style: Style, tone: Tone) -> list[str]:
+def _carets(place: Place, sources: Mapping[str, SourceText], style: Style, tone: Tone) -> list[str]:
     """The line of the source with carets under the place; nothing when the source is not at hand."""
-    lines = sources.get(place.file, "").split("\n")
-    if not 1 <= place.line <= len(lines):
+    if place.file not in sources:
         return []
-    source = lines[place.line - 1].removesuffix("\r")
-    start = min(place.column - 1, len(source))
-    end = place.end_column - 1 if place.end_line == place.line else len(source)
-    skip = start - _BEFORE if len(source) > COLUMNS - 20 and start > _BEFORE else 0
-    # Each stretch is made printable by itself, so that the carets stand where the characters are shown.
-    before = ("…" if skip else "") + _stretch(source[skip:start])
-    marked = _stretch(source[start : max(end, start)])
     gutter = f"{place.line:>5} | "
-    shown = cut(gutter + before + marked + _stretch(source[max(end, start) :]), COLUMNS)
-    at = width(gutter) + width(before)
-    if at >= COLUMNS:  # escapes may take ten columns each
-        return [defused(shown)]
-    carets = "^" * max(1, min(width(marked), COLUMNS - at))
-    return [defused(shown).rstrip(), f"{' ' * (len(gutter) - 2)}| {' ' * width(before)}{style.paint(tone, carets)}"]
+    room = COLUMNS - width(gutter)
+    found = excerpt(place, sources[place.file], room)
+    # Each stretch is made printable by itself, so that the carets stand where the characters are shown.
+    before, marked, after = map(_stretch, (found.before, found.marked, found.after))
+    if width(before) + min(width(marked), 1) > room or (found.head and before):
+        before = "…" + _tail(before, room // 3)
+    shown = defused(cut(gutter + before + marked + after, COLUMNS)).rstrip()
+    carets = "^" * max(1, min(width(marked), room - width(before)))
+    return [shown, f"{' ' * (len(gutter) - 2)}| {' ' * width(before)}{style.paint(tone, carets)}"]
+
+
+def _tail(text: str, columns: int) -> str:
+    """The end of a printable text."""
+    while width(text) > columns:
+        text = text[1:]
+    return text
 
 
 def _stretch(text: str) -> str:
-    return printable(text.replace("\t", " "), 4 * COLUMNS)
+    """A stretch of a line as it is shown: a tab as one blank, a byte that is no character by its number."""
+    text = _NO_CHARACTER.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text.replace("\t", " "))
+    return printable(text)
 
 
 def _headed(head: str, text: str, style: Style, tone: Tone) -> list[str]:

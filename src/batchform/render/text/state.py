@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from batchform.render.escape import cut_middle, pad, printable, width
-from batchform.render.layout import wrap
+from batchform.render.layout import COLUMNS, wrap
 from batchform.render.words import count, moment, problem_words, size
 from batchform.state.codec import encode_time
 from batchform.state.events import Cause, Evidence, Phase
@@ -72,9 +72,9 @@ def entry_text(entry: Entry, style: Style) -> str:
 def _row(entry: Entry) -> tuple[str, ...]:
     phase = entry.phase.value.replace("_", " ")
     return (
-        cut_middle(printable(entry.name), 40),
+        printable(entry.name),
         phase if entry.declared else f"({phase})",
-        "contradiction" if entry.contradiction else printable(entry.status or "-", 16),
+        "contradiction" if entry.contradiction else printable(entry.status or "-", 13),
         "-" if entry.records is None else f"{entry.records:,}",
         moment(entry.updated_at),
     )
@@ -82,7 +82,9 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def _grid(rows: Sequence[tuple[str, ...]], style: Style) -> Iterable[str]:
     columns = [max(map(width, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    for number, row in enumerate((_HEADINGS, *rows)):
+    columns[0] = min(columns[0], COLUMNS - sum(columns[1:]) - 3 * (len(columns) - 1))
+    for number, (name, *others) in enumerate((_HEADINGS, *rows)):
+        row = (cut_middle(name, columns[0]), *others)
         cells = [pad(cell, columns[at], right=at in _NUMBERS) for at, cell in enumerate(row)]
         line = "   ".join(cells).rstrip()
         yield style.dim(line) if number == 0 else line

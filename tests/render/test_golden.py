@@ -1,0 +1,44 @@
+"""What people read, exactly: a folder a case, no Python per case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.render.cases import account_of, check, folders, plan_of, settings
+
+from batchform.render.style import Style
+from batchform.render.text import account_text, event_text, notices_text, plan_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAIN = Style(color=False)
+
+
+@pytest.mark.parametrize("folder", folders("plan"), ids=lambda path: path.name)
+def test_plan_reads_as_written_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`expected.txt` is what goes to stdout, `warnings.txt` what goes to stderr."""
+    monkeypatch.chdir(folder)
+    made = plan_of(folder)
+    check(folder / "expected.txt", plan_text(made, PLAIN, recovered=settings(folder).get("recovered", 0)))
+    check(folder / "warnings.txt", notices_text(made, PLAIN))
+
+
+@pytest.mark.parametrize("folder", folders("apply"), ids=lambda path: path.name)
+def test_account_reads_as_written_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`expected.txt` is the account, `progress.txt` the line of each event."""
+    monkeypatch.chdir(folder)
+    what, events = account_of(folder)
+    check(folder / "expected.txt", account_text(what, PLAIN, state_path="batchform.state.json"))
+    check(folder / "progress.txt", "\n".join(event_text(event, PLAIN) for event in events))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for kind in ("plan", "apply") for folder in folders(kind) for path in folder.glob("*.txt")],
+    ids=lambda path: f"{path.parent.parent.name}-{path.parent.name}-{path.stem}",
+)
+def test_no_golden_line_is_wider_than_100_columns(path: Path) -> None:
+    """CI logs and review comments do not scroll well."""
+    assert [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 100] == []

@@ -1,0 +1,159 @@
+"""The schemas are valid, described throughout, and say exactly what is printed: no key more, none less."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from jsonschema import Draft202012Validator
+from tests import strategies as bf
+
+from batchform.model import Service
+from batchform.plan import Notice
+from batchform.render import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batchform.apply import Account
+    from batchform.errors import Problem
+    from batchform.plan import Plan
+    from batchform.state.events import Entry, Event, State
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1")
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The schema as it stands in its file."""
+    loaded: dict[str, Any] = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+@cache
+def strict(name: str, part: str = "") -> Draft202012Validator:
+    """The schema, or one of its definitions, refusing every key that it does not describe."""
+    loaded = _closed(schema(name), "")
+    if part:
+        loaded = {"$defs": loaded["$defs"], "$ref": f"#/$defs/{part}"}
+    return Draft202012Validator(loaded)
+
+
+def _closed(value: Any, key: str) -> Any:
+    if isinstance(value, list):
+        return [_closed(item, "") for item in value]
+    if not isinstance(value, dict):
+        return value
+    closed = {name: _closed(item, name) for name, item in value.items()}
+    # The lines of the stream are described on top of what all lines share, so only the whole can be closed.
+    if value.get("type") == "object" and "properties" in value and not key.endswith("_line"):
+        closed["unevaluatedProperties"] = False
+    return closed
+
+
+def through_json(document: Any) -> Any:
+    """What a reader gets."""
+    return json.loads(json.dumps(document, allow_nan=False))
+
+
+def objects(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every property of a schema, and where it is."""
+    if isinstance(value, dict):
+        for name, item in value.get("properties", {}).items() if isinstance(value.get("properties"), dict) else ():
+            yield f"{where}.{name}", item
+        for name, item in value.items():
+            if name != "if":
+                yield from objects(item, f"{where}.{name}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from objects(item, f"{where}[{number}]")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schema_is_valid_and_described(name: str) -> None:
+    """It is a 2020-12 schema with its own address; each property says what it means."""
+    loaded = schema(name)
+    Draft202012Validator.check_schema(loaded)
+    assert loaded["$id"] == f"https://batchform.dev/schemas/{name}.json"
+    assert loaded["title"]
+    assert loaded["description"]
+    assert [where for where, item in objects(loaded) if not item.get("description")] == []
+
+
+@given(bf.plans())
+def test_plan_document_fits_its_schema(made: Plan) -> None:
+    """Whatever the plan holds."""
+    strict("plan-1").validate(through_json(documents.plan_document(made, version="1.2.3")))
+
+
+@given(bf.states())
+def test_state_document_fits_its_schema(state: State) -> None:
+    """Whatever the state holds; it is the file's own content."""
+    strict("state-1").validate(through_json(documents.state_document(state)))
+
+
+@given(bf.entries())
+def test_entry_document_holds_the_entry_of_the_state_and_its_id(entry: Entry) -> None:
+    """`state show --json` has the same fields as the file."""
+    document = through_json(documents.entry_document(entry))
+    assert document.pop("batch_id") == entry.batch_id
+    strict("state-1", "entry").validate(document)
+
+
+@given(bf.events())
+def test_event_line_fits_its_schema(event: Event) -> None:
+    """Each event is one line of the stream."""
+    for service in Service:
+        document = documents.event_document(event, service=service)
+        strict("events-1").validate(through_json(document))
+
+
+@given(bf.plans())
+def test_planned_lines_fit_their_schema(made: Plan) -> None:
+    """One for each change, the warnings, and the totals last."""
+    lines = [through_json(line) for line in documents.planned_documents(made, at=NOW)]
+    for line in lines:
+        strict("events-1").validate(line)
+    assert [line["type"] for line in lines[-1:]] == ["change_summary"]
+
+
+@given(bf.accounts())
+def test_account_lines_fit_their_schema(account: Account) -> None:
+    """One for each outcome, and the totals with the exit code last."""
+    lines = [through_json(line) for line in documents.account_documents(account, at=NOW)]
+    for line in lines:
+        strict("events-1").validate(line)
+    assert len(lines) == len(account.outcomes) + 1
+    assert lines[-1]["exit_code"] == int(account.exit)
+
+
+@given(bf.accounts())
+def test_account_document_fits_its_schema(account: Account) -> None:
+    """The account in one piece."""
+    strict("events-1", "account").validate(through_json(documents.account_document(account)))
+
+
+@given(bf.problems())
+def test_diagnostics_fit_their_schemas(problem: Problem) -> None:
+    """In the document of `validate` and in the stream."""
+    strict("diagnostics-1").validate(through_json(documents.diagnostics_document([problem])))
+    strict("events-1").validate(through_json(documents.diagnostic_document(problem, at=NOW)))
+
+
+def test_the_smaller_lines_fit_their_schema() -> None:
+    """The first line, and a warning."""
+    strict("events-1").validate(through_json(documents.version_document("1.2.3", at=NOW)))
+    strict("events-1").validate(through_json(documents.diagnostic_document(Notice(text="is old", name="a"), at=NOW)))
+
+
+def test_strict_schemas_refuse_what_is_not_described() -> None:
+    """So that the tests above can fail."""
+    document = documents.version_document("1.2.3", at=NOW) | {"surprise": 1}
+    assert not strict("events-1").is_valid(through_json(document))
+    assert Draft202012Validator(schema("events-1")).is_valid(through_json(document))

@@ -1,0 +1,341 @@
+"""What holds for every text people read, whatever is in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import strategies as bf
+
+from batchform.apply import Account, Outcome, Result
+from batchform.engine import Interrupted
+from batchform.errors import BatchformError, ConfigError, Place, Problem, Severity, SourceText
+from batchform.model import ServerProblem, Service
+from batchform.plan import Action, Change, Plan, Reason
+from batchform.render.escape import width
+from batchform.render.layout import COLUMNS
+from batchform.render.style import Style
+from batchform.render.text import (
+    account_text,
+    end_text,
+    entry_text,
+    error_text,
+    event_text,
+    notices_text,
+    plan_text,
+    problems_text,
+    state_list_text,
+)
+from batchform.render.words import NEAR, span
+from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Started, State
+
+PLAIN = Style(color=False)
+COLOUR = Style(color=True)
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+_SGR = re.compile(r"\x1b\[[0-9]{1,2}m")
+
+
+def check_safe(text: str, columns: int | None = COLUMNS) -> None:
+    """No line obeys, hides or overflows; there is no newline at the end."""
+    assert not text.endswith("\n")
+    for line in text.split("\n"):
+        assert line.isprintable()
+        assert not line.lstrip().startswith(("::", "##["))
+        assert line == line.rstrip()
+        assert columns is None or width(line) <= columns
+
+
+@given(bf.plans(), st.integers(0, 3))
+def test_plan_text_is_safe_whatever_the_plan_holds(made: Plan, recovered: int) -> None:
+    """A saved plan is somebody else's words."""
+    check_safe(plan_text(made, PLAIN, recovered=recovered))
+    check_safe(notices_text(made, PLAIN))
+
+
+@given(bf.accounts(), bf.texts())
+def test_account_text_is_safe_whatever_the_server_said(account: Account, path: str) -> None:
+    """Problems are the server's words."""
+    check_safe(account_text(account, PLAIN, state_path=path))
+
+
+@given(bf.events())
+def test_event_text_is_one_safe_line(event: Event) -> None:
+    """A log of a thousand batches stays a log of lines."""
+    text = event_text(event, PLAIN)
+    check_safe(text)
+    assert "\n" not in text
+
+
+@given(bf.states())
+def test_state_texts_are_safe(state: State) -> None:
+    """The list and every entry of it."""
+    check_safe(state_list_text(state, PLAIN))
+    for entry in state.entries.values():
+        check_safe(entry_text(entry, PLAIN))
+
+
+@given(st.lists(bf.problems(), max_size=3), bf.texts())
+def test_problems_text_is_safe_with_any_source(problems: list[Problem], source: str) -> None:
+    """The excerpt shows what somebody else wrote."""
+    places = [problem.place for problem in problems if problem.place is not None]
+    sources = {place.file: SourceText(place.file, "\n" * (place.line % 50) + source) for place in places}
+    near = [replace(p, place=p.place and replace(p.place, line=p.place.line % 50 + 1)) for p in problems]
+    check_safe(problems_text(near, PLAIN, sources))
+
+
+@given(bf.texts(), bf.texts(200), bf.ends())
+def test_error_and_end_texts_are_safe(summary: str, detail: str, end: Interrupted) -> None:
+    """Errors quote file names and answers."""
+    check_safe(error_text(BatchformError(summary, detail), PLAIN))
+    assert end_text(end).isprintable()
+
+
+@given(bf.plans(), bf.accounts(), bf.events(), bf.states())
+def test_colour_adds_nothing_but_colour(made: Plan, account: Account, event: Event, state: State) -> None:
+    """Without its sequences the coloured text is the plain one, so nobody needs colour to understand."""
+    for coloured, plain in (
+        (plan_text(made, COLOUR), plan_text(made, PLAIN)),
+        (notices_text(made, COLOUR), notices_text(made, PLAIN)),
+        (account_text(account, COLOUR, state_path="s"), account_text(account, PLAIN, state_path="s")),
+        (event_text(event, COLOUR), event_text(event, PLAIN)),
+        (state_list_text(state, COLOUR), state_list_text(state, PLAIN)),
+    ):
+        assert _SGR.sub("", coloured) == plain
+
+
+def test_the_plan_is_coloured_by_what_needs_attention() -> None:
+    """Green starts, red blocks."""
+    text = plan_text(_plan(_change(), _change(action=Action.BLOCKED, reason=Reason.EXPIRED)), COLOUR)
+    assert "\x1b[32m+\x1b[0m" in text
+    assert "\x1b[31m!\x1b[0m" in text
+
+
+@given(bf.plans())
+def test_every_change_but_keep_has_a_line(made: Plan) -> None:
+    """And the line that sums up begins as it always will."""
+    text = plan_text(made, PLAIN)
+    shown = [change for change in made.changes if change.action is not Action.KEEP]
+    assert len(re.findall(r"^  [+=?.!-] ", text, re.MULTILINE)) == len(shown)
+    assert len(re.findall(r"^(Plan: |No changes\. )", text, re.MULTILINE)) == 1
+
+
+# --- Plans -----------------------------------------------------------------------------------------------------------
+
+
+def _change(name: str = "uk", *, action: Action = Action.START, reason: Reason = Reason.NEW, days: float = 0) -> Change:
+    deadline = NOW + timedelta(days=days) if days else None
+    return Change(name=name, batch_id=name, action=action, reason=reason, records=1, deadline=deadline)
+
+
+def _plan(*changes: Change, service: Service = Service.PHONE) -> Plan:
+    return Plan(
+        service=service,
+        endpoint="https://api.example.test",
+        lineage="l",
+        serial=1,
+        at=NOW,
+        refreshed=True,
+        targeted=False,
+        changes=changes,
+        guards=(),
+        notices=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        (8, None),
+        (7.001, None),
+        (7, "expires in 7 days"),
+        (2, "expires in 2 days"),
+        (1.99, "expires in 47 hours"),
+        (0.08, "expires in 115 minutes"),
+        (-0.5, "at the 28-day limit"),
+    ],
+)
+def test_start_says_when_it_expires_soon(days: float, words: str | None) -> None:
+    """Within seven days, and in the fitting unit."""
+    text = plan_text(_plan(_change(days=days)), PLAIN)
+    assert (words in text) if words else ("expires" not in text)
+
+
+def test_no_deadline_is_claimed_where_none_is_documented() -> None:
+    """The 28 days are documented for phone only."""
+    assert "expires" not in plan_text(_plan(_change(days=1), service=Service.EMAIL), PLAIN)
+
+
+def test_spans_are_rounded_down() -> None:
+    """Nobody is promised more time than there is."""
+    assert [span(timedelta(hours=h)) for h in (71.9, 47.9, 1.99, 1 / 60)] == [
+        "2 days",
+        "47 hours",
+        "119 minutes",
+        "1 minute",
+    ]
+    assert timedelta(days=7) == NEAR
+
+
+# --- Accounts --------------------------------------------------------------------------------------------------------
+
+
+def _outcomes(number: int, result: Result, **fields: Any) -> list[Outcome]:
+    prefix = result.value.replace("_", "-")
+    changes = [_change(f"{prefix}-{n:03}", reason=Reason.RUNNING) for n in range(number)]
+    return [replace(Outcome(change=change, result=result), **fields) for change in changes]
+
+
+def test_forty_ordinary_lines_are_shown() -> None:
+    """Nothing is folded that still can be read."""
+    text = account_text(Account(outcomes=tuple(_outcomes(40, Result.STARTED))), PLAIN, state_path="s")
+    assert "started-039" in text
+
+
+def test_many_ordinary_lines_are_folded_and_troubles_are_not() -> None:
+    """What went as planned is a number; what did not is a line each; a few are never folded."""
+    problem = ServerProblem(status=500, title="Internal Server Error")
+    outcomes = [
+        *_outcomes(41, Result.STARTED),
+        *_outcomes(5, Result.ADOPTED),
+        *_outcomes(60, Result.NOT_ATTEMPTED),
+        *_outcomes(50, Result.UNKNOWN, problem=problem),
+        *_outcomes(50, Result.REJECTED, problem=problem, cause=Cause.NOT_STARTED),
+    ]
+    lines = account_text(Account(outcomes=tuple(outcomes), end=Interrupted(signum=2)), PLAIN, state_path="s")
+    table = lines.split("\n\n")[0].splitlines()
+    assert [line.split()[1:4] for line in table[:2]] == [["41", "batches", "started"], ["60", "batches", "not"]]
+    assert len(table) == 2 + 5 + 50 + 50
+
+
+def test_an_outcome_that_is_not_on_disk_is_never_folded() -> None:
+    """It is the only place where it is told."""
+    outcomes = [*_outcomes(41, Result.STARTED), *_outcomes(1, Result.STARTED, recorded=False)]
+    text = account_text(Account(outcomes=tuple(outcomes)), PLAIN, state_path="s")
+    assert text.count("NOT RECORDED") == 1
+
+
+def test_an_unknown_outcome_is_not_said_to_be_unstarted() -> None:
+    """The sentence on how the run ended claims no more than is known."""
+    unknown = Account(outcomes=tuple(_outcomes(1, Result.UNKNOWN)), end=Interrupted(signum=2))
+    assert "No batch is known to be started" in account_text(unknown, PLAIN, state_path="s")
+
+
+# --- Problems --------------------------------------------------------------------------------------------------------
+
+SOURCE = 'version: 1\nbatches:\n  uk:\n    batchid: "3f0c"  # ours\n'
+
+
+def _problem(place: Place | None, **fields: str) -> Problem:
+    return Problem(code="BF202", summary="Unknown key", detail="`batchid` is no setting of a batch.", place=place)
+
+
+def test_problem_is_shown_in_its_line() -> None:
+    """The place, the line, the carets, the words; then how many."""
+    place = Place(file="b.yaml", line=4, column=5, end_line=4, end_column=12)
+    first = Place(file="b.yaml", line=3, column=3, end_line=3, end_column=5)
+    problem = replace(_problem(place), hint="Write `batch_id`.", related=((first, "the batch is here"),))
+    assert problems_text([problem], PLAIN, {"b.yaml": SourceText("b.yaml", SOURCE)}).splitlines() == [
+        "Error: b.yaml:4:5: Unknown key [BF202]",
+        '    4 |     batchid: "3f0c"  # ours',
+        "      |     ^^^^^^^",
+        "  `batchid` is no setting of a batch.",
+        "  Hint: Write `batch_id`.",
+        "  See b.yaml:3:3: the batch is here",
+        "    3 |   uk:",
+        "      |   ^^",
+        "",
+        "1 error.",
+    ]
+
+
+def test_carets_stand_below_what_is_shown() -> None:
+    """Behind escapes and wide characters, and in a line too long to be shown whole."""
+    line = "東京\x1b" + "a" * 300 + " BAD " + "b" * 300
+    place = Place(file="b", line=1, column=305, end_line=1, end_column=308)
+    shown, carets = problems_text([_problem(place)], PLAIN, {"b": SourceText("b", line)}).splitlines()[1:3]
+    assert shown[carets.index("^") : carets.rindex("^") + 1] == "BAD"
+    place = Place(file="b", line=1, column=3, end_line=1, end_column=4)
+    shown, carets = problems_text([_problem(place)], PLAIN, {"b": SourceText("b", line[:3])}).splitlines()[1:3]
+    assert shown.endswith("東京\\x1b")
+    assert carets == f"      | {' ' * 4}^^^^"
+
+
+def test_warnings_are_counted_apart() -> None:
+    """And begin as warnings do."""
+    text = problems_text([_problem(None), replace(_problem(None), severity=Severity.WARNING)], PLAIN)
+    assert text.endswith("1 error, 1 warning.")
+    assert "\nWarning: Unknown key [BF202]" in text
+
+
+def test_error_text_wraps_and_keeps_line_breaks() -> None:
+    """Summary first, detail indented; the problems of a configuration error are all shown."""
+    error = BatchformError("It went wrong", "word " * 30 + "\nNext.")
+    lines = error_text(error, PLAIN).splitlines()
+    assert lines[0] == "Error: It went wrong"
+    assert lines[-1] == "  Next."
+    assert len(lines) == 4
+    assert "[BF202]" in error_text(ConfigError([_problem(None)]), PLAIN)
+
+
+# --- States and events -----------------------------------------------------------------------------------------------
+
+
+def test_entry_text_says_every_field_in_words() -> None:
+    """Times in full; what is not known is left out."""
+    entry = Entry(
+        batch_id="3f0c",
+        name="uk-mobiles",
+        phase=Phase.STARTED,
+        status="processing",
+        attempts=1,
+        evidence=Evidence.ANSWER,
+        reference_id="uk-mobiles-r1",
+        records=9800,
+        submitted_at=NOW,
+        updated_at=NOW,
+        run="r1",
+    )
+    assert entry_text(entry, PLAIN).splitlines() == [
+        "uk-mobiles",
+        "  batch_id                 3f0c",
+        "  phase                    started: started by us",
+        "  declared                 yes",
+        "  status                   processing",
+        "  attempts                 1",
+        "  known to be started by   the start call's own answer",
+        "  reference_id             uk-mobiles-r1",
+        "  records                  9,800 records",
+        "  submitted at             2026-11-23T09:00:00Z",
+        "  updated at               2026-11-23T09:00:00Z",
+        "  run                      r1",
+    ]
+
+
+def test_state_list_text_is_a_table() -> None:
+    """Sorted by name, numbers to the right; undeclared batches in brackets."""
+    entries = [
+        Entry(batch_id="1", name="uk", phase=Phase.STARTED, status="completed", records=9800, updated_at=NOW, run="r"),
+        Entry(batch_id="2", name="de", phase=Phase.UNKNOWN, records=7, declared=False, updated_at=NOW, run="r"),
+    ]
+    known = {entry.batch_id: entry for entry in entries}
+    state = State(lineage="l", service=Service.PHONE, endpoint="e", entries=known)
+    assert state_list_text(state, PLAIN).splitlines() == [
+        "NAME   PHASE       STATUS      RECORDS   LAST CHANGE",
+        "de     (unknown)   -                 7   2026-11-23 09:00 UTC",
+        "uk     started     completed     9,800   2026-11-23 09:00 UTC",
+        "",
+        "2 batches, 1 of them no longer declared.",
+    ]
+    assert state_list_text(replace(state, entries={}), PLAIN) == "The state holds no batches."
+
+
+def test_event_text_names_the_batch_first() -> None:
+    """So that a log can be read by batch."""
+    what = Started(status="processing", evidence=Evidence.STATUS)
+    event = Event(run="r", seq=1, at=NOW, batch_id="1", name="uk-mobiles", what=what)
+    assert event_text(event, PLAIN) == "uk-mobiles: started, as its status shows"
