@@ -168,7 +168,8 @@ class Account:
         """The exit code: a signal, then an unknown outcome, then an error, then what was not done."""
         if isinstance(self.end, Interrupted):
             return Exit(128 + self.end.signum)
-        if self.having(Result.UNKNOWN) or isinstance(self.end, Unrecordable):
+        lost = isinstance(self.end, Unrecordable) or not all(outcome.recorded for outcome in self.outcomes)
+        if lost or self.having(Result.UNKNOWN):  # what is not on disk is unknown to the next run
             return Exit.UNKNOWN
         if isinstance(self.end, Stopped):
             return Exit.ERROR
@@ -186,17 +187,14 @@ def account(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], en
         unrecorded: What happened after the journal took no more.
         end: Why the run ended early, if it did.
     """
-    last: dict[str, tuple[Event, bool]] = {}
-    for recorded, some in ((True, events), (False, unrecorded)):
-        for event in some:
-            if isinstance(event.what, _TELLING):
-                last[event.batch_id] = (event, recorded)
+    missing = tuple(unrecorded)
+    last = {event.batch_id: event.what for event in (*events, *missing) if isinstance(event.what, _TELLING)}
+    lost = {event.batch_id for event in missing}
     outcomes = []
     for change in plan.changes:
-        told = last.get(change.batch_id)
-        outcome = _outcome(change, told[0].what if told is not None else None)
+        outcome = _outcome(change, last.get(change.batch_id))
         if outcome is not None:
-            outcomes.append(replace(outcome, recorded=told is None or told[1]))
+            outcomes.append(replace(outcome, recorded=change.batch_id not in lost))
     return Account(outcomes=tuple(outcomes), end=end)
 
 

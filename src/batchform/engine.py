@@ -44,6 +44,9 @@ THROTTLED_WINDOWS: Final = 5
 GRACE: Final = 5.0
 """Seconds that requests under way are given after the first signal."""
 
+_REFUSALS: Final = frozenset({400, 401, 403, 404, 406, 415})
+"""Answers by which the server says no: it is there."""
+
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 8.0  # seconds
 _AFTER_CUT = 0.05  # seconds between two looks at requests whose sockets were closed
 
@@ -445,12 +448,12 @@ class Engine:
     def _judge(self, event: Event) -> None:
         """Notice when the service is down."""
         what = event.what
-        if isinstance(what, (Started, AlreadyStarted, Rejected)):
+        if isinstance(what, (Started, AlreadyStarted)):
             self._silent.clear()
-        elif isinstance(what, (Unknown, NotAttempted)) and what.problem is not None:
-            if what.problem.status in {400, 404}:  # a refusal is an answer
+        elif isinstance(what, (Unknown, NotAttempted, Rejected)) and what.problem is not None:
+            if what.problem.status in _REFUSALS:  # a refusal is an answer
                 self._silent.clear()
-            else:
+            elif not isinstance(what, Rejected):  # giving up on a batch is neither an answer nor a further silence
                 self._silent.add(event.batch_id)
                 if len(self._silent) >= SILENT_BATCHES and self.end is None:
                     self.end = ServiceDown(batches=len(self._silent))

@@ -13,11 +13,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from batchform.errors import NO_SOURCES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from batchform.errors import Place, Problem
+    from batchform.errors import Place, Problem, SourceText
 
 DEADLINE = timedelta(days=28)
 """How long after its submission a batch can be started. Source: CONTRACT "28 days" (documented for phone only)."""
@@ -92,7 +94,8 @@ class Guard:
 class Config:
     """What the author wants: the declared batches, sorted by name. No two share a `batch_id` or a `name`.
 
-    `warnings` are problems of severity warning; they never stop a run.
+    `warnings` are problems of severity warning; they never stop a run. `sources` are the texts of the files they stand
+    in, to be shown beside them.
     """
 
     service: Service = Service.PHONE
@@ -100,6 +103,7 @@ class Config:
     batches: tuple[Batch, ...] = ()
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    sources: Mapping[str, SourceText] = field(default_factory=lambda: NO_SOURCES, compare=False, repr=False)
 
 
 # --- ACTUAL ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from batchform.errors import ServerError
 from batchform.model import BEYOND_START, DEADLINE, NOTHING_OBSERVED, Observed
 from batchform.plan import Action, plan
 from batchform.protocol import Order, Rules, Verdict, confirmed, list_all, look, settle
-from batchform.state.events import Phase
+from batchform.state.events import BEYOND, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -57,7 +57,7 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
     state = subject.state()
     view = plan(subject.config, state, observed, now, endpoint=subject.endpoint, selected=subject.selected)
     talks = [
-        _talk(change, subject, state=state, observed=observed, rules=rules, now=now)
+        _talk(change, subject, state=state, observed=observed, rules=rules, now=view.at)
         for change in _doubtful(view.changes, state, observed)
     ]
     results = engine.converse(talks)
@@ -88,7 +88,7 @@ def _talk(
         expired=change.submitted_at is not None and now - change.submitted_at >= DEADLINE,
     )
     if entry is None or not entry.uncertain:
-        talk = look(order, rules)
+        talk = look(order, rules, was_started=entry is not None and entry.phase in BEYOND)
     else:
         problem = entry.problem if entry.phase is Phase.UNKNOWN else None
         reading = observed.readings.get(change.batch_id)
@@ -106,13 +106,13 @@ def _listed(subject: Subject, engine: Engine, rules: Rules) -> Observed:
     if not isinstance(listing, Listing):
         if engine.end is not None or listing is None:
             return NOTHING_OBSERVED  # the run is ending; its end says why
+        got = f"{listing.status} {listing.title}" if listing.status else listing.title
+        said = f"{got}: {listing.detail}" if listing.detail else got
         raise ServerError(
             "The account could not be read",
-            f"The list call was answered: {listing.title}"
-            + (f" ({listing.status})" if listing.status else "")
-            + (f": {listing.detail}" if listing.detail else "")
-            + ". No batch was started. Try again later; --no-refresh goes on without the list, and trusts the state.",
+            f"The list call ended in: {said.rstrip('.')}. No batch was started. Try again later; --no-refresh goes on"
+            " without the list, and trusts the state.",
         )
     wanted = {batch.batch_id for batch in subject.config.batches} | set(subject.state().entries)
     readings: dict[str, Reading] = {key: value for key, value in listing.readings.items() if key in wanted}
-    return Observed(listed=True, readings=MappingProxyType(readings))
+    return Observed(listed=True, readings=MappingProxyType(readings), skew=engine.skew)

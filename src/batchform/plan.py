@@ -8,7 +8,7 @@ behaviour, the reason is for people: nothing may branch on a reason.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,6 @@ from batchform.state.events import BEYOND, FOR_GOOD, Cause, Entry, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
 
     from batchform.errors import Place
     from batchform.model import Batch, Config, Observed, Reading
@@ -194,7 +193,7 @@ def plan(
     """
     notices: list[Notice] = []
     if observed.skew is not None and abs(observed.skew) > CLOCK_TOLERANCE:
-        now += observed.skew
+        now = _moved(now, observed.skew)
         notices.append(
             Notice(text=f"The local clock is {_behind(observed.skew)} the server's, whose time is used here.")
         )
@@ -347,7 +346,7 @@ def _declared(batch: Batch, entry: Entry | None, observed: Observed, service: Se
         records=records,
         records_source=source,
         submitted_at=submitted_at,
-        deadline=submitted_at + DEADLINE if submitted_at is not None else None,
+        deadline=_moved(submitted_at, DEADLINE) if submitted_at is not None else None,
         not_before=batch.not_before,
         reference_id=batch.reference_id,
         place=batch.place,
@@ -419,6 +418,14 @@ def _notices(change: Change, service: Service, now: datetime) -> list[Notice]:
     if change.action is Action.WAIT and change.deadline and change.not_before and change.not_before > change.deadline:
         texts.append("may not start before a time at which it can no longer be started (28 days after submission).")
     return [Notice(name=change.name, text=text) for text in texts]
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """The moment moved, or the end of time in that direction: a date from the server or a file may be any date."""
+    try:
+        return moment + by
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if by > timedelta() else datetime.min.replace(tzinfo=UTC)
 
 
 def _behind(skew: timedelta) -> str:

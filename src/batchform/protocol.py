@@ -204,8 +204,8 @@ def settle(order: Order, rules: Rules, *, problem: ServerProblem | None, doubt: 
         if not first:
             break
         first = False
-        # safety: a status may lag behind a start, so one `submitted` is not believed
-        yield Pause(rules.spacing if said_no else max(rules.spacing, rules.settle))
+        # safety: a status may lag behind a start, so one `submitted` is not believed, not after a 400 either
+        yield Pause(max(rules.spacing, rules.settle))
     if not said_no:
         yield Record(Released())
         return Verdict(released=True, reading=found)
@@ -244,9 +244,19 @@ def read(order: Order, rules: Rules, *, believe_missing: bool) -> Talk[Reading |
     return None
 
 
-def look(order: Order, rules: Rules) -> Talk[Verdict]:
-    """Read one batch on which no attempt is open. Records nothing."""
+def look(order: Order, rules: Rules, *, was_started: bool) -> Talk[Verdict]:
+    """Read one batch on which no attempt is open. Records nothing.
+
+    Args:
+        order: The batch.
+        rules: How patient to be.
+        was_started: Whether the state has it as started: then `submitted` is believed only from two reads, for a status
+            may lag behind the start.
+    """
     found = yield from read(order, rules, believe_missing=True)
+    if was_started and isinstance(found, Reading) and found.status == Status.SUBMITTED:
+        yield Pause(max(rules.spacing, rules.settle))
+        found = yield from read(order, rules, believe_missing=True)
     if isinstance(found, Missing):
         return Verdict(reading=Reading(batch_id=order.batch_id, source=Source.READ, found=False))
     return Verdict(reading=found)

@@ -20,6 +20,7 @@ from batchform.cli.options import (
     state_option,
 )
 from batchform.cli.progress import JsonProgress, Progress, TextProgress
+from batchform.cli.signals import Interruption
 from batchform.cli.terminal import Terminal, in_ci
 from batchform.errors import BatchformError, Exit, RefusedError, UsageError
 from batchform.model import GuardName
@@ -84,7 +85,7 @@ def command(terminal: Terminal, /, **options: Any) -> int:
         options=options,
         id=environment.new_run(),
     )
-    terminal.problems(asked.config.warnings)
+    terminal.problems(asked.config.warnings, asked.config.sources)
     with _held(run) as store:
         return _apply(run, store)
 
@@ -182,7 +183,10 @@ def _apply(run: _Run, store: Store) -> int:
         tick=progress.tick,
         tick_every=progress.every,
     ) as way:
-        observed = _observe(run, store, way)
+        try:
+            observed = _observe(run, store, way)
+        finally:
+            progress.end()
         made = _decide(run, store, observed)
         progress.planned(made)
         if way.engine.end is None:
@@ -254,21 +258,30 @@ def _ask(run: _Run, made: Plan, way: Way) -> None:
         raise RefusedError("A guard forbids this apply", f"{names}: see above. No batch was started.")
     if run.approved is not None or run.options["auto_approve"] or not made.has_changes:
         return
+    run.terminal.talk(
+        f"\n{_question(made)}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ",
+        end="",
+    )
+    answer = ""
+    try:
+        with way.signals.asking():
+            answer = input()
+    except EOFError:
+        run.terminal.talk("")  # the cursor still stands behind the question
+    except Interruption:
+        run.terminal.talk("")
+        raise
+    if answer.strip() != "yes":
+        raise RefusedError("Apply was not approved", "No batch was started.")
+
+
+def _question(made: Plan) -> str:
+    """What is asked, and what is at stake."""
     starts = made.having(Action.START)
+    if not starts:
+        return "Record this?\n  No batch is started, and nothing is spent."
     known = sum(change.records or 0 for change in starts)
     unknown = sum(change.records is None for change in starts)
     stake = f"{known:,} records" + (f" and {unknown} of unknown size" if unknown else "")
-    run.terminal.talk(
-        f"\nStart {len(starts)} batches ({stake})?\n"
-        "  A start spends credits and cannot be undone.\n"
-        "  Only 'yes' will be accepted to approve.\n\n"
-        "  Enter a value: ",
-        end="",
-    )
-    with way.signals.asking():
-        try:
-            answer = input()
-        except EOFError:
-            answer = ""
-    if answer.strip() != "yes":
-        raise RefusedError("Apply was not approved", "No batch was started.")
+    batches = "1 batch" if len(starts) == 1 else f"{len(starts):,} batches"
+    return f"Start {batches} ({stake})?\n  A start spends credits and cannot be undone."

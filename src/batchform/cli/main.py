@@ -17,7 +17,9 @@ from batchform.errors import BatchformError, ConfigError, Exit
 _COMMANDS = {
     "apply": "Start what the configuration asks for and the account lacks.",
     "demo": "See plan and apply at work against the simulator, without a token.",
+    "init": "Write a commented configuration to start from.",
     "plan": "Show what apply would do. Sends nothing unless asked to look.",
+    "schema": "Print a JSON Schema, for editors and other programs.",
     "show": "Show a saved plan or a state file.",
     "simulator": "Run a stand-in for the vendor's server.",
     "state": "Look into the state, or mend it.",
@@ -49,6 +51,7 @@ _HELP = """Declare which bulk batches should be processing; plan, apply, and nev
 \b
 First steps:
   batchform demo                    see it at work, without a token
+  batchform init                    write a batchform.yaml to start from
   batchform validate                check batchform.yaml
   batchform plan                    what would be done (needs no token and no network)
   batchform apply                   do it
@@ -86,11 +89,14 @@ def _guarded(terminal: Terminal) -> int:
         with click.Context(batchform).scope():
             code = batchform.main(standalone_mode=False, obj=terminal, prog_name="batchform")
     except ConfigError as error:
-        terminal.problems(error.problems)
+        terminal.problems(error.problems, error.sources)
         return error.exit_code
     except BatchformError as error:
         terminal.error(error)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        terminal.talk(error.format_message())
+        return Exit.ERROR
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"Try `{context.command_path} --help`." if context is not None else ""

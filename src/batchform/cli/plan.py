@@ -52,9 +52,9 @@ def command(terminal: Terminal, /, **options: Any) -> int:
     unless --refresh or --out asks for it.
     """
     asked = session.question(options["configs"], options["state"], options["targets"], options["excludes"])
-    terminal.problems(asked.config.warnings)
+    terminal.problems(asked.config.warnings, asked.config.sources)
     made, leftover = _make(terminal, asked, options)
-    if options["out"]:
+    if options["out"] is not None:
         _save(Path(options["out"]), made)
     if options["as_json"]:
         terminal.data(json.dumps(plan_document(made, version=__version__), indent=2))

@@ -101,12 +101,16 @@ class TextProgress:
     def tick(self) -> None:
         """Draw the line anew, or print one when enough time has passed."""
         now = self._clock.monotonic()
-        if self._pacer is None or now - self._shown < (_LIVE_EVERY if self._terminal.live else _LOG_EVERY):
+        if now - self._shown < (_LIVE_EVERY if self._terminal.live else _LOG_EVERY):
             return
         self._shown = now
-        started = sum(self._settled.values())
-        left = self._total - len(self._settled)
-        line = f"Applying: {started:,} of {self._total:,} started, {self._left(left, now)}"
+        line = (
+            "Looking at the account ..."  # which may take long: reads that settle something, a limit to be waited out
+        )
+        if self._pacer is not None:
+            started = sum(self._settled.values())
+            left = self._total - len(self._settled)
+            line = f"Applying: {started:,} of {self._total:,} started, {self._left(left, now)}"
         if self._terminal.live:
             self._terminal.talk(f"\r\x1b[K{line}", end="")
             self._drawn = True

@@ -77,7 +77,7 @@ def _world(file: str | None) -> World:
         return from_values(None)
     document = load(file)
     if document.problems:
-        raise ConfigError(document.problems)
+        raise ConfigError(document.problems, {file: document.source})
     try:
         return from_values(document.root)
     except WorldError as error:

@@ -12,13 +12,13 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, TextIO
 
-from batchform.errors import BatchformError, Exit
+from batchform.errors import NO_SOURCES, BatchformError, Exit
 from batchform.render.style import Style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from batchform.errors import Problem
+    from batchform.errors import Problem, SourceText
 
 
 def in_ci() -> bool:
@@ -37,10 +37,21 @@ def wants_colour(stream: TextIO) -> bool:
     return environ.get("TERM") != "dumb" and stream.isatty()
 
 
+def _open_closed_streams() -> None:
+    """Open on nothing what was closed (`>&-`), so that no file or socket of ours gets a standard stream's number."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(opened)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # numbers, for good
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # the same
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # the same
+
+
 class Terminal:
     """The two streams. After a stream has failed, what goes there is dropped, and the work goes on."""
 
     def __init__(self) -> None:
+        _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -82,13 +93,13 @@ class Terminal:
 
         self.talk(error_text(error, self.talk_style))
 
-    def problems(self, problems: Iterable[Problem]) -> None:
-        """Show what is wrong with the configuration."""
+    def problems(self, problems: Iterable[Problem], sources: Mapping[str, SourceText] = NO_SOURCES) -> None:
+        """Show what is wrong with the configuration, and where in its text."""
         from batchform.render.text import problems_text  # noqa: PLC0415  # only when there are some
 
         found = tuple(problems)
         if found:
-            self.talk(problems_text(found, self.talk_style))
+            self.talk(problems_text(found, self.talk_style, sources))
 
     def warn(self, text: str) -> None:
         """Show a warning."""

@@ -3,36 +3,71 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from batchform.cli.options import config_option
 from batchform.config.loader import load
-from batchform.errors import ConfigError, Exit, Severity
-from batchform.render.documents import diagnostics_document
+from batchform.errors import ConfigError, Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from batchform.cli.terminal import Terminal
+    from batchform.errors import Problem, SourceText
 
 
 @click.command()
 @config_option
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="text for people; json in the shape of `terraform validate -json`; github as workflow commands, which mark the"
+    " lines of a pull request.",
+)
 @click.pass_obj
 def command(terminal: Terminal, *, configs: tuple[str, ...], form: str) -> int:
-    """Check the configuration, all of it at once. Needs no token, no network and no state."""
+    """Check the configuration, all of it at once. Needs no token, no network and no state.
+
+    DIAGNOSTICS.md explains each code with an example.
+    """
     try:
         config = load(configs)
     except ConfigError as error:
-        problems, found = error.problems, 0
-    else:
-        problems, found = config.warnings, len(config.batches)
-    valid = all(problem.severity is not Severity.ERROR for problem in problems)
+        _show(terminal, form, error.problems, error.sources)
+        return Exit.ERROR
+    _show(terminal, form, config.warnings, config.sources)
+    if form == "text":
+        declared = len(config.batches)
+        terminal.data(f"The configuration is valid: {declared:,} {'batch' if declared == 1 else 'batches'}.")
+    return Exit.DONE
+
+
+def _show(terminal: Terminal, form: str, problems: Sequence[Problem], sources: Mapping[str, SourceText]) -> None:
+    """Print what was found: for people to stderr, for programs to stdout."""
     if form == "json":
-        terminal.data(json.dumps(diagnostics_document(problems), indent=2))
-    else:
-        terminal.problems(problems)
-        if valid:
-            terminal.data(f"The configuration is valid: {found} batches.")
-    return Exit.DONE if valid else Exit.ERROR
+        from batchform.render.documents import diagnostics_document  # noqa: PLC0415  # only for those who ask for it
+
+        terminal.data(json.dumps(diagnostics_document(problems, sources), indent=2))
+    elif form == "text":
+        terminal.problems(problems, sources)
+    elif problems:
+        from batchform.render.github import github_text  # noqa: PLC0415  # the same
+
+        terminal.data(github_text(problems, _in_repository))
+
+
+def _in_repository(file: str) -> str:
+    """The path of a file from the root of the repository that the job has checked out, or as it was given."""
+    root = os.environ.get("GITHUB_WORKSPACE")
+    path = os.path.normpath(file)
+    if root:
+        inside = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
+        if not inside.startswith(os.pardir):
+            return inside
+    return path
