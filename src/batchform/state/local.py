@@ -89,8 +89,16 @@ class Store:
         self._base = base or fresh
         self._events: list[Event] = list(leftover.events) if leftover else []
         self.recovered = len(self._events)
-        self.state = fold(self._base, self._events)
+        self._state = fold(self._base, self._events)
+        self._unfolded: list[Event] = []
         self._leftover = leftover
+
+    @property
+    def state(self) -> State:
+        """What is known now. Folded when somebody asks: a fold costs as much as the state is large."""
+        if self._unfolded:
+            self._state, self._unfolded = fold(self._state, self._unfolded), []
+        return self._state
 
     def recover(self, now: datetime) -> None:
         """Commit what a dead run left in its journal, so that this run can begin one of its own.
@@ -121,10 +129,10 @@ class Store:
             return
         if self._journal is None:
             header = Header(
-                lineage=self.state.lineage,
+                lineage=self._state.lineage,
                 serial=self._base.serial,
-                service=self.state.service,
-                endpoint=self.state.endpoint,
+                service=self._state.service,
+                endpoint=self._state.endpoint,
                 run=self._run,
             )
             try:
@@ -135,7 +143,7 @@ class Store:
                 ) from error
         self._journal.append(events)
         self._events.extend(events)
-        self.state = fold(self.state, events)
+        self._unfolded.extend(events)
 
     def commit(self, now: datetime) -> bool:
         """Write the snapshot, then remove the journal. Returns whether anything had changed.
@@ -152,11 +160,11 @@ class Store:
             base = decode_state(on_disk)
             _same_lineage(base, self.state.lineage, self._files.journal)
             _not_older(base, self._base.serial, self._files)
-            self.state = fold(base, self._events)
-        self.state = expire(self.state, now)
+            self._state, self._unfolded = fold(base, self._events), []
+        self._state = expire(self.state, now)
         changed = (self.state.entries, self.state.runs) != (base.entries, base.runs)
         if changed:
-            self.state = replace(self.state, serial=base.serial + 1)
+            self._state = replace(self.state, serial=base.serial + 1)
             self._on_disk, self._base = replace_durably(self._files, self.state, self._run), self.state
         try:
             self._remove_journal()
