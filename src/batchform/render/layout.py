@@ -6,6 +6,7 @@ text from the server, the place in the source, the middle of a name beyond 40 co
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,15 +69,18 @@ def _detail(line: Line, room: int, before_place: int) -> str:
     return cut(line.detail, room)
 
 
+_WORD = re.compile(r"(?:`[^`]{1,60}`|\S)+")
+
+
 def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:
     """A printable text broken at blanks into lines of at most `COLUMNS`.
 
-    `first` stands before the first line and `rest` before the others. A word longer than a line is broken. No line
-    begins with a command to a CI system.
+    `first` stands before the first line and `rest` before the others. What stands in `backticks` is one word: people
+    copy it. A word longer than a line is broken. No line begins with a command to a CI system.
     """
     lines: list[str] = []
     indent, line = first, ""
-    for whole in text.split():
+    for whole in _WORD.findall(text):
         word = whole
         if line and width(indent) + width(line) + 1 + width(word) > COLUMNS:
             lines.append((indent + defused(line)).rstrip())
