@@ -267,7 +267,7 @@ class Engine:
     def interrupt(self, signum: int) -> None:
         """End the run: the first time what is under way gets 5 s, the second time it is cut. For signal handlers."""
         self._signals += 1
-        if self.end is None:
+        if not isinstance(self.end, Interrupted):
             self.end = Interrupted(signum=signum)
         self._wire.wake()
 

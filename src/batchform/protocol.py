@@ -96,12 +96,14 @@ class Rules:
     """How patient the protocol is. Times in seconds.
 
     `settle`: how long after an attempt a status may still lag behind it. `spacing`: between two reads that must agree.
+    `in_flight`: how long a request of a run that died may take to land.
     `attempts`: starts sent for one batch in one run. `unsent_tries`: tries at a request that cannot get out.
     `read_waits`: between reads that give no answer.
     """
 
     settle: float = 10.0
     spacing: float = 5.0
+    in_flight: float = 20.0
     attempts: int = 3
     unsent_tries: int = 3
     read_waits: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0)

@@ -1,0 +1,316 @@
+"""What a run tells the state of what it saw, and the account it gives in the end."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from batchform.apply import Account, Outcome, Result, account, news, reference_id
+from batchform.engine import End, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.errors import Exit, OutcomeUnknownError
+from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Source
+from batchform.plan import Action, Change, Plan, Reason, plan
+from batchform.state.events import (
+    AlreadyStarted,
+    Cause,
+    Declared,
+    Entry,
+    Event,
+    Evidence,
+    Forgotten,
+    Intended,
+    NotAttempted,
+    Phase,
+    Rejected,
+    Released,
+    Seen,
+    Started,
+    State,
+    Unknown,
+    What,
+    fold,
+)
+from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, Fate, Lab, Server, config, failed
+
+PROBLEM = ServerProblem(status=500, title="Internal Server Error")
+INTENDED = Intended(reference_id="ref")
+STARTED = Started(status="processing", evidence=Evidence.ANSWER)
+SETTLED = Started(status="completed", evidence=Evidence.STATUS)
+REJECTED = Rejected(cause=Cause.NOT_STARTED, problem=PROBLEM)
+
+
+# --- news ------------------------------------------------------------------------------------------------------------
+
+
+def entry(phase: Phase, **known: Any) -> Entry:
+    """What the state holds of batch `a`."""
+    words: dict[str, Any] = {"batch_id": "a", "name": "a", "phase": phase, "updated_at": NOW, "run": "r0"}
+    return Entry(**words | known)
+
+
+def listed(status: str | None, **said: Any) -> Reading:
+    """An entry of the list."""
+    return Reading(batch_id="a", source=Source.LIST, status=status, **said)
+
+
+def read(status: str | None, **said: Any) -> Reading:
+    """An answer to a single read."""
+    return Reading(batch_id="a", source=Source.READ, status=status, **said)
+
+
+MISSING = Reading(batch_id="a", source=Source.READ, found=False)
+RUNNING = entry(Phase.STARTED, status="processing", evidence=Evidence.ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("known", "reading", "words"),
+    [
+        pytest.param(None, None, [], id="nothing seen"),
+        pytest.param(None, listed("submitted"), [], id="submitted is what everyone expects"),
+        pytest.param(None, listed(None), [], id="no status"),
+        pytest.param(None, MISSING, ["Seen"], id="not found, nothing known"),
+        pytest.param(None, listed("processing"), ["Seen"], id="adopted"),
+        pytest.param(None, listed("completed"), ["Seen"], id="adopted, completed"),
+        pytest.param(None, listed("stopped"), ["Seen"], id="found stopped"),
+        pytest.param(None, listed("queued"), ["Seen"], id="a word nobody knows"),
+        pytest.param(RUNNING, listed("processing"), [], id="as known"),
+        pytest.param(RUNNING, None, [], id="not asked"),
+        pytest.param(RUNNING, listed("completed"), ["Seen"], id="progress"),
+        pytest.param(RUNNING, listed("stopped", reason="r"), ["Seen"], id="stopped"),
+        pytest.param(RUNNING, listed("processing", records=7), ["Seen"], id="records learnt"),
+        pytest.param(RUNNING, listed("processing", date_submitted=NOW), ["Seen"], id="age learnt"),
+        pytest.param(RUNNING, listed("submitted"), [], id="the list contradicts: a hint"),
+        pytest.param(RUNNING, read("submitted"), ["Seen"], id="a read contradicts"),
+        pytest.param(entry(Phase.SEEN, status="submitted"), read("submitted"), [], id="still submitted"),
+        pytest.param(entry(Phase.SEEN, status="submitted"), MISSING, ["Seen"], id="gone"),
+        pytest.param(entry(Phase.REJECTED, cause=Cause.NOT_FOUND), listed("submitted"), ["Seen"], id="found after all"),
+        pytest.param(entry(Phase.SEEN, declared=False, status="submitted"), None, ["Declared"], id="declared again"),
+        pytest.param(entry(Phase.SEEN, name="old", status="submitted"), None, ["Declared"], id="renamed"),
+        pytest.param(
+            entry(Phase.STARTED, name="old", status="processing"), listed("completed"), ["Declared", "Seen"], id="both"
+        ),
+    ],
+)
+def test_only_what_the_state_does_not_know_is_news(
+    known: Entry | None, reading: Reading | None, words: list[str]
+) -> None:
+    """A look that tells nothing new leaves the state as it is; after the news there is none."""
+    wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
+    state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT, entries={"a": known} if known else {})
+    seen = Observed(listed=True, readings=MappingProxyType({"a": reading} if reading else {}))
+    told = list(news(wanted, state, seen, None))
+    assert [type(what).__name__ for _, _, what in told] == words
+    assert {(batch_id, name) for batch_id, name, _ in told} <= {("a", "a")}
+    after = fold(state, events(*((batch_id, what) for batch_id, _, what in told)))
+    assert list(news(wanted, after, seen, None)) == []
+    assert list(news(wanted, state, seen, {"other"})) == []
+
+
+def test_what_waits_for_its_start_is_news_when_asked_for() -> None:
+    """A plan without the server then knows its size; a batch without a status says nothing either way."""
+    wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
+    state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT)
+    told = list(news(wanted, state, Observed(readings={"a": listed("submitted", records=7)}), None, waiting=True))
+    assert fold(state, events(*((batch_id, what) for batch_id, _, what in told))).entries["a"].records == 7
+    assert list(news(wanted, state, Observed(readings={"a": listed(None)}), None, waiting=True)) == []
+
+
+def test_the_contradiction_of_a_read_is_kept() -> None:
+    """The next run knows of it, even offline."""
+    wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
+    state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT, entries={"a": RUNNING})
+    seen = Observed(readings={"a": read("submitted")})
+    after = fold(state, events(*((batch_id, what) for batch_id, _, what in news(wanted, state, seen, None))))
+    assert after.entries["a"].contradiction
+    (change,) = plan(wanted, after, Observed(), NOW, endpoint=ENDPOINT).changes
+    assert (change.action, change.reason) == (Action.VERIFY, Reason.CONTRADICTION)
+
+
+# --- the account -----------------------------------------------------------------------------------------------------
+
+
+def events(*whats: tuple[str, What]) -> list[Event]:
+    """Events of one run, in order."""
+    return [
+        Event(run="r1", seq=seq, at=NOW, batch_id=batch_id, name=batch_id, what=what)
+        for seq, (batch_id, what) in enumerate(whats, start=1)
+    ]
+
+
+def made(*actions: tuple[str, Action, Reason]) -> Plan:
+    """A plan of these changes."""
+    empty = plan(Config(), None, Observed(), NOW, endpoint=ENDPOINT)
+    changes = tuple(Change(name=name, batch_id=name, action=action, reason=reason) for name, action, reason in actions)
+    return Plan(**{name: getattr(empty, name) for name in Plan.__dataclass_fields__} | {"changes": changes})
+
+
+def single(action: Action, *whats: What, reason: Reason = Reason.NEW) -> Outcome | None:
+    """The account of one batch."""
+    told = account(made(("a", action, reason)), events(*(("a", what) for what in whats)), (), None)
+    return told.outcomes[0] if told.outcomes else None
+
+
+@pytest.mark.parametrize(
+    ("action", "whats", "result", "code"),
+    [
+        (Action.START, (INTENDED, STARTED), Result.STARTED, Exit.DONE),
+        (Action.START, (INTENDED, Unknown(problem=PROBLEM), SETTLED), Result.STARTED, Exit.DONE),
+        (Action.START, (INTENDED, AlreadyStarted(status="processing")), Result.ALREADY_STARTED, Exit.DONE),
+        (Action.START, (INTENDED, REJECTED), Result.REJECTED, Exit.INCOMPLETE),
+        (Action.START, (INTENDED, Unknown(problem=PROBLEM)), Result.UNKNOWN, Exit.UNKNOWN),
+        (Action.START, (INTENDED,), Result.UNKNOWN, Exit.UNKNOWN),
+        (Action.START, (INTENDED, NotAttempted()), Result.NOT_ATTEMPTED, Exit.INCOMPLETE),
+        (Action.START, (), Result.NOT_ATTEMPTED, Exit.INCOMPLETE),
+        (Action.START, (Released(),), Result.NOT_ATTEMPTED, Exit.INCOMPLETE),
+        (Action.START, (Seen(source=Source.LIST, status="submitted"),), Result.NOT_ATTEMPTED, Exit.INCOMPLETE),
+        (Action.ADOPT, (Seen(source=Source.LIST, status="processing"),), Result.ADOPTED, Exit.DONE),
+        (Action.FORGET, (Forgotten(),), Result.FORGOTTEN, Exit.DONE),
+        (Action.BLOCKED, (), Result.BLOCKED, Exit.INCOMPLETE),
+        (Action.VERIFY, (), Result.UNKNOWN, Exit.UNKNOWN),
+        (Action.KEEP, (SETTLED,), Result.STARTED, Exit.DONE),
+        (Action.KEEP, (AlreadyStarted(status="completed"),), Result.ALREADY_STARTED, Exit.DONE),
+        (Action.KEEP, (Declared(),), None, Exit.DONE),
+        (Action.KEEP, (), None, Exit.DONE),
+        (Action.HOLD, (), None, Exit.DONE),
+        (Action.WAIT, (), None, Exit.DONE),
+    ],
+)
+def test_each_batch_has_one_line_in_the_account(
+    action: Action, whats: tuple[What, ...], result: Result | None, code: Exit
+) -> None:
+    """What came of it, and the exit code that alone would lead to."""
+    outcome = single(action, *whats)
+    assert (outcome.result if outcome is not None else None) == result
+    assert account(made(("a", action, Reason.NEW)), events(*(("a", w) for w in whats)), (), None).exit is code
+
+
+def test_the_account_tells_how_and_why() -> None:
+    """Evidence, cause and problem are those of the last event."""
+    assert (by_status := single(Action.START, INTENDED, SETTLED)) is not None
+    assert by_status.evidence is Evidence.STATUS
+    assert (rejected := single(Action.START, INTENDED, REJECTED)) is not None
+    assert (rejected.cause, rejected.problem) == (Cause.NOT_STARTED, PROBLEM)
+    assert (unknown := single(Action.START, INTENDED, Unknown(problem=PROBLEM))) is not None
+    assert unknown.problem == PROBLEM
+
+
+def test_what_was_not_approved_is_named_and_is_no_failure() -> None:
+    """A start that no review has seen is left alone on purpose."""
+    outcome = single(Action.WAIT, reason=Reason.NOT_APPROVED)
+    assert outcome is not None
+    assert outcome.result is Result.NOT_APPROVED
+    assert Account(outcomes=(outcome,)).complete
+
+
+def test_what_is_not_on_disk_says_so() -> None:
+    """Also of a batch that was only adopted or forgotten."""
+    three = made(("a", Action.START, Reason.NEW), ("b", Action.ADOPT, Reason.RUNNING), ("c", Action.START, Reason.NEW))
+    lost = events(("b", Seen(source=Source.LIST, status="processing")), ("c", STARTED))
+    end = Unrecordable(error=OutcomeUnknownError("full"))
+    told = account(three, events(("a", INTENDED), ("a", STARTED), ("c", INTENDED)), lost, end)
+    assert [(o.result, o.recorded) for o in told.outcomes] == [
+        (Result.STARTED, True),
+        (Result.ADOPTED, False),
+        (Result.STARTED, False),
+    ]
+    assert told.exit is Exit.UNKNOWN
+
+
+SIGNAL = Interrupted(signum=2)
+STOPPED = Stopped(problem=PROBLEM)
+DOWN = ServiceDown(batches=10)
+STARVED = Starved(windows=5)
+FULL = Unrecordable(error=OutcomeUnknownError("full"))
+
+
+@pytest.mark.parametrize(
+    ("end", "results", "code"),
+    [
+        pytest.param(SIGNAL, [Result.UNKNOWN, Result.REJECTED], Exit.INTERRUPTED, id="a signal before all"),
+        pytest.param(Interrupted(signum=15), [], Exit.TERMINATED, id="TERM"),
+        pytest.param(Interrupted(signum=1), [], Exit.HANGUP, id="HUP"),
+        pytest.param(STOPPED, [Result.UNKNOWN], Exit.UNKNOWN, id="unknown before stopped"),
+        pytest.param(FULL, [Result.STARTED], Exit.UNKNOWN, id="not on disk is unknown"),
+        pytest.param(STOPPED, [Result.REJECTED, Result.NOT_ATTEMPTED], Exit.ERROR, id="stopped before rejected"),
+        pytest.param(DOWN, [Result.UNKNOWN], Exit.UNKNOWN, id="unknown before a service that is down"),
+        pytest.param(DOWN, [Result.NOT_ATTEMPTED], Exit.INCOMPLETE, id="down"),
+        pytest.param(STARVED, [Result.NOT_ATTEMPTED], Exit.INCOMPLETE, id="starved"),
+        pytest.param(STARVED, [], Exit.INCOMPLETE, id="an early end is never done"),
+        pytest.param(None, [Result.UNKNOWN, Result.REJECTED], Exit.UNKNOWN, id="unknown before rejected"),
+        pytest.param(None, [Result.STARTED, Result.BLOCKED], Exit.INCOMPLETE, id="blocked"),
+        pytest.param(
+            None, [Result.STARTED, Result.ADOPTED, Result.FORGOTTEN, Result.ALREADY_STARTED], Exit.DONE, id="done"
+        ),
+        pytest.param(None, [Result.NOT_APPROVED], Exit.DONE, id="fewer than offered is fine"),
+        pytest.param(None, [], Exit.DONE, id="nothing to do"),
+    ],
+)
+def test_the_exit_code_has_its_order(end: End | None, results: list[Result], code: Exit) -> None:
+    """Signal, then unknown, then error, then incomplete."""
+    change = made(("a", Action.START, Reason.NEW)).changes[0]
+    told = Account(outcomes=tuple(Outcome(change=change, result=result) for result in results), end=end)
+    assert told.exit is code
+    assert told.complete == (code is Exit.DONE)
+
+
+# --- a whole run -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_records_what_it_saw_forgets_what_is_gone_and_starts_the_rest() -> None:
+    """ADOPT, FORGET, START, BLOCKED and KEEP in one apply; looking again changes nothing."""
+    gone = Entry(batch_id="gone", name="gone", phase=Phase.STARTED, status="completed", updated_at=NOW, run="r0")
+    base = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT, entries={"gone": gone})
+    server = Server(["new", "running", "halted", "gone"], statuses={"running": "processing", "halted": "stopped"})
+    lab = Lab(server, base=base)
+    wanted = config(["halted", "new", "nowhere", "running"])
+    done = lab.apply(wanted)
+    assert [(outcome.change.name, outcome.result) for outcome in done.outcomes] == [
+        ("gone", Result.FORGOTTEN),
+        ("halted", Result.BLOCKED),
+        ("new", Result.STARTED),
+        ("nowhere", Result.BLOCKED),
+        ("running", Result.ADOPTED),
+    ]
+    assert not lab.entry("gone").declared
+    assert lab.entry("running").phase is Phase.ADOPTED
+    before = len(lab.durable)
+    again = lab.apply(wanted)
+    assert [outcome.result for outcome in again.outcomes] == [Result.BLOCKED, Result.BLOCKED]
+    assert len(lab.durable) == before
+
+
+def test_an_attempt_that_is_settled_while_looking_is_in_the_account() -> None:
+    """What an earlier run left open and this one found started is told as started."""
+    lab = Lab(Server(["a"]))
+    lab.fate = lambda _request, number: Fate(reply=failed(500)) if number else Fate()
+    assert lab.apply(config(["a"])).exit is Exit.UNKNOWN
+    lab.fate = lambda _request, _number: Fate()
+    done = lab.apply(config(["a"]))
+    assert [(outcome.result, outcome.evidence) for outcome in done.outcomes] == [(Result.STARTED, Evidence.STATUS)]
+    assert lab.starts == ["a"]
+
+
+def test_a_doubt_of_an_earlier_run_goes_with_the_next_attempt() -> None:
+    """After a release in one run, a 400 in the next is not taken for a no."""
+    lab = Lab(Server(["a"]))
+    lab.fate = lambda request, _number: Fate(reply=failed(503), reaches=False) if request.method == "POST" else Fate()
+    lab.apply(config(["a"]))
+    assert lab.entry("a").phase is Phase.REJECTED
+    lab.fate = lambda request, _number: Fate(reply=failed(400), reaches=False) if request.method == "POST" else Fate()
+    assert lab.apply(config(["a"])).exit is Exit.UNKNOWN
+    assert lab.entry("a").phase is Phase.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "run", "reference"),
+    [
+        ("uk-mobiles", "r1", "uk-mobiles-r1"),
+        ("uk.mobiles_2026", "r1", "uk-mobiles-2026-r1"),
+        ("a" * 300, "run", "a" * 252 + "-run"),
+    ],
+)
+def test_a_reference_id_is_made_of_letters_digits_and_hyphens(name: str, run: str, reference: str) -> None:
+    """The vendor's own client replaces dots; 256 characters are the limit."""
+    assert reference_id(name, run) == reference

@@ -1,0 +1,219 @@
+"""The process dies at any step, any number of times, in any weather: nothing is paid for twice, nothing is lost.
+
+Not an interruption: no handler runs, nothing more is recorded, and what is on its way to the server still gets there.
+The next run has the journal and the server's word, and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchform.api.contract import Answer, Broken, NotSent
+from batchform.errors import ServerError
+from batchform.protocol import Rules
+from batchform.state.events import Phase
+from tests.engine.lab import RULES, Crash, Fate, Lab, Server, config, failed, ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from batchform.api.contract import Reply, Request
+
+LOST = Broken(cause="reset")
+FINE = Fate()
+
+
+def run(lab: Lab, names: Iterable[str], *, refresh: bool = True, rules: Rules = RULES) -> bool:
+    """One apply; whether it ended by itself."""
+    try:
+        lab.apply(config(names), refresh=refresh, rules=rules)
+    except Crash:
+        return False
+    except ServerError:
+        return True
+    return True
+
+
+def calm() -> Lab:
+    """Four batches, two at a time, a status that lags; nothing fails."""
+    return Lab(Server(ids(4), lag=6.0, list_lag=8.0), parallelism=2)
+
+
+def rough() -> Lab:
+    """The same, and the first starts are lost, before or after they were taken."""
+
+    def fate(request: Request, number: int) -> Fate:
+        if request.method == "POST" and number < 5:
+            return Fate(0.3, reaches=number % 2 == 0, reply=LOST)
+        return Fate(0.2)
+
+    return Lab(Server(ids(4), lag=6.0, list_lag=8.0), fate=fate, parallelism=2)
+
+
+STEPS = {"calm": 22, "rough": 42}
+"""A few more than a whole run takes."""
+
+
+def lab_named(name: str) -> Lab:
+    """One of the two."""
+    return calm() if name == "calm" else rough()
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_steps_below_reach_to_the_end_of_a_run(name: str) -> None:
+    """A run without a crash takes fewer."""
+    lab = lab_named(name)
+    assert run(lab, ids(4))
+    assert 0 < STEPS[name] - lab.steps < 12
+    lab.check_all_started(ids(4))
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+@pytest.mark.parametrize(("name", "step"), [(name, step) for name in STEPS for step in range(1, STEPS[name])])
+def test_a_crash_at_any_step_is_made_good_by_the_next_run(name: str, step: int, *, refresh: bool) -> None:
+    """Before and after every request, wait and record; with the list or by the state alone."""
+    lab = lab_named(name)
+    lab.crash_at = step
+    run(lab, ids(4))
+    lab.check_outcomes()
+    lab.crash_at = None
+    lab.fate = lambda _request, _number: FINE
+    assert run(lab, ids(4), refresh=refresh)
+    lab.check_all_started(ids(4))
+
+
+@pytest.mark.parametrize("step", range(2, 40, 3))
+def test_a_crash_in_the_recovery_is_made_good_as_well(step: int) -> None:
+    """Die in the first run, die again while it is being settled, and again."""
+    lab = rough()
+    for _ in range(4):
+        lab.crash_at = lab.steps + step
+        run(lab, ids(4))
+        lab.check_outcomes()
+    lab.crash_at = None
+    lab.fate = lambda _request, _number: FINE
+    run(lab, ids(4))
+    lab.check_all_started(ids(4))
+
+
+# --- any weather -----------------------------------------------------------------------------------------------------
+
+GARBAGE: list[Reply] = [
+    LOST,
+    NotSent(cause="refused"),
+    failed(500),
+    failed(503),
+    failed(408),
+    failed(429),
+    failed(302),
+    Answer(status=200),
+    Answer(status=200, body=b"<html><title>Hello</title></html>"),
+    Answer(status=200, body=b'{"result": {"batch_id": "b001", "status": "processing"}, "error": {"title": "x"}}'),
+    Answer(status=200, body=b'{"result": {"batch_id": "other", "status": "submitted"}}'),
+    Answer(status=200, body=b'{"result": {"status": "submitted"}}'),
+    Answer(status=200, body=b'{"result": null}'),
+]
+PLAIN_NO: list[Reply] = [failed(400), failed(404), Answer(status=404, body=b"<html>")]
+DEAF = {NotSent(cause="refused"), failed(429)}
+"""Replies that mean that the server has not acted; all others may come whether it has or not."""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What becomes of the requests, in order; those beyond the list go well."""
+
+    fates: tuple[Fate, ...]
+    lag: float
+    list_lag: float
+    parallelism: int
+    unlisted: frozenset[str]
+    crashes: tuple[int, ...]
+
+
+def weathers(replies: list[Reply]) -> st.SearchStrategy[Weather]:
+    """Random faults, latencies, lags and crashes. A start shows within 9.5 s of the moment it was sent."""
+    reply = st.one_of(st.none(), st.none(), st.sampled_from(replies))
+    fate = st.builds(
+        lambda latency, reaches, reply: Fate(latency, (reaches and reply not in DEAF) or reply is None, reply),
+        st.sampled_from([0.01, 0.3, 2.0, 6.0]),
+        st.booleans(),
+        reply,
+    )
+    return st.builds(
+        Weather,
+        fates=st.lists(fate, max_size=30).map(tuple),
+        lag=st.sampled_from([0.0, 1.0, 6.4]),
+        list_lag=st.sampled_from([0.0, 6.4, 300.0]),
+        parallelism=st.integers(1, 4),
+        unlisted=st.frozensets(st.sampled_from(ids(5)), max_size=2),
+        crashes=st.lists(st.integers(1, 60), max_size=4).map(tuple),
+    )
+
+
+def lab_in(weather: Weather) -> Lab:
+    """Five batches in that weather."""
+    server = Server(ids(5), lag=weather.lag, list_lag=weather.list_lag, unlisted=set(weather.unlisted))
+    return Lab(
+        server,
+        fate=lambda _request, number: weather.fates[number] if number < len(weather.fates) else FINE,
+        parallelism=weather.parallelism,
+    )
+
+
+@given(weather=weathers(GARBAGE))
+def test_in_any_weather_every_batch_is_started_exactly_once(weather: Weather) -> None:
+    """Whatever is lost, garbled or delayed, and wherever the process dies: in the end each is started, once, by us."""
+    lab = lab_in(weather)
+    for crash in weather.crashes:
+        lab.crash_at = lab.steps + crash
+        run(lab, ids(5))
+        lab.check_outcomes()
+    lab.crash_at = None
+    lab.fate = lambda _request, _number: FINE
+    for _ in range(2):
+        run(lab, ids(5))
+    lab.check_all_started(ids(5))
+
+
+@given(weather=weathers([*GARBAGE, *PLAIN_NO, *PLAIN_NO]), refresh=st.booleans())
+def test_a_server_that_lies_about_failures_is_not_paid_twice(weather: Weather, *, refresh: bool) -> None:
+    """A 400 or 404 that is not true may leave a batch undecided, or refused as long as the list does not show it."""
+    lab = lab_in(weather)
+    for crash in (*weather.crashes, None):
+        lab.crash_at = None if crash is None else lab.steps + crash
+        run(lab, ids(5), refresh=refresh)
+        for times in lab.server.accepted.values():
+            assert len(times) == 1
+    lab.fate = lambda _request, _number: FINE
+    lab.clock.seconds += 60
+    for _ in range(2):
+        run(lab, ids(5))
+    entries = lab.state().entries
+    for batch_id, times in lab.server.accepted.items():
+        assert len(times) == 1
+        entry = entries[batch_id]
+        believed = entry.phase is Phase.REJECTED and (batch_id in weather.unlisted or weather.list_lag > 60)
+        assert entry.recorded_as_started or entry.uncertain or believed, entry
+
+
+@given(weather=weathers(GARBAGE))
+def test_a_longer_lag_is_covered_by_a_longer_settle_time(weather: Weather) -> None:
+    """`--settle` is what the promise depends on where a status lags for longer."""
+    lab = lab_in(weather)
+    lab.server.lag = 50.0
+    for crash in (*weather.crashes, None):
+        lab.crash_at = None if crash is None else lab.steps + crash
+        run(lab, ids(5), rules=Rules(settle=60.0))
+        lab.check_outcomes()
+
+
+def test_a_lag_beyond_the_settle_time_would_be_paid_twice() -> None:
+    """The lab's server is hard enough to tell: without the settle time the promise does not hold in it."""
+    lab = Lab(Server(["a"], lag=30.0), fate=lambda request, number: Fate(reply=LOST) if number == 0 else FINE)
+    lab.start(["a"])
+    assert len(lab.server.accepted["a"]) == 2

@@ -1,0 +1,253 @@
+"""What holds for every plan, whatever is declared, known, heard and whatever the time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchform.model import MAX_RECORDS, Batch, Config, GuardName, Observed, Reading, Service, Source
+from batchform.plan import Action, Plan, approve, plan
+from batchform.state.events import (
+    Event,
+    Evidence,
+    Forgotten,
+    Intended,
+    Phase,
+    Seen,
+    Started,
+    State,
+    What,
+    fold,
+)
+from tests import strategies
+from tests.properties.small import FAR_MOMENTS, IDS, NOW, PLACE, configs, observeds, states
+
+FAR_OFF = timedelta(days=800_000)
+SKEWS = st.none() | st.sampled_from([-FAR_OFF, FAR_OFF]) | st.timedeltas(-FAR_OFF, FAR_OFF)
+
+
+def planned(config: Config, state: State | None, observed: Observed, now: datetime = NOW, **said: object) -> Plan:
+    """The plan."""
+    return plan(config, state, observed, now, endpoint="https://api.example", **said)  # type: ignore[arg-type]
+
+
+@given(
+    config=configs(FAR_MOMENTS),
+    state=st.none() | states(FAR_MOMENTS),
+    observed=observeds(FAR_MOMENTS),
+    times=st.tuples(FAR_MOMENTS, SKEWS),
+    selected=st.none() | st.sets(st.sampled_from(IDS)),
+)
+def test_the_plan_is_total(
+    config: Config,
+    state: State | None,
+    observed: Observed,
+    times: tuple[datetime, timedelta | None],
+    selected: set[str] | None,
+) -> None:
+    """Nothing anybody declares, knows or hears makes it raise; every selected batch gets exactly one decision."""
+    now, skew = times
+    made = planned(config, state, replace(observed, skew=skew), now, selected=selected)
+    told = Counter(change.batch_id for change in made.changes)
+    assert set(told.values()) <= {1}
+    for batch in config.batches:
+        assert told[batch.batch_id] == (selected is None or batch.batch_id in selected)
+
+
+@pytest.mark.parametrize("end", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+@pytest.mark.parametrize("skew", [-FAR_OFF, FAR_OFF])
+def test_a_server_whose_clock_has_run_off_breaks_nothing(end: datetime, skew: timedelta) -> None:
+    """Dates at the ends of time, from a file or from the server, are dates like others."""
+    reading = Reading(batch_id="a", source=Source.LIST, status="submitted", date_submitted=end)
+    observed = Observed(listed=True, readings={"a": reading}, skew=skew)
+    state = State(lineage="l", service=Service.PHONE, endpoint="")
+    config = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
+    for now in (end, NOW):
+        assert len(planned(config, state, observed, now).changes) == 1
+
+
+@settings(max_examples=25)  # the shared strategies are slow: they make hostile text
+@given(config=strategies.configs(), listed=st.booleans(), data=st.data())
+def test_the_plan_is_total_for_hostile_words(config: Config, *, listed: bool, data: st.DataObject) -> None:
+    """Statuses nobody knows, control characters and the ends of time lead to a plan like others, and to no start."""
+    ids = [batch.batch_id for batch in config.batches]
+    known = {each: data.draw(strategies.entries(each)) for each in ids if data.draw(st.booleans())}
+    heard = {each: data.draw(strategies.readings(each)) for each in ids if data.draw(st.booleans())}
+    state = State(lineage="l", service=Service.PHONE, endpoint="", entries=known)
+    made = planned(config, state, Observed(listed=listed, readings=heard))
+    assert [change.batch_id for change in made.changes] == ids
+    assert all(change.status in {"submitted", None} for change in made.having(Action.START))
+
+
+@given(config=configs(), state=states(), observed=observeds())
+def test_nothing_that_may_have_been_paid_for_is_started(config: Config, state: State, observed: Observed) -> None:
+    """No START for a batch that is held, uncertain, recorded as started, found stopped, or seen beyond its start."""
+    declared = {batch.batch_id: batch for batch in config.batches}
+    for change in planned(config, state, observed).having(Action.START):
+        batch, entry = declared[change.batch_id], state.entries.get(change.batch_id)
+        reading = observed.readings.get(change.batch_id)
+        assert not batch.hold
+        if entry is not None:
+            assert entry.phase in {Phase.SEEN, Phase.RELEASED, Phase.NOT_ATTEMPTED, Phase.REJECTED}
+        if reading is not None:
+            assert reading.found
+            assert reading.status == "submitted"
+        else:
+            assert not observed.listed
+            assert entry is None or entry.contradiction or entry.status in {None, "submitted"}
+
+
+@given(config=configs(), state=states(), observed=observeds(), data=st.data())
+def test_the_order_of_things_is_irrelevant(
+    config: Config, state: State, observed: Observed, data: st.DataObject
+) -> None:
+    """However files, entries and answers are ordered, the plan is the same."""
+    shuffled = replace(config, batches=tuple(data.draw(st.permutations(config.batches))))
+    entries = MappingProxyType(dict(data.draw(st.permutations(list(state.entries.items())))))
+    heard = MappingProxyType(dict(data.draw(st.permutations(list(observed.readings.items())))))
+    again = planned(shuffled, replace(state, entries=entries), replace(observed, readings=heard))
+    assert again == planned(config, state, observed)
+
+
+@given(config=configs(), state=states(), observed=observeds())
+def test_changes_are_sorted_by_name(config: Config, state: State, observed: Observed) -> None:
+    """One order, everywhere."""
+    names = [(change.name, change.batch_id) for change in planned(config, state, observed).changes]
+    assert names == sorted(names)
+
+
+def applied(made: Plan, state: State, observed: Observed) -> State:
+    """The state after an apply in which everything went well."""
+    whats: list[tuple[str, str, What]] = []
+    for change in made.changes:
+        said = observed.readings.get(change.batch_id)
+        match change.action:
+            case Action.START:
+                whats.append((change.batch_id, change.name, Intended(reference_id="ref", records=change.records)))
+                whats.append(
+                    (change.batch_id, change.name, Started(status="processing", evidence=Evidence.ANSWER)),
+                )
+            case Action.ADOPT:
+                assert said is not None
+                whats.append((change.batch_id, change.name, Seen(source=said.source, status=said.status)))
+            case Action.FORGET:
+                whats.append((change.batch_id, change.name, Forgotten()))
+            case _:
+                pass
+    return fold(
+        state,
+        [
+            Event(run="r1", seq=seq, at=NOW, batch_id=batch_id, name=name, what=what)
+            for seq, (batch_id, name, what) in enumerate(whats, start=1)
+        ],
+    )
+
+
+@given(config=configs(), state=states(), observed=observeds())
+def test_after_a_clean_apply_there_is_nothing_to_do(config: Config, state: State, observed: Observed) -> None:
+    """The next plan starts, adopts and forgets nothing, asked again or not; only open questions stay open."""
+    first = planned(config, state, observed)
+    after = applied(first, state, observed)
+    begun = first.having(Action.START)
+    heard = {
+        **observed.readings,
+        **{c.batch_id: Reading(batch_id=c.batch_id, source=Source.LIST, status="processing") for c in begun},
+    }
+    again = planned(config, after, replace(observed, readings=heard))
+    assert not again.having(Action.START, Action.ADOPT, Action.FORGET)
+    open_before = {change.batch_id for change in first.having(Action.VERIFY)}
+    assert {change.batch_id for change in again.having(Action.VERIFY)} == open_before
+    assert again.has_changes == bool(open_before)
+    offline = {change.batch_id for change in planned(config, after, Observed()).having(Action.START)}
+    assert offline.isdisjoint(change.batch_id for change in begun)
+
+
+@given(config=configs(), state=states(), observed=observeds(), data=st.data())
+def test_a_late_echo_of_an_old_status_starts_nothing_again(
+    config: Config, state: State, observed: Observed, data: st.DataObject
+) -> None:
+    """Whatever is heard after a clean apply, no batch it started is started again."""
+    first = planned(config, state, observed)
+    after = applied(first, state, observed)
+    later = planned(config, after, data.draw(observeds()), NOW + data.draw(st.timedeltas(timedelta(0))) % FAR_OFF)
+    begun = {change.batch_id for change in first.having(Action.START)}
+    assert begun.isdisjoint(change.batch_id for change in later.having(Action.START))
+
+
+PLANS = st.builds(planned, configs(), states(), observeds())
+
+
+@given(fresh=PLANS, approved=PLANS)
+def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
+    """Whatever was approved, nothing but starts changes, and only to a start that does not happen."""
+    left = approve(fresh, approved)
+    offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
+    for before, after in zip(fresh.changes, left.changes, strict=True):
+        if before.action is Action.START and before.batch_id not in offered:
+            assert after.action is Action.WAIT
+        else:
+            assert after == before
+    assert approve(left, approved) == left
+    for before_check, after_check in zip(fresh.guards, left.guards, strict=True):
+        assert after_check.measured <= before_check.measured
+
+
+@settings(max_examples=25)
+@given(fresh=PLANS, forged=strategies.plans())
+def test_a_forged_approval_starts_nothing(fresh: Plan, forged: Plan) -> None:
+    """Whatever somebody wrote into a saved plan, it can only deny."""
+    left = approve(fresh, forged)
+    started, before = ({change.batch_id for change in each.having(Action.START)} for each in (left, fresh))
+    assert started <= before
+    assert started <= {change.batch_id for change in forged.having(Action.START, Action.VERIFY)}
+
+
+@given(config=configs(), state=states(), observed=observeds(), lifted=st.sets(st.sampled_from(GuardName)))
+def test_guards_measure_what_is_started_and_count_the_unknown_as_full(
+    config: Config, state: State, observed: Observed, lifted: set[GuardName]
+) -> None:
+    """Starts are counted; records nobody knows count 10,000 each; only an override lets an excess pass."""
+    made = planned(config, state, observed, overridden=lifted)
+    starts = made.having(Action.START)
+    assert [check.guard for check in made.guards] == list(config.guards)
+    for check in made.guards:
+        if check.guard.name is GuardName.MAX_STARTS:
+            assert (check.measured, check.unknown) == (len(starts), 0)
+        else:
+            unknown = [change for change in starts if change.records is None]
+            known = sum(change.records for change in starts if change.records is not None)
+            assert (check.measured, check.unknown) == (known + 10_000 * len(unknown), len(unknown))
+    assert MAX_RECORDS == 10_000
+    excess = {check.guard.name for check in made.guards if check.measured > check.guard.limit}
+    assert made.applyable == (excess <= lifted)
+
+
+@given(config=configs(), state=states(), observed=observeds(), selected=st.sets(st.sampled_from(IDS)))
+def test_a_targeted_plan_leaves_the_rest_alone(
+    config: Config, state: State, observed: Observed, selected: set[str]
+) -> None:
+    """It never forgets, speaks of the selected only, and says of them what the whole plan says."""
+    whole = {change.batch_id: change for change in planned(config, state, observed).changes}
+    part = planned(config, state, observed, selected=selected)
+    assert part.targeted
+    assert not part.having(Action.FORGET)
+    for change in part.changes:
+        assert change.batch_id in selected
+        assert change == whole[change.batch_id]
+
+
+@given(config=configs(), state=states())
+def test_forgetting_touches_only_what_is_settled_and_undeclared(config: Config, state: State) -> None:
+    """FORGET is for entries that are in no file any more and whose last attempt is settled."""
+    declared = {batch.batch_id for batch in config.batches}
+    for change in planned(config, state, Observed()).having(Action.FORGET):
+        entry = state.entries[change.batch_id]
+        assert change.batch_id not in declared
+        assert entry.declared
+        assert not entry.uncertain
