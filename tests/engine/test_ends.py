@@ -9,7 +9,7 @@ import pytest
 
 from batchform.api.contract import Broken
 from batchform.apply import Result
-from batchform.engine import Interrupted, ServiceDown, Unrecordable
+from batchform.engine import Interrupted, ServiceDown, Stopped, Unrecordable
 from batchform.errors import Exit
 from batchform.state.events import Phase
 from tests.engine.lab import Fate, Lab, Server, batch_of, config, failed, ids
