@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchform import simulator
 from batchform.state.local import read
+from tests.proof import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from batchform.state.events import Entry
 
@@ -26,6 +27,7 @@ TOKEN = "t0ken-of-the-tests-8f2c"
 FAST = 25.0
 """How much faster the clock of `fast` commands runs, if the test does not name another factor."""
 
+ROOT = Path(__file__).parents[2]
 _FAST = str(Path(__file__).with_name("fast.py"))
 
 
@@ -150,77 +152,83 @@ class Site:
         assert set(self.accepted().values()) <= {1}
 
     def looked_before_repeating(self, *, settle: float = 0.0, spacing: float = 0.0) -> None:
-        """No start went out for a batch that the server had shown to be started, and none was repeated unread.
+        """No start went out for a batch that the server had shown to be started, and none was repeated unread."""
+        judge.looked_before_repeating(self.log.entries, self.decisions, settle=settle, spacing=spacing)
 
-        Every start after a batch's first has a reason: the one before it was cleanly throttled or refused, or two
-        status reads since then said `submitted`, `spacing` seconds apart and the second `settle` seconds after it, or
-        both the start and a status read were answered 400 or 404. A start that never arrived is not in the log and
-        excuses itself.
-        """
-        asked = list(zip(self.log.entries, self.decisions, strict=True))
-        for batch_id in sorted({entry.batch_id or "" for entry in self.requests("start")}):
-            _judge(batch_id, asked, settle=settle, spacing=spacing)
+    def all_is_well(self, again: Callable[[], Ended], *, settle: float = 0.0, spacing: float = 0.0) -> None:
+        """The whole promise, after a run that ended well; `again` runs once more, and must find nothing to start."""
+        before = len(self.requests("start"))
+        ended = again()
+        assert ended.code == 0, ended
+        assert len(self.requests("start")) == before, f"the next run sent a start\n{ended}"
+        judge.paid_once(self.log.entries)
+        judge.nothing_lost(self.log.entries, self.entries())
+        begun = [batch.batch_id for batch in self.world.batches if batch.status is not simulator.Status.SUBMITTED]
+        judge.nothing_dreamt(self.log.entries, self.entries(), [*begun, *self.world.console_started])
+        judge.lock_is_free(self.folder / "batchform.state.json")
+        self.looked_before_repeating(settle=settle, spacing=spacing)
+        self.token_stayed_home()
 
     def token_stayed_home(self) -> None:
         """The token stands in nothing that was printed or written."""
-        for text in self.spoken:
-            assert TOKEN not in text
-        for path in self.folder.rglob("*"):
-            if path.is_file():
-                assert TOKEN.encode() not in path.read_bytes(), path
+        judge.token_stayed_home(TOKEN, folder=self.folder, spoken=self.spoken)
         for entry in self.log.entries:
             assert TOKEN not in entry.as_json()
 
 
-def _judge(
-    batch_id: str, asked: Sequence[tuple[simulator.Entry, simulator.Decision]], *, settle: float, spacing: float
-) -> None:
-    last: tuple[float, simulator.Decision] | None = None  # the start before
-    reads: list[float] = []  # when it was read as submitted since then
-    shown, missing = "", False
-    for entry, decision in asked:
-        at = datetime.fromisoformat(entry.time).timestamp()
-        told = _told(decision, batch_id)
-        is_ours = decision.batch_id == batch_id
-        if told in {"processing", "completed", "stopped"}:
-            shown = told
-        elif decision.operation == "status" and is_ours:
-            reads += [at] if told == "submitted" else []
-            missing = missing or (decision.status_sent in {400, 404} and _is_whole(decision))
-        if decision.operation != "start" or not is_ours:
-            continue
-        assert not shown, f"{batch_id} was started after it had been shown as {shown}"
-        if last is not None and not _is_clean_no(last[1]) and not (missing and last[1].status_sent in {400, 404}):
-            assert len(reads) >= 2, f"{batch_id} was started again after {len(reads)} reads"
-            assert reads[-1] - reads[0] >= spacing, reads
-            assert reads[-1] - last[0] >= (0.0 if last[1].status_sent in {400, 404} else settle), reads
-        last, reads, missing = (at, decision), [], False
+class Warm:
+    """Runs commands, each in a process of its own, from one that has everything imported (see `warm.py`)."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self._process, self._folder = process, folder
+
+    def begin(self, place: Site, *words: str, **more: Any) -> None:
+        """Begin a command. `more` goes to the process as it is."""
+        for name in ("out", "err"):
+            (self._folder / name).write_bytes(b"")
+        job = {
+            "words": words,
+            "folder": str(place.folder),
+            "environment": place.environment(),
+            "out": str(self._folder / "out"),
+            "err": str(self._folder / "err"),
+            **more,
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+
+    def end(self, place: Site) -> Ended:
+        """Wait for the command that was begun. The code of one that was killed is the signal's number, negative."""
+        assert self._process.stdout is not None
+        assert select.select([self._process.stdout], [], [], 60.0)[0], "no end within 60 s"
+        code = int(self._process.stdout.readline())
+        out, err = ((self._folder / name).read_text() for name in ("out", "err"))
+        return place.heard(Ended(code=code, out=out, err=err))
+
+    def run(self, place: Site, *words: str, **more: Any) -> Ended:
+        """Run a command to its end."""
+        self.begin(place, *words, **more)
+        return self.end(place)
+
+    def apply(self, place: Site, *words: str) -> Ended:
+        """Run apply."""
+        ended = self.run(place, "apply", "--auto-approve", *words)
+        place.paid_once_anywhere()
+        return ended
 
 
-def _told(decision: simulator.Decision, batch_id: str) -> str:
-    """The status that the sender was shown of this batch by a status or list answer; empty for none."""
-    if decision.operation not in {"status", "list"} or decision.status_sent != 200 or not _is_whole(decision):
-        return ""
-    try:
-        document = json.loads(decision.response.body)
-    except ValueError:
-        return ""
-    result = document.get("result") or {} if isinstance(document, dict) and not document.get("error") else {}
-    for one in [result] if decision.operation == "status" else result.get("batches") or []:
-        if one.get("batch_id") == batch_id:
-            return str(one.get("status") or "")
-    return ""
-
-
-def _is_clean_no(decision: simulator.Decision) -> bool:
-    """Whether the sender was told, beyond doubt, that the call was not looked at."""
-    body = decision.response.body
-    is_plain = len(body) <= 1 << 20 and b'"result"' not in body
-    return decision.status_sent in {401, 403, 406, 415, 429} and is_plain and _is_whole(decision)
-
-
-def _is_whole(decision: simulator.Decision) -> bool:
-    return type(decision.wire).__name__ == "Normal"
+@contextmanager
+def warmed(module: str, factor: float, folder: Path) -> Iterator[Warm]:
+    """A warm process of this module, its commands' clocks that much faster; `folder` takes what they print."""
+    words = [sys.executable, "-m", module, str(factor)]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield Warm(process, folder)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from tests.e2e.harness import TOKEN, Site, kill, site
 
 if TYPE_CHECKING:
