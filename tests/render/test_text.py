@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import strategies as bf
 
 from batchform.apply import Account, Outcome, Result
 from batchform.engine import Interrupted
@@ -31,8 +30,9 @@ from batchform.render.text import (
     problems_text,
     state_list_text,
 )
-from batchform.render.words import NEAR, span
-from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Started, State
+from batchform.render.words import NEAR, problem_words, span
+from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Rejected, Started, State, Unknown
+from tests import strategies as bf
 
 PLAIN = Style(color=False)
 COLOUR = Style(color=True)
@@ -64,11 +64,14 @@ def test_account_text_is_safe_whatever_the_server_said(account: Account, path: s
 
 
 @given(bf.events())
-def test_event_text_is_one_safe_line(event: Event) -> None:
-    """A log of a thousand batches stays a log of lines."""
+def test_event_text_is_safe_and_says_all(event: Event) -> None:
+    """What the server said is broken into lines, never cut off; the lines that follow are set off."""
     text = event_text(event, PLAIN)
     check_safe(text)
-    assert "\n" not in text
+    assert all(line.startswith("  ") for line in text.split("\n")[1:])
+    if isinstance(event.what, (Unknown, Rejected)):
+        said = "".join(problem_words(event.what.problem).split())
+        assert said in "".join(text.split())
 
 
 @given(bf.states())

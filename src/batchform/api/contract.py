@@ -399,6 +399,7 @@ def _reading(result: Mapping[str, object], batch_id: str, source: Source) -> Rea
         records=count_of(result.get("records")),
         records_processed=count_of(result.get("records_processed")),
         date_submitted=date_of(result.get("date_submitted")),
+        date_started=date_of(result.get("date_started")),
         date_ended=date_of(result.get("date_ended")),
     )
 
@@ -449,7 +450,12 @@ def _odd(answer: Answer, title: str) -> ServerProblem:
         return ServerProblem(status=answer.status, title=title, detail="(compressed)")
     start = answer.body[:4096].decode("utf-8", "replace")
     page = _HTML_TITLE.search(start)
-    detail = f"HTML page: {' '.join(page.group(1).split())}" if page else start.strip()
+    said = " ".join(page.group(1).split()) if page else ""
+    if page and title in said:
+        said = "(an HTML page)"  # that says the same once more
+    elif page:
+        said = f"HTML page: {said}"
+    detail = said or start.strip()
     return ServerProblem(status=answer.status, title=title, detail=detail[:_DETAIL_LIMIT])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from batchform.render.escape import cut, cut_middle, cut_start, defused, pad, width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from batchform.render.style import Style, Tone
 
@@ -55,9 +55,10 @@ def table(lines: Sequence[Line], style: Style) -> list[str]:
     painted = []
     for line, name, detail, place in zip(lines, names, details, places, strict=True):
         head = f"  {style.paint(line.tone, line.symbol)} {pad(name, name_columns)}"
-        word = pad(line.word, word_columns) if detail or place else line.word
+        fits = bool(place) and width(detail) <= before_place
+        word = pad(line.word, word_columns) if detail or fits else line.word
         text = [head, style.paint(line.tone, word), pad(detail, detail_columns)]
-        if place and width(detail) <= before_place:
+        if fits:
             text.append(style.dim(place))
         painted.append(_GAP.join(text).rstrip())
     return painted
@@ -70,6 +71,30 @@ def _detail(line: Line, room: int, before_place: int) -> str:
 
 
 _WORD = re.compile(r"(?:`[^`]{1,60}`|\S)+")
+
+
+def grid(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], style: Style, *, numbers: Collection[int] = ()
+) -> list[str]:
+    """Rows of printable cells below their headings, aligned. The first column gives way, in its middle.
+
+    Args:
+        headings: One a column.
+        rows: As many cells each.
+        style: Colour or none.
+        numbers: The columns that are aligned on the right.
+    """
+    columns = [max(map(width, column)) for column in zip(headings, *rows, strict=True)]
+    columns[0] = min(columns[0], COLUMNS - sum(columns[1:]) - len(_GAP) * (len(columns) - 1))
+    lines = []
+    for number, (name, *others) in enumerate((headings, *rows)):
+        cells = [
+            pad(cell, columns[at], right=at in numbers)
+            for at, cell in enumerate((cut_middle(name, columns[0]), *others))
+        ]
+        line = _GAP.join(cells).rstrip()
+        lines.append(style.dim(line) if number == 0 else line)
+    return lines
 
 
 def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from batchform.errors import StateError, StateLockedError
 from batchform.state.codec import decode_state, encode_state
-from batchform.state.events import Event, State, expire, fold
+from batchform.state.events import UNTOLD, Event, State, Story, expire, fold
 from batchform.state.journal import Header, Journal, Replay, fsync_folder, replay, write_fully
 
 if TYPE_CHECKING:
@@ -73,23 +73,26 @@ def read(state_file: str | os.PathLike[str]) -> Known:
         if before == after:  # else a run committed meanwhile, and its journal may be gone: read again
             break
     base, leftover = _combine(files, before, journal)
-    events = leftover.events if leftover else ()
-    return Known(state=fold(base, events) if base is not None else None, leftover=len(events))
+    if base is None or leftover is None:
+        return Known(state=base, leftover=len(leftover.events) if leftover else 0)
+    return Known(state=fold(base, leftover.events, leftover.stories), leftover=len(leftover.events))
 
 
 class Store:
     """A state that this run holds the lock of. Not thread-safe: one thread owns it."""
 
-    def __init__(self, files: Paths, fresh: State, run: str) -> None:
+    def __init__(self, files: Paths, fresh: State, run: str, story: Story = UNTOLD) -> None:
         self._files = files
         self._run = run
+        self._story = story
         self._journal: Journal | None = None
         self._on_disk = read_bytes(files.state)
         base, leftover = _combine(files, self._on_disk, read_bytes(files.journal))
         self._base = base or fresh
         self._events: list[Event] = list(leftover.events) if leftover else []
         self.recovered = len(self._events)
-        self._state = fold(self._base, self._events)
+        self._stories = {**(leftover.stories if leftover else {}), run: story}
+        self._state = fold(self._base, self._events, self._stories)
         self._unfolded: list[Event] = []
         self._leftover = leftover
 
@@ -97,7 +100,7 @@ class Store:
     def state(self) -> State:
         """What is known now. Folded when somebody asks: a fold costs as much as the state is large."""
         if self._unfolded:
-            self._state, self._unfolded = fold(self._state, self._unfolded), []
+            self._state, self._unfolded = fold(self._state, self._unfolded, self._stories), []
         return self._state
 
     def recover(self, now: datetime) -> None:
@@ -134,6 +137,7 @@ class Store:
                 service=self._state.service,
                 endpoint=self._state.endpoint,
                 run=self._run,
+                story=self._story,
             )
             try:
                 self._journal = Journal(self._files.journal, header)
@@ -160,7 +164,7 @@ class Store:
             base = decode_state(on_disk)
             _same_lineage(base, self.state.lineage, self._files.journal)
             _not_older(base, self._base.serial, self._files)
-            self._state, self._unfolded = fold(base, self._events), []
+            self._state, self._unfolded = fold(base, self._events, self._stories), []
         self._state = expire(self.state, now)
         changed = (self.state.entries, self.state.runs) != (base.entries, base.runs)
         if changed:
@@ -205,6 +209,7 @@ def hold(
     run: str,
     holder: Mapping[str, str],
     now: datetime,
+    story: Story = UNTOLD,
     timeout: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -217,6 +222,7 @@ def hold(
         run: The id of this run.
         holder: Who holds the lock, for those who wait.
         now: The time of the commit that folds in what a dead run left.
+        story: Who runs what, for the history; kept once something is recorded.
         timeout: Seconds to wait for a lock that another run holds.
         sleep: Waits that many seconds.
         clock: Monotonic seconds.
@@ -227,7 +233,7 @@ def hold(
     """
     files = paths(state_file)
     with locked(files.lock, holder, timeout, sleep, clock):
-        store = Store(files, fresh, run)
+        store = Store(files, fresh, run, story)
         try:
             store.recover(now)
             yield store
@@ -323,6 +329,8 @@ def _describe(path: Path) -> str:
 
 def read_bytes(path: Path) -> bytes | None:
     """The file's content, None when there is none. Raises StateError when it cannot be read."""
+    if path.exists() and not path.is_file():
+        raise StateError("The state cannot be read", f"{path} is not a file.")  # a pipe would be waited for for ever
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -1,11 +1,11 @@
-"""One event, one line: what happens while a plan is applied."""
+"""What happens while a plan is applied: a line an event, and more only for what the server said at length."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from batchform.render.escape import cut, printable
-from batchform.render.layout import COLUMNS
+from batchform.render.escape import printable
+from batchform.render.layout import wrap
 from batchform.render.style import Tone
 from batchform.render.words import problem_words
 from batchform.state.events import (
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 
 def event_text(event: Event, style: Style) -> str:
-    """`uk-mobiles: started`."""
+    """`uk-mobiles: started`, on more than one line if it is long: what the server said is not cut off."""
     name = printable(event.name, 40)
     tone, words = _said(event.what)
-    words = cut(words, COLUMNS - 2 - len(name))
-    return f"{style.bold(name)}: {style.paint(tone, words)}"
+    first, *rest = wrap(f"{name}: {words}", rest="  ")
+    told = first.removeprefix(f"{name}:")
+    head = first if told == first else f"{style.bold(name)}:{style.paint(tone, told)}"
+    return "\n".join([head, *(style.paint(tone, line) for line in rest)])
 
 
 def event_words(what: What) -> str:
