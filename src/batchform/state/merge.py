@@ -10,7 +10,7 @@ and idempotent. They hold because every part of an entry is joined for itself by
 - **The attempt** (phase, cause, problem and what goes with them): started is greatest; an attempt without an outcome is
   greater than all that would allow a start; a rejection for good is greater than one that may be repeated. So a stale
   state may ask for a status to be read once more, but never for a start that the newer one rules out.
-- **The sight** (status, reason, found): later in a batch's life is greater, then the later look.
+- **The sight** (status, reason, found, when): later in a batch's life is greater, then the later look.
 - **The name** goes with the newest word; doubts and contradictions are kept if either side has them; counts and times
   are the greater, except `submitted_at`: the earlier one is the one whose deadline comes first.
 
@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import StateError
 from batchform.model import Status
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batchform.state.events import Entry, Run, State
-
-C = TypeVar("C", int, datetime)
 
 # safety: whatever is known to be started is never less than anything else; what is uncertain never less than startable
 _PHASES: Final = (
@@ -108,10 +106,10 @@ def _join(a: Entry, b: Entry) -> Entry:
         status=sight.status,
         reason=sight.reason,
         found=sight.found,
+        seen_at=sight.seen_at,
         name=word.name,
         run=word.run,
         updated_at=word.updated_at,
-        seen_at=_either(a.seen_at, b.seen_at, max),
         declared=a.declared or b.declared,
         contradiction=a.contradiction or b.contradiction,
         doubt=a.doubt or b.doubt,
@@ -144,11 +142,9 @@ def _attempt(entry: Entry) -> tuple[Any, ...]:
 
 
 def _sight(entry: Entry) -> tuple[Any, ...]:
-    """Orders entries by what the server was heard to say of the batch.
-
-    `seen_at` is joined for itself, so it may not decide here: two joins in another order would see other times.
-    """
-    return _STATUSES.get(entry.status, _OTHER_STATUS), entry.status or "", not entry.found, entry.reason or ""
+    """Orders entries by what the server was heard to say of the batch."""
+    status = _STATUSES.get(entry.status, _OTHER_STATUS)
+    return status, entry.seen_at or _LONG_AGO, not entry.found, repr((entry.seen_at, entry.status, entry.reason))
 
 
 def _word(entry: Entry) -> tuple[Any, ...]:

@@ -1,0 +1,229 @@
+"""A plan and an account as Markdown: the comment under a pull request, the summary of a CI step.
+
+A comment is read by people who decide about money, and written from texts that others chose: names from a branch
+nobody has reviewed yet, words from the server. So nothing from outside stands bare. What is a plain word stays one;
+anything else is put in a code span, where no Markdown dialect looks for markup, HTML, mentions, references or links,
+after the two characters that could end the span or the cell are shown as escapes.
+
+It fits where it goes: the details are left out first, then the warnings beyond a few, rows of the table last, and what
+is left out is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from batchform.model import Service
+from batchform.plan import Action
+from batchform.render.escape import printable
+from batchform.render.style import Style
+from batchform.render.text.plan import plan_text
+from batchform.render.words import SYMBOLS, count, listed, place_of, size, why, word_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchform.plan import Change, Plan
+
+GITHUB_COMMENT: Final = 65_536
+"""The longest comment on GitHub, in characters."""
+
+GITLAB_COMMENT: Final = 1_000_000
+"""The longest comment on GitLab, in characters."""
+
+STEP_SUMMARY: Final = 1_000_000
+"""Bytes. GitHub takes 1 MiB for all commands of a step together."""
+
+_PLAIN: Final = Style(color=False)
+_FEW: Final = 10
+"""So many warnings stay when room is short."""
+
+_LONGEST: Final = 200
+"""The most columns of any text from outside."""
+
+_IMPORTANCE: Final = (
+    Action.BLOCKED,
+    Action.VERIFY,
+    Action.START,
+    Action.ADOPT,
+    Action.FORGET,
+    Action.WAIT,
+    Action.HOLD,
+)
+"""Whose rows stay longest when room is short."""
+
+_HEAD: Final = ("| | batch | action | records | deadline | | declared in |", "|---|---|---|---:|---|---|---|")
+
+
+def plan_markdown(plan: Plan, *, key: str, limit: int = GITHUB_COMMENT) -> str:
+    """The plan as a comment. Ends in a newline and takes at most `limit` bytes as UTF-8, so also characters.
+
+    Args:
+        plan: The plan.
+        key: Tells one plan of a pull request from another: the same for the same question, letters and digits only.
+        limit: 4,096 or more.
+    """
+    top = "\n".join([f"<!-- batchform:plan {key} -->", f"### batchform plan: {verdict(plan)}", *_refused(plan)])
+    warnings = [_warning(notice.name, notice.text) for notice in plan.notices]
+    rows = [change for change in plan.changes if change.action is not Action.KEEP]
+    bottom = _bottom(plan)
+    full = _join(top, warnings, _table(plan, rows), _details(plan), bottom)
+    if _bytes(full) <= limit:
+        return full
+    more = len(warnings) - _FEW
+    if more > 0:
+        warnings = [*warnings[:_FEW], f"**Warning:** {count(more, 'more warning')}; `batchform plan` shows them."]
+    room = (
+        limit - _bytes(_join(top, warnings, ["", *_HEAD], [], bottom)) - _LONGEST
+    )  # for the line that counts the rest
+    shown, left_out = _fitting(plan, rows, room)
+    return _join(top, warnings, _table(plan, shown, left_out), [], bottom)
+
+
+def account_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
+    """What an apply printed, as a summary of at most `limit` bytes.
+
+    Args:
+        text: The account as people read it, uncoloured.
+        title: One line of our own words.
+        limit: 4,096 or more.
+    """
+    lines = text.strip("\n").split("\n")
+    left_out = 0
+    while lines and _bytes("\n".join(lines)) > limit - 1_024:
+        half = len(lines) // 2 + 1
+        left_out += half
+        lines = lines[half:]  # the totals and what to do next stand last
+    head = [f"{count(left_out, 'line')} left out here; the log has them.", ""] if left_out else []
+    return "\n".join([f"### batchform apply: {title}", "", *head, *_fenced(lines)]) + "\n"
+
+
+def verdict(plan: Plan) -> str:
+    """The plan in one line: what is started, what is at stake, what stands in the way."""
+    starts = plan.having(Action.START)
+    known = sum(change.records for change in starts if change.records is not None)
+    unknown = sum(change.records is None for change in starts)
+    parts = []
+    if starts:
+        stake = [size(known)] if unknown < len(starts) else []
+        stake += [f"{count(unknown, 'batch', 'batches')} of unknown size"] if unknown else []
+        parts.append(f"start {count(len(starts), 'batch', 'batches')}, {' + '.join(stake)} at stake")
+    parts += [
+        f"{len(some):,} {words}"
+        for action, words in ((Action.VERIFY, "to verify"), (Action.ADOPT, "to adopt"), (Action.FORGET, "to forget"))
+        if (some := plan.having(action))
+    ]
+    if not parts:
+        parts.append("no changes")
+    if blocked := plan.having(Action.BLOCKED):
+        parts.append(f"{len(blocked):,} blocked")
+    return "; ".join(parts) + ("" if plan.applyable else " (**not applyable**)")
+
+
+# --- Text from outside -----------------------------------------------------------------------------------------------
+
+# A word that no Markdown dialect, mention, reference or autolink makes anything of. Seven hexadecimal digits may be a
+# commit, letters-hyphen-digits an issue, a dot between letters a host.
+_WORD: Final = re.compile(
+    r"(?![0-9a-fA-F]{7,})(?![A-Za-z]+-[0-9])[(]?[A-Za-z0-9]+(?:[-'][A-Za-z0-9]+|[.,][0-9]+)*[)]?[,.;:!?]?", re.ASCII
+)
+_ENDS_A_SPAN: Final = str.maketrans({"`": r"\x60", "|": r"\x7c"})
+
+
+def code(text: str) -> str:
+    """Any text as a code span that fits into a table's cell; nothing for a blank one."""
+    shown = printable(text.strip(), _LONGEST).translate(_ENDS_A_SPAN)
+    return f"`{shown}`" if shown.strip() else ""
+
+
+def prose(text: str) -> str:
+    """A sentence that may hold words from outside: those are put in code spans, plain ones stay as they are."""
+    return " ".join(word if _WORD.fullmatch(word) else code(word) for word in printable(text, _LONGEST).split())
+
+
+# --- The parts -------------------------------------------------------------------------------------------------------
+
+
+def _join(top: str, warnings: Sequence[str], table: Sequence[str], details: Sequence[str], bottom: str) -> str:
+    blocks = [top, "\n\n".join(warnings), "\n".join(table), "\n".join(details), bottom]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _refused(plan: Plan) -> list[str]:
+    """Which guards forbid it, and how to go past them."""
+    lines = []
+    for check in plan.failed_guards:
+        name, place = check.guard.name.value, code(place_of(check.guard.place))
+        way_past = f"Raise it there, or apply with `--override-guard {name}` this once."
+        lines += [
+            "",
+            f"**Guard `{name}`:** {check.measured:,} of at most {check.guard.limit:,} (set in {place}). {way_past}",
+        ]
+    return lines
+
+
+def _warning(name: str | None, text: str) -> str:
+    return f"**Warning:** {f'{code(name)} ' if name is not None else ''}{prose(text)}"
+
+
+def _table(plan: Plan, rows: Sequence[Change], left_out: Sequence[Change] = ()) -> list[str]:
+    lines = [*_HEAD, *(_row(plan, change) for change in rows)] if rows else []
+    if left_out:
+        kinds = [
+            count(number, action.value, action.value)
+            for action in _IMPORTANCE
+            if (number := sum(change.action is action for change in left_out))
+        ]
+        lines += ["", f"{count(len(left_out), 'row')} left out here: {listed(kinds)}. `batchform plan` shows all."]
+    return lines
+
+
+def _row(plan: Plan, change: Change) -> str:
+    records = "" if change.records is None and change.action is not Action.START else size(change.records)
+    shown = plan.service is Service.PHONE and change.deadline is not None
+    deadline = change.deadline.date().isoformat() if shown and change.deadline is not None else ""
+    cells = [
+        code(SYMBOLS[change.action][0]),
+        code(change.name),
+        word_of(change),
+        records.removesuffix(" records").removesuffix(" record"),
+        deadline,
+        prose(why(change, plan.service, plan.at)),
+        code(place_of(change.place)),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _fitting(plan: Plan, rows: Sequence[Change], room: int) -> tuple[list[Change], list[Change]]:
+    """The most important rows that fit into `room` bytes, and the others; both in the order of the plan."""
+    kept = set()
+    for at in sorted(range(len(rows)), key=lambda at: _IMPORTANCE.index(rows[at].action)):
+        room -= _bytes(_row(plan, rows[at])) + 1
+        if room < 0:
+            break
+        kept.add(at)
+    return [row for at, row in enumerate(rows) if at in kept], [row for at, row in enumerate(rows) if at not in kept]
+
+
+def _details(plan: Plan) -> list[str]:
+    text = plan_text(plan, _PLAIN).split("\n")
+    return ["<details><summary>The plan as text</summary>", "", *_fenced(text), "", "</details>"]
+
+
+def _fenced(lines: Sequence[str]) -> list[str]:
+    """A code block whose fence no line inside can close."""
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", *lines, fence]
+
+
+def _bottom(plan: Plan) -> str:
+    made = "The account was read." if plan.refreshed else "Made from what is known; the server was not asked."
+    state = "No state file yet." if plan.serial is None else f"State serial {plan.serial:,}."
+    part = " Only the selected batches." if plan.targeted else ""
+    return f"<sub>{made} {state}{part} Times are UTC.</sub>"
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))

@@ -1,0 +1,345 @@
+"""The workflows of examples/github-actions, executed as shipped: from a branch to a state that nothing is left of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from batchform.state.codec import decode_state
+from tests.ci.runner import EXAMPLE, ROOT, Forge, Job, git
+from tests.e2e.harness import TOKEN, Site, site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from batchform.state.events import Entry
+
+pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is needed to stand in for gh")
+
+UK = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
+WORLD = {
+    "batches": {
+        UK: {"records": 9800, "age": "2d"},
+        "a-1": {"records": 100, "age": "2d"},
+        "b-1": {"records": 200, "age": "2d"},
+    }
+}
+
+
+class Team(Forge):
+    """A forge with the example in its repository, and how people work with it."""
+
+    site: Site
+    runs: int = 0
+
+    def set_up(self) -> None:
+        """What the README asks for, once."""
+        git(self.folder, "init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
+        self.hub.mkdir()
+        seed = self.folder / "seed"
+        shutil.copytree(EXAMPLE, seed)
+        git(seed, "init", "--quiet", "--initial-branch=main")
+        git(seed, "add", "--all")
+        git(seed, "commit", "--quiet", "--message", "Begin")
+        git(seed, "push", "--quiet", str(self.bare), "main")
+        git(seed, "switch", "--quiet", "--orphan", "batchform-state")
+        git(seed, "commit", "--quiet", "--allow-empty", "--message", "batchform's state")
+        git(seed, "push", "--quiet", str(self.bare), "batchform-state")
+
+    def propose(self, name: str) -> str:
+        """A branch that declares one more batch; its commit."""
+        work = self.clone(f"work-{name}")
+        git(work, "switch", "--quiet", "--create", name)
+        yaml = f"version: 1\nbatches:\n  {name}:\n    batch_id: {name}-1\n"
+        (work / "batches" / f"{name}.yaml").write_text(yaml, encoding="utf-8")
+        git(work, "add", "--all")
+        git(work, "commit", "--quiet", "--message", f"Declare {name}")
+        git(work, "push", "--quiet", "origin", name)
+        return git(work, "rev-parse", "HEAD")
+
+    def plan(self, head: str, number: int = 7, *, fork: bool = False) -> Job:
+        """The pull request's job; when it succeeds its artefact can be found."""
+        self.runs += 1
+        job = self.job("plan", event="pull_request", sha=head, number=number, run_id=str(self.runs), fork=fork).run()
+        if not job.failed:
+            self._note("runs.json", head, self.runs)
+        return job
+
+    def merge(self, name: str, head: str) -> str:
+        """The merge, as the forge makes it; its commit."""
+        work = self.clone(f"merge-{name}")
+        git(work, "merge", "--quiet", "--no-ff", "--message", f"Merge {name}", head)
+        git(work, "push", "--quiet", "origin", "main")
+        sha = git(work, "rev-parse", "HEAD")
+        self.merged_from(sha, head)
+        return sha
+
+    def merged_from(self, sha: str, head: str) -> None:
+        """A commit on main is the merge of a pull request with this head."""
+        self._note("pulls.json", sha, [{"head": {"sha": head}}])
+
+    def apply(self, sha: str, event: str = "push") -> Job:
+        """The job of the merge, about to begin."""
+        self.runs += 1
+        return self.job("apply", event=event, sha=sha, run_id=str(self.runs))
+
+    def _note(self, file: str, key: str, value: object) -> None:
+        path = self.hub / file
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.write_text(json.dumps({**known, key: value}), encoding="utf-8")
+
+    def entries(self) -> Mapping[str, Entry]:
+        """What the state's branch holds."""
+        return decode_state(self.file("batchform-state", "batchform.state.json").encode()).entries
+
+    def on_branch(self) -> list[str]:
+        """The files of the state's branch."""
+        return git(self.bare, "ls-tree", "--name-only", "batchform-state").split()
+
+    def started(self) -> dict[str, int]:
+        """The judge: which starts the server accepted, and how often."""
+        return self.site.accepted()
+
+
+@contextmanager
+def at_work(folder: Path, world: Mapping[str, Any]) -> Iterator[Team]:
+    """A repository, a simulator, and nobody else."""
+    with site(folder, world, fast=True, speed=0.0) as there:
+        made = Team(folder=folder, endpoint=there.url, token=TOKEN)
+        made.site = there
+        made.set_up()
+        yield made
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    """The team in an ordinary world."""
+    with at_work(tmp_path, WORLD) as made:
+        yield made
+
+
+def test_from_a_branch_to_a_second_run_that_finds_no_changes(team: Team) -> None:
+    """Plan on the pull request, comment once, merge, apply, state saved; then nothing is left to do."""
+    head = team.propose("a")
+    planned = team.plan(head)
+    assert not planned.failed, planned.log
+    assert "Plan: 2 to start" in planned.log
+    assert planned.masked == set()
+    assert not team.site.log.entries, "a plan asks nobody"
+    (comment,) = team.comments()
+    assert "### batchform plan: start 2 batches, 9,800 records + 1 batch of unknown size at stake" in comment["body"]
+    assert "batches/a.yaml:3" in comment["body"]
+    assert comment["body"] in planned.summary
+
+    again = team.plan(head)
+    assert not again.failed, again.log
+    assert len(team.comments()) == 1, "the comment is updated, not repeated"
+
+    sha = team.merge("a", head)
+    applied = team.apply(sha).run()
+    assert not applied.failed, applied.log
+    assert team.started() == {UK: 1, "a-1": 1}
+    assert {key: entry.phase.value for key, entry in team.entries().items()} == {UK: "started", "a-1": "started"}
+    assert "### batchform apply: complete" in applied.summary
+    report = json.loads(Path(applied.contexts["steps.batchform.outputs.report-file"]).read_text(encoding="utf-8"))
+    assert report["summary"]["started"] == 2
+    assert applied.contexts["steps.batchform.outputs.exitcode"] == "0"
+    assert applied.contexts["steps.batchform.outputs.records"] == "9900"
+    kept = team.hub / "artifacts" / applied.contexts["github.run_id"]
+    assert list(kept.rglob("batchform.state.json"))
+    assert applied.masked == {TOKEN}
+    assert TOKEN not in applied.log + applied.summary + planned.log
+
+    tip = git(team.bare, "rev-parse", "batchform-state")
+    second = team.apply(sha, "workflow_dispatch").run()
+    assert not second.failed, second.log
+    assert "No changes." in second.log
+    assert team.started() == {UK: 1, "a-1": 1}
+    assert git(team.bare, "rev-parse", "batchform-state") == tip
+    team.runs += 1
+    nightly = team.job("nightly", event="schedule", sha=sha, run_id=str(team.runs)).run()
+    assert not nightly.failed, nightly.log
+
+
+@pytest.mark.parametrize("merges", ["ab", "ba"])
+@pytest.mark.parametrize("applies", ["ab", "ba"])
+def test_each_apply_starts_what_its_own_plan_offered(team: Team, merges: str, applies: str) -> None:
+    """Two pull requests, merged and applied in either order: no approval covers what only the other one showed."""
+    assert not team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run().failed
+    heads = {name: team.propose(name) for name in merges}
+    for number, head in enumerate(heads.values(), start=1):
+        assert not team.plan(head, number).failed
+    for name in merges:
+        both = team.merge(name, heads[name])
+    for name in applies:  # main holds both by now: only the approval tells them apart
+        team.merged_from(both, heads[name])
+        before = set(team.started())
+        job = team.apply(both).run()
+        assert not job.failed, job.log
+        assert ("not in the approved plan, stays unstarted" in job.log) == (name == applies[0])
+        assert set(team.started()) - before == {f"{name}-1"}, "no more and no less than its own plan offered"
+    assert team.started() == {UK: 1, "a-1": 1, "b-1": 1}
+    assert set(team.entries()) == {UK, "a-1", "b-1"}
+
+
+def test_two_merges_at_once_lose_nothing(team: Team) -> None:
+    """Two runs began with the same state; the push of the second is rejected, and both outcomes are kept."""
+    base = git(team.bare, "rev-parse", "main")
+    assert not team.apply(base, "workflow_dispatch").run().failed
+    heads = {name: team.propose(name) for name in ("a", "b")}
+    for number, head in enumerate(heads.values()):
+        assert not team.plan(head, number).failed
+    jobs = [team.apply(team.merge(name, head)) for name, head in heads.items()]
+    for job in jobs:
+        job.run(until="Save the state")
+    for job in jobs:
+        job.run()
+        assert not job.failed, job.log
+    assert "Another run saved its state first" in jobs[1].log
+    assert {key: entry.phase.value for key, entry in team.entries().items()} == dict.fromkeys(
+        (UK, "a-1", "b-1"), "started"
+    )
+    assert team.started() == {UK: 1, "a-1": 1, "b-1": 1}
+    after = team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run()
+    assert "No changes." in after.log
+
+
+def test_a_run_that_was_killed_leaves_its_journal_to_the_next(tmp_path: Path) -> None:
+    """The journal is an artefact and on the branch; the next run takes it up and pays nothing twice."""
+    hangs = {"operation": "start", "batch": "a-1", "fault": "hang", "act": True}
+    with at_work(tmp_path, {**WORLD, "faults": [hangs]}) as team:
+        sha = team.merge("a", team.propose("a"))
+        job = team.apply(sha, "workflow_dispatch")
+        job.kill_when = lambda: team.site.log.wait_for(2)
+        job.run()
+        assert job.cancelled
+        (kept,) = (team.hub / "artifacts" / job.contexts["github.run_id"]).iterdir()
+        assert (kept / "batchform.state.json.journal").exists()
+        assert "batchform.state.json.journal" in team.on_branch()
+        after = team.apply(sha, "workflow_dispatch").run()
+        assert not after.failed, after.log
+        assert team.started() == {UK: 1, "a-1": 1}
+        assert {entry.phase.value for entry in team.entries().values()} == {"started"}
+        assert "batchform.state.json.journal" not in team.on_branch()
+
+
+def test_two_first_runs_at_once_pay_once(team: Team) -> None:
+    """Two lineages are not merged: the second push fails, and the next run adopts what both started."""
+    sha = team.merge("a", team.propose("a"))
+    jobs = [team.apply(sha, "workflow_dispatch") for _ in range(2)]
+    for job in jobs:
+        job.run(until="Save the state")
+    jobs[0].run()
+    assert not jobs[0].failed, jobs[0].log
+    jobs[1].run()
+    assert jobs[1].failed
+    assert "The two states are of another lineage" in jobs[1].log
+    assert list((team.hub / "artifacts" / jobs[1].contexts["github.run_id"]).rglob("batchform.state.json"))
+    after = team.apply(sha, "workflow_dispatch").run()
+    assert not after.failed, after.log
+    assert team.started() == {UK: 1, "a-1": 1}
+    assert set(team.entries()) == {UK, "a-1"}
+
+
+def test_a_push_that_fails_for_another_reason_is_not_tried_for_ever(team: Team) -> None:
+    """A protected branch, a token without rights: the job fails and says where the state is."""
+    hook = team.bare / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho protected >&2\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    job = team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run()
+    assert job.failed
+    assert "not because another run was first" in job.log
+    assert list((team.hub / "artifacts" / job.contexts["github.run_id"]).rglob("batchform.state.json"))
+
+
+def test_the_action_installs_what_it_was_pinned_to_or_a_release(team: Team) -> None:
+    """Its own commit, unless a version is asked for; and only once in a job."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    install = action["runs"]["steps"][0]["run"]
+    for version in ("", "1.2.3"):
+        team.runs += 1
+        job = team.job("plan", event="pull_request", sha="", run_id=str(team.runs))
+        for _ in range(2):
+            process = job.begin(install, {"ACTION": "/the/action", "VERSION": version}, job.work)
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+        assert (job.folder / "temp" / "path").read_text().split() == [str(job.folder / "temp" / "batchform" / "bin")]
+    installed = (team.folder / "pip.log").read_text().splitlines()
+    assert [line.split()[-1] for line in installed] == ["/the/action", "batchform==1.2.3"]
+
+
+def test_the_hook_for_pre_commit_checks_the_configuration(team: Team) -> None:
+    """Its entry is a command that exits 1 when something is wrong."""
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert hook["entry"] == "batchform validate"
+    words = hook["entry"].split()[1:]
+    team.site.declare({"a": {"batch_id": "a"}})
+    assert team.site.run(*words).code == 0
+    team.site.declare({"a": {}})
+    assert team.site.run(*words).code == 1
+
+
+def test_a_plan_that_cannot_be_applied_is_shown_and_is_no_approval(team: Team) -> None:
+    """Exit 6 fails the check; the comment says why; the merge finds no approval and sends nothing."""
+    work = team.clone("work-guard")
+    git(work, "switch", "--quiet", "--create", "g")
+    file = work / "batches" / "uk.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("100000", "100"), encoding="utf-8")
+    git(work, "commit", "--quiet", "--all", "--message", "Spend less")
+    git(work, "push", "--quiet", "origin", "g")
+    head = git(work, "rev-parse", "HEAD")
+    planned = team.plan(head)
+    assert planned.failed
+    assert "(**not applyable**)" in team.comments()[0]["body"]
+    applied = team.apply(team.merge("g", head)).run()
+    assert applied.failed
+    assert "No plan was approved for this commit" in applied.log
+    assert team.started() == {}
+
+
+def test_errors_of_the_configuration_are_marked_in_the_pull_request(team: Team) -> None:
+    """Annotations with paths from the root of the repository; no comment, for there is no plan."""
+    work = team.clone("work-bad")
+    git(work, "switch", "--quiet", "--create", "bad")
+    (work / "batches" / "bad.yaml").write_text("version: 1\nbatchs: {}\n", encoding="utf-8")
+    git(work, "add", "--all")
+    git(work, "commit", "--quiet", "--message", "Bad")
+    git(work, "push", "--quiet", "origin", "bad")
+    planned = team.plan(git(work, "rev-parse", "HEAD"))
+    assert planned.failed
+    assert "::error file=batches/bad.yaml,line=2,col=1," in planned.log
+    assert team.comments() == []
+
+
+def test_a_fork_may_not_comment_and_is_planned_all_the_same(team: Team) -> None:
+    """No secrets, no permission to write: the plan is in the summary and the check is green."""
+    (team.hub / "read-only").touch()
+    planned = team.plan(team.propose("a"), fork=True)
+    assert not planned.failed, planned.log
+    assert "No comment could be written" in planned.log
+    assert "### batchform plan: start 2 batches" in planned.summary
+    assert team.comments() == []
+
+
+def test_the_plan_of_a_fork_touches_nothing(team: Team) -> None:
+    """With every socket and every write of the process written down: there are none, and no token is asked for."""
+    head = team.propose("a")
+    checkout = team.clone("fork", "a")
+    assert git(checkout, "rev-parse", "HEAD") == head
+    audited = [sys.executable, str(Path(__file__).parents[1] / "e2e" / "audited.py"), "plan", "--file", "batches"]
+    environment = {"PATH": "/usr/bin:/bin", "CI": "true", "BATCHFORM_STATE": "_state/batchform.state.json"}
+    done = subprocess.run(
+        audited, cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Plan: 2 to start" in done.stdout
+    assert json.loads(done.stderr.splitlines()[-1]) == []
+    assert git(checkout, "status", "--porcelain", "--ignored") == ""

@@ -1,0 +1,162 @@
+"""How batchform behaves where nobody watches: no questions, no colour, folded tables, outputs that cannot be forged."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+
+from batchform.cli import ci
+from batchform.cli.terminal import Terminal
+from batchform.state.local import locked, paths
+from tests.ci.runner import outputs
+from tests.e2e.harness import Site, site
+from tests.strategies import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MANY = {f"b-{number:02}": {"batch_id": f"b-{number:02}"} for number in range(60)}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Site]:
+    """A folder with sixty batches, and a simulator that knows them."""
+    known = {name: {"records": 10, "age": "2d"} for name in MANY}
+    with site(tmp_path, {"batches": known}, fast=True) as made:
+        made.declare(MANY)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("system", "begin", "end"),
+    [
+        ("GITHUB_ACTIONS", "::group::Batches", "::endgroup::"),
+        ("GITLAB_CI", "\x1b[0Ksection_start:", "\x1b[0Ksection_end:"),
+    ],
+)
+def test_a_long_table_is_folded_and_nothing_else_differs(here: Site, system: str, begin: str, end: str) -> None:
+    """The totals stay in sight; without the two markers it is the text that a person gets."""
+    plain = here.run("plan").out
+    environment = {"CI": "true", system: "true"}
+    told = here.end(here.begin("plan", **environment)).out  # type: ignore[arg-type]  # all are variables
+    lines = told.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(begin))
+    last = next(number for number, line in enumerate(lines) if line.startswith(end))
+    assert len([line for line in lines[first:last] if line.startswith("  + ")]) == 60
+    assert "Plan: 60 to start" in "\n".join(lines[last:])
+    ours = ("::group::", "::endgroup::", "\x1b[0K")  # a carriage return is read as the end of a line
+    assert [line for line in lines if not line.startswith(ours)] == plain.splitlines()
+
+
+def test_a_short_table_is_not_folded(here: Site) -> None:
+    """There is nothing to gain."""
+    here.declare({"b-01": {"batch_id": "b-01"}})
+    assert "::group::" not in here.run("plan", GITHUB_ACTIONS="true").out
+
+
+def test_nothing_is_asked_and_nothing_coloured_unless_forced(here: Site) -> None:
+    """In CI apply needs an approval, and says so at once."""
+    refused = here.run("apply", CI="true")
+    assert refused.code == 1
+    assert "Nobody is here to approve" in refused.err
+    assert not here.requests("start")
+    assert "\x1b" not in here.run("plan", CI="true").out
+    assert "\x1b[32m" in here.run("plan", CI="true", FORCE_COLOR="1").out
+
+
+def test_who_waits_for_the_lock_says_so(here: Site) -> None:
+    """In CI it waits five minutes rather than none, and the log does not stand still meanwhile."""
+    lock = paths(here.folder / "batchform.state.json").lock
+    with locked(lock, {"Who": "a test", "Operation": "apply", "Created": "now"}, 0.0):
+        process = here.begin("apply", "--auto-approve", fast=True, CI="true")
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Waiting for another run to free the state ...\n"
+    ended = here.end(process)
+    assert ended.code == 0, ended
+    assert len(here.accepted()) == 60
+
+
+@pytest.mark.full
+def test_a_cancelled_job_ends_in_time(tmp_path: Path) -> None:
+    """GitHub gives 7.5 seconds between its first signal and the second; nothing more is needed when a server hangs."""
+    hangs = {"operation": "start", "batch": "a", "fault": "hang", "act": True}
+    with site(tmp_path, {"batches": {"a": {"records": 1, "age": "2d"}}, "faults": [hangs]}) as here:
+        here.declare({"a": {"batch_id": "a"}})
+        process = here.begin("apply", "--auto-approve", CI="true")
+        here.log.wait_for(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        ended = here.end(process)
+        assert time.monotonic() - began < 7.5
+        assert ended.code == 130, ended
+        assert here.entries()["a"].uncertain
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=texts(300))
+@example(value="plan<<x\nfoo\nx\nexitcode=0")
+def test_no_value_can_set_another_output(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a value is random, so a text from a branch stays a text."""
+    file = tmp_path / "output"
+    file.unlink(missing_ok=True)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(file))
+    ci.outputs(Terminal(), plan=value, starts="1")
+    told = list(outputs(file.read_text(encoding="utf-8")))
+    assert [name for name, _ in told] == ["plan", "starts"]
+    assert told[1][1] == "1"
+
+
+def test_a_summary_beyond_the_limit_is_left_out_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GitHub drops the whole summary of a step that writes too much."""
+    file = tmp_path / "summary"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
+    ci.summary(Terminal(), "x" * 60, 100)
+    ci.summary(Terminal(), "y" * 60, 100)
+    assert file.read_text(encoding="utf-8") == "x" * 60 + "\n"
+    assert "The step's summary is full" in capsys.readouterr().err
+
+
+def test_outputs_that_cannot_be_written_change_nothing(here: Site) -> None:
+    """A warning; the exit code stays batchform's own."""
+    ended = here.run("plan", GITHUB_ACTIONS="true", GITHUB_OUTPUT=str(here.folder))
+    assert ended.code == 0, ended
+    assert "the next steps will not know of this run" in ended.err
+
+
+def test_an_outcome_report_is_written_however_the_run_ends(here: Site) -> None:
+    """Exit 3 here: one batch does not exist. A path that cannot be written costs a warning, not the exit code."""
+    here.declare({"b-01": {"batch_id": "b-01"}, "gone": {"batch_id": "gone"}})
+    ended = here.run("apply", "--auto-approve", "--report", "report.json", fast=True)
+    assert ended.code == 3, ended
+    document = json.loads((here.folder / "report.json").read_text(encoding="utf-8"))
+    assert document["exit_code"] == 3
+    assert {one["name"]: one["result"] for one in document["outcomes"]} == {"b-01": "started", "gone": "blocked"}
+    here.declare({"b-02": {"batch_id": "b-02"}}, guards={"max_records": 1})
+    assert here.run("apply", "--auto-approve", "--report", "report.json", fast=True).code == 6
+    assert not (here.folder / "report.json").exists(), "it would tell of another run"
+    here.declare({"gone": {"batch_id": "gone"}})
+    again = here.run("apply", "--auto-approve", "--report", "no/such/folder.json", fast=True)
+    assert again.code == 3
+    assert "The report could not be written" in again.err
+
+
+def test_the_table_in_a_file_is_not_folded(here: Site) -> None:
+    """There is nobody to unfold it."""
+    with (here.folder / "plan.txt").open("wb") as stream:
+        command = [sys.executable, "-m", "batchform", "plan"]
+        subprocess.run(command, cwd=here.folder, env=here.environment(GITHUB_ACTIONS="true"), stdout=stream, check=True)
+    text = (here.folder / "plan.txt").read_text(encoding="utf-8")
+    assert "Plan: 60 to start" in text
+    assert "::group::" not in text

@@ -1,0 +1,77 @@
+"""`batchform state merge`, as the workflows call it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.state.codec import decode_state
+from tests.e2e.harness import Site, site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> Iterator[Site]:
+    """Two states that began as one: ours has started `a`, theirs `b`."""
+    known = {name: {"records": 10, "age": "2d"} for name in ("base", "a", "b")}
+    with site(tmp_path, {"batches": known}, fast=True, speed=0.0) as made:
+        for name in ("base", "a", "b"):
+            made.declare({name: {"batch_id": name}}, name=f"{name}.yaml")
+        apply = ("apply", "--auto-approve", "--state")
+        assert made.run(*apply, "base.json", "-f", "base.yaml", fast=True).code == 0
+        for name, side in (("a", "ours"), ("b", "theirs")):
+            shutil.copy(tmp_path / "base.json", tmp_path / f"{side}.json")
+            assert made.run(*apply, f"{side}.json", "-f", "base.yaml", "-f", f"{name}.yaml", fast=True).code == 0
+        yield made
+
+
+def phases(data: bytes) -> dict[str, str]:
+    """What a state says, in short."""
+    return {key: entry.phase.value for key, entry in decode_state(data).entries.items()}
+
+
+def test_it_prints_a_state_that_knows_what_both_know(forked: Site) -> None:
+    """In either order the same, on stdout, ready to be a state file."""
+    one, other = (
+        forked.run("state", "merge", "ours.json", "theirs.json"),
+        forked.run("state", "merge", "theirs.json", "ours.json"),
+    )
+    assert one.code == 0, one
+    assert one.out == other.out
+    assert phases(one.out.encode()) == dict.fromkeys(("base", "a", "b"), "started")
+
+
+def test_it_writes_where_it_is_told_to_and_again_changes_nothing(forked: Site) -> None:
+    """--out may be one of the two; the state before is kept as the backup."""
+    before = (forked.folder / "ours.json").read_bytes()
+    done = forked.run("state", "merge", "ours.json", "theirs.json", "--out", "ours.json")
+    assert (done.code, done.out) == (0, ""), done
+    merged = (forked.folder / "ours.json").read_bytes()
+    assert set(phases(merged)) == {"base", "a", "b"}
+    assert (forked.folder / "ours.json.backup").read_bytes() == before
+    assert forked.run("state", "merge", "ours.json", "theirs.json", "--out", "ours.json").code == 0
+    assert (forked.folder / "ours.json").read_bytes() == merged
+    assert (
+        "No changes."
+        in forked.run("plan", "--state", "ours.json", "-f", "base.yaml", "-f", "a.yaml", "-f", "b.yaml").out
+    )
+
+
+def test_a_missing_state_and_a_foreign_one_are_errors(forked: Site) -> None:
+    """Nothing is written, and the message says that nothing was merged."""
+    gone = forked.run("state", "merge", "ours.json", "gone.json", "--out", "out.json")
+    assert gone.code == 1
+    assert "gone.json does not exist" in gone.err
+    document = json.loads((forked.folder / "theirs.json").read_text())
+    assert forked.run("apply", "--auto-approve", "--state", "alien.json", "-f", "b.yaml", fast=True).code == 0
+    assert json.loads((forked.folder / "alien.json").read_text())["lineage"] != document["lineage"]
+    alien = forked.run("state", "merge", "ours.json", "alien.json", "--out", "out.json")
+    assert alien.code == 1
+    assert "another lineage" in alien.err
+    assert not (forked.folder / "out.json").exists()

@@ -1,0 +1,95 @@
+"""A thousand hostile texts through every renderer: none is a command to a CI system, none reaches a terminal raw."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchform.apply import Account, Outcome, Result
+from batchform.engine import Stopped
+from batchform.errors import Place, Problem, Severity
+from batchform.model import ServerProblem, Service
+from batchform.plan import Action, Change, Notice, Plan, Reason
+from batchform.render import text
+from batchform.render.github import github_text
+from batchform.render.markdown import account_markdown, plan_markdown
+from batchform.render.style import Style
+from batchform.state.events import Cause, Entry, Event, Phase, State, Unknown
+from tests.strategies import problems, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLAIN = Style(color=False)
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+COMMAND = re.compile(r"\s*::|.*##[A-Za-z]*\[")
+
+
+def rendered(name: str, note: str, server: str) -> Iterator[str]:
+    """What people read of a world in which everything is called so."""
+    place = Place(file=note, line=1, column=1, end_line=1, end_column=2)
+    change = Change(
+        name=name,
+        batch_id=name,
+        action=Action.BLOCKED,
+        reason=Reason.STOPPED,
+        status=server,
+        server_reason=server,
+        place=place,
+    )
+    made = Plan(
+        service=Service.PHONE,
+        endpoint=note,
+        lineage=None,
+        serial=None,
+        at=NOW,
+        refreshed=True,
+        targeted=False,
+        changes=(change, replace(change, reason=Reason.UNRECOGNISED)),
+        guards=(),
+        notices=(Notice(text=note, name=name), Notice(text=server)),
+    )
+    said = ServerProblem(status=400, title=name, detail=server)
+    outcome = Outcome(change=change, result=Result.REJECTED, cause=Cause.REFUSED, problem=said)
+    account = Account(outcomes=(outcome,), end=Stopped(problem=said))
+    entry = Entry(
+        batch_id="a", name=name, phase=Phase.UNKNOWN, status=server, reason=server, problem=said,
+        reference_id=note, updated_at=NOW, run="r",
+    )  # fmt: skip
+    state = State(lineage="l", service=Service.PHONE, endpoint=note, entries={"a": entry})
+    event = Event(run="r", seq=1, at=NOW, batch_id="a", name=name, what=Unknown(problem=said))
+    problem = Problem(code="BF101", summary=name, detail=note, hint=server, place=place, related=((place, note),))
+    told = text.account_text(account, PLAIN, state_path=note)
+    yield from (text.plan_text(made, PLAIN), text.notices_text(made, PLAIN), told, text.event_text(event, PLAIN))
+    yield from (text.state_list_text(state, PLAIN), text.entry_text(entry, PLAIN))
+    yield text.problems_text([problem], PLAIN)
+    yield from (plan_markdown(made, key="0123abcd"), account_markdown(told, title="complete"))
+
+
+@settings(max_examples=1000)
+@given(name=texts(), note=texts(), server=texts(200))
+def test_no_renderer_lets_a_hostile_text_through(name: str, note: str, server: str) -> None:
+    """No line is a command, and nothing acts on a terminal or hides from the reader."""
+    for shown in rendered(name, note, server):
+        assert [line for line in shown.split("\n") if COMMAND.match(line)] == []
+        acting = {character for character in shown if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
+        assert acting <= {"\n"}
+
+
+@given(found=st.lists(problems(), min_size=1, max_size=6), times=st.sampled_from([1, 4]))
+def test_an_annotation_is_one_line_and_one_command(found: list[Problem], times: int) -> None:
+    """At most ten of a kind and the count of the rest; no text makes another command."""
+    lines = github_text(found * times, lambda file: file).split("\n")
+    for severity in Severity:
+        assert sum(line.startswith(f"::{severity.value} ") for line in lines) <= 10
+    assert len(lines) <= 21
+    for line in lines:
+        assert re.match(r"::(error|warning|notice) [^\r\n]*::", line)
+        properties = line[2:].partition(" ")[2].partition("::")[0]
+        assert all("=" in one for one in properties.split(","))

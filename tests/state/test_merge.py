@@ -1,0 +1,148 @@
+"""Two states of one lineage are joined without losing what either knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchform.errors import StateError
+from batchform.model import NOTHING_OBSERVED, Batch, Config, Observed, Reading, Service, Source
+from batchform.plan import Action, plan
+from batchform.state.events import BEYOND, RUNS_KEPT, Event, Phase, Run, Seen, State, fold
+from batchform.state.merge import merge
+from tests.properties import small
+from tests.strategies import entries, whats
+
+BASE = State(lineage="one", service=Service.PHONE, endpoint="https://api.experianaperture.io")
+IDS = ("b1", "b2", "b3")
+
+
+def anything() -> st.SearchStrategy[State]:
+    """States of one lineage with any entries, also such as no run leads to."""
+    known = st.fixed_dictionaries({}, optional={key: entries(key) for key in IDS})
+    runs = st.lists(
+        st.builds(Run, id=st.sampled_from("rstu"), at=small.MOMENTS, seq=st.integers(1, 9)),
+        max_size=3,
+        unique_by=lambda run: run.id,
+    )
+    return st.builds(
+        lambda serial, known, runs: replace(BASE, serial=serial, entries=MappingProxyType(known), runs=tuple(runs)),
+        st.integers(0, 99),
+        known,
+        runs.map(lambda some: sorted(some, key=lambda run: (run.at, run.id))),
+    )
+
+
+def lived() -> st.SearchStrategy[State]:
+    """States that runs of events lead to."""
+    one = st.tuples(st.sampled_from("rs"), st.sampled_from(IDS[:2]), small.MOMENTS, whats())
+    return st.lists(one, max_size=8).map(
+        lambda some: fold(
+            BASE,
+            [
+                Event(run=run, seq=number, at=at, batch_id=key, name=key, what=what)
+                for number, (run, key, at, what) in enumerate(some, start=1)
+            ],
+        )
+    )
+
+
+def said(state: State) -> tuple[object, ...]:
+    """What a state says, without the order its parts came in."""
+    return state.serial, dict(state.entries), state.runs
+
+
+@given(a=anything(), b=anything())
+def test_merging_is_commutative(a: State, b: State) -> None:
+    """It does not matter which of the two is ours."""
+    assert said(merge(a, b)) == said(merge(b, a))
+
+
+@given(a=anything(), b=anything(), c=anything())
+def test_merging_is_associative(a: State, b: State, c: State) -> None:
+    """Three runs may be joined in any order."""
+    assert said(merge(merge(a, b), c)) == said(merge(a, merge(b, c)))
+
+
+@given(a=anything(), b=anything())
+def test_merging_is_idempotent(a: State, b: State) -> None:
+    """A state that is part of the other already changes nothing, so a push may be tried again."""
+    assert said(merge(a, a)) == said(a)
+    assert said(merge(merge(a, b), b)) == said(merge(a, b))
+
+
+@given(a=anything(), b=anything())
+def test_started_is_never_turned_into_anything_less(a: State, b: State) -> None:
+    """What either knows to be started is known to be started, and a doubt or a contradiction stays."""
+    both = merge(a, b)
+    for key, entry in (*a.entries.items(), *b.entries.items()):
+        after = both.entries[key]
+        if entry.phase in BEYOND:
+            assert after.phase in BEYOND
+        if entry.phase is Phase.STARTED:
+            assert after.phase is Phase.STARTED
+        if entry.uncertain:
+            assert after.uncertain or after.phase in BEYOND
+        assert after.doubt or not entry.doubt
+        assert after.contradiction or not entry.contradiction
+        assert after.attempts >= entry.attempts
+
+
+@given(
+    a=lived(),
+    b=lived(),
+    batch=st.builds(Batch, name=st.just("b1"), batch_id=st.just("b1"), place=st.just(small.PLACE)),
+    word=st.sampled_from([None, "submitted"]),
+)
+def test_a_merge_never_allows_a_start_that_either_side_rules_out(
+    a: State, b: State, batch: Batch, word: str | None
+) -> None:
+    """What a plan starts after the merge, it would start by each of the two."""
+    reading = Reading(batch_id="b1", source=Source.LIST, status=word)
+    observed = Observed(listed=True, readings={"b1": reading}) if word else NOTHING_OBSERVED
+
+    def starts(state: State) -> bool:
+        config = Config(batches=(batch,))
+        return bool(plan(config, state, observed, small.NOW, endpoint=state.endpoint).having(Action.START))
+
+    if starts(merge(a, b)):
+        assert starts(a)
+        assert starts(b)
+
+
+@given(a=lived(), b=lived())
+def test_events_of_either_run_are_not_folded_in_again(a: State, b: State) -> None:
+    """A journal that one side has folded in changes nothing after the merge."""
+    both = merge(a, b)
+    late = [
+        Event(run=run.id, seq=run.seq, at=run.at, batch_id="b1", name="b1", what=Seen(source=Source.READ))
+        for run in (*a.runs, *b.runs)
+    ]
+    assert said(fold(both, late)) == said(both)
+
+
+def test_only_the_newest_runs_are_kept() -> None:
+    """As many as any state keeps."""
+    runs = tuple(Run(id=f"r{n:05}", at=small.NOW, seq=1) for n in range(RUNS_KEPT + 5))
+    both = merge(replace(BASE, runs=runs[:10]), replace(BASE, runs=runs[10:]))
+    assert both.runs == runs[-RUNS_KEPT:]
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("lineage", replace(BASE, lineage="two")),
+        ("service", replace(BASE, service=Service.EMAIL)),
+        ("endpoint", replace(BASE, endpoint="http://127.0.0.1:1")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_states_of_different_worlds_are_not_merged(what: str, other: State) -> None:
+    """Another lineage, service or endpoint is an error that names both."""
+    with pytest.raises(StateError, match=f"another {what}") as caught:
+        merge(BASE, other)
+    assert "nothing was merged" in caught.value.detail
