@@ -7,6 +7,7 @@ compares such values has to cope with all of them. For values that meet each oth
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -164,6 +165,7 @@ def readings(batch_id: str | None = None) -> st.SearchStrategy[Reading]:
         records=st.none() | counts(),
         records_processed=st.none() | counts(),
         date_submitted=st.none() | times(),
+        date_started=st.none() | times(),
         date_ended=st.none() | times(),
     )
 
@@ -206,10 +208,24 @@ def entries(batch_id: str | None = None) -> st.SearchStrategy[Entry]:
     )
 
 
+def runs() -> st.SearchStrategy[Run]:
+    """Runs, with and without a story."""
+    numbers = {field.name: counts() for field in fields(Run) if field.default == 0}
+    told = {name: texts(20) for name in ("command", "who", "job", "commit")}
+    return st.builds(
+        Run,
+        id=names(),
+        at=times(),
+        seq=st.integers(0, 10**6),
+        overrides=st.lists(texts(20), max_size=3).map(tuple),
+        **told,
+        **numbers,
+    )
+
+
 def states() -> st.SearchStrategy[State]:
     """States of a few entries."""
     known = st.lists(entries(), max_size=5).map(lambda some: MappingProxyType({one.batch_id: one for one in some}))
-    runs = st.builds(Run, id=names(), at=times(), seq=st.integers(0, 10**6))
     return st.builds(
         State,
         lineage=st.uuids(version=4).map(str),
@@ -217,7 +233,7 @@ def states() -> st.SearchStrategy[State]:
         service=st.sampled_from(Service),
         endpoint=st.sampled_from(["https://api.experianaperture.io", "http://127.0.0.1:8080"]),
         entries=known,
-        runs=st.lists(runs, max_size=3).map(tuple),
+        runs=st.lists(runs(), max_size=3).map(tuple),
     )
 
 

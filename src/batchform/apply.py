@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.engine import Conversation, Interrupted, Stopped, Unrecordable
 from batchform.errors import Exit
-from batchform.model import DEADLINE, Status
-from batchform.plan import Action, Reason
+from batchform.model import Status
+from batchform.plan import Action, Reason, is_expired
 from batchform.protocol import Order, Rules, seen, start
 from batchform.state.events import (
     AlreadyStarted,
@@ -44,12 +44,14 @@ _MAX_REFERENCE: Final = 256
 
 
 def news(
-    config: Config, state: State, observed: Observed, selected: Collection[str] | None
+    config: Config, state: State, observed: Observed, selected: Collection[str] | None, *, waiting: bool = False
 ) -> Iterator[tuple[str, str, What]]:
     """What the state does not know yet of the declared batches, as (batch_id, name, event).
 
-    A batch that was merely found submitted is no news: it is what everyone expects of a batch before its start.
+    A batch that was merely found submitted is no news, unless `waiting` asks for those too: then an offline plan knows
+    their size and their deadline.
     """
+    expected = {None} if waiting else {None, Status.SUBMITTED}
     for batch in config.batches:
         if selected is not None and batch.batch_id not in selected:
             continue
@@ -57,7 +59,7 @@ def news(
         if entry is not None and (not entry.declared or entry.name != batch.name):
             yield batch.batch_id, batch.name, Declared()
         reading = observed.readings.get(batch.batch_id)
-        if reading is None or (entry is None and reading.status in {Status.SUBMITTED, None}):
+        if reading is None or (entry is None and reading.found and reading.status in expected):
             continue
         what = seen(reading)
         if _tells_something(entry, batch.batch_id, batch.name, what):
@@ -103,7 +105,7 @@ def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Conver
             reference_id=change.reference_id or reference_id(change.name, run),
             records=change.records,
             submitted_at=change.submitted_at,
-            expired=change.submitted_at is not None and plan.at - change.submitted_at >= DEADLINE,
+            expired=is_expired(plan.service, change.submitted_at, plan.at),
             doubt=entry is not None and entry.doubt,
         )
         yield Conversation(key=change.batch_id, talk=start(order, rules), batch_id=change.batch_id, name=change.name)
@@ -206,7 +208,7 @@ def _outcome(change: Change, what: What | None) -> Outcome | None:
     match change.action:
         case Action.ADOPT:
             return Outcome(change=change, result=Result.ADOPTED)
-        case Action.FORGET:
+        case Action.FORGET if not isinstance(what, (Started, AlreadyStarted)):  # what was paid for is told first
             return Outcome(change=change, result=Result.FORGOTTEN)
         case Action.BLOCKED:
             return Outcome(change=change, result=Result.BLOCKED)
@@ -218,7 +220,7 @@ def _outcome(change: Change, what: What | None) -> Outcome | None:
             return None
         case Action.KEEP if not isinstance(what, (Started, AlreadyStarted)):
             return None  # it was running before this run looked
-        case Action.KEEP | Action.START:
+        case Action.KEEP | Action.START | Action.FORGET:
             return _attempted(change, what)
     assert_never(change.action)
 

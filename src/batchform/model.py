@@ -121,7 +121,7 @@ class Reading:
     """What the server said of one batch, once. Every field but the id may be missing.
 
     `found` is False when a single read was answered 404 or 400; then all else is None. `status` is whatever word the
-    server used. Source: CONTRACT "Responses", no field is required.
+    server used. Source: CONTRACT "Responses", no field is required; `date_started` is for people only.
     """
 
     batch_id: str
@@ -133,6 +133,7 @@ class Reading:
     records: int | None = None
     records_processed: int | None = None
     date_submitted: datetime | None = None
+    date_started: datetime | None = None
     date_ended: datetime | None = None
 
 

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 from batchform.api.contract import Listing
 from batchform.engine import Conversation
 from batchform.errors import ServerError
-from batchform.model import BEYOND_START, DEADLINE, NOTHING_OBSERVED, Observed
-from batchform.plan import Action, plan
+from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
+from batchform.plan import Action, is_expired, plan
 from batchform.protocol import Order, Rules, Verdict, confirmed, list_all, look, settle
 from batchform.state.events import BEYOND, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from batchform.engine import Engine
-    from batchform.model import Config, Reading
+    from batchform.model import Config, ServerProblem, Service
     from batchform.plan import Change
-    from batchform.state.events import State
+    from batchform.state.events import Entry, State
 
 _LIST = "list"
 
@@ -85,34 +85,67 @@ def _talk(
         service=subject.config.service,
         batch_id=change.batch_id,
         reference_id="",
-        expired=change.submitted_at is not None and now - change.submitted_at >= DEADLINE,
+        expired=is_expired(subject.config.service, change.submitted_at, now),
     )
     if entry is None or not entry.uncertain:
         talk = look(order, rules, was_started=entry is not None and entry.phase in BEYOND)
     else:
-        problem = entry.problem if entry.phase is Phase.UNKNOWN else None
+        # With an earlier attempt in doubt, the answer to the last one says nothing: two late reads decide, as for any.
+        problem = entry.problem if entry.phase is Phase.UNKNOWN and not entry.doubt else None
         reading = observed.readings.get(change.batch_id)
         if reading is not None and reading.status in BEYOND_START:
             talk = confirmed(reading, problem=problem, doubt=entry.doubt)
         else:
-            talk = settle(order, rules, problem=problem, doubt=entry.doubt)
+            talk = settle(order, _patient(rules, entry, now), problem=problem, doubt=entry.doubt)
     return Conversation(key=change.batch_id, talk=talk, batch_id=change.batch_id, name=change.name)
+
+
+def _patient(rules: Rules, entry: Entry, now: datetime) -> Rules:
+    """The rules for what an earlier run left open: its last request may still be on its way to the server.
+
+    Clocks of two machines may differ, so an intent from the future counts as if it were from now.
+    """
+    age = (now - entry.intended_at).total_seconds() if entry.intended_at is not None else 0.0
+    # safety: a request that lands after the reads would be a second start
+    return replace(rules, settle=rules.settle + min(rules.in_flight, max(0.0, rules.in_flight - age)))
+
+
+def account(service: Service, engine: Engine, rules: Rules) -> Listing | None:
+    """All that the account holds, by one list call; None when the run is ending, whose end says why.
+
+    Raises:
+        ServerError: It could not be listed. Nothing was started.
+    """
+    results = engine.converse([Conversation(key=_LIST, talk=list_all(service, rules))])
+    listing = results.get(_LIST)
+    if isinstance(listing, Listing):
+        return listing
+    if engine.end is not None or listing is None:
+        return None
+    raise unlisted(listing)
+
+
+def unlisted(problem: ServerProblem) -> ServerError:
+    """The error for an account that could not be listed."""
+    got = f"{problem.status} {problem.title}" if problem.status else problem.title
+    said = f"{got}: {problem.detail}" if problem.detail else got
+    return ServerError(
+        "The account could not be read",
+        f"The list call ended in: {said.rstrip('.')}. No batch was started. Try again later; where a command has"
+        " --no-refresh, that goes on without the list, and trusts the state.",
+    )
 
 
 def _listed(subject: Subject, engine: Engine, rules: Rules) -> Observed:
     """The list call's readings, of the batches that are declared or known; the account may hold thousands more."""
-    results = engine.converse([Conversation(key=_LIST, talk=list_all(subject.config.service, rules))])
-    listing = results.get(_LIST)
-    if not isinstance(listing, Listing):
-        if engine.end is not None or listing is None:
-            return NOTHING_OBSERVED  # the run is ending; its end says why
-        got = f"{listing.status} {listing.title}" if listing.status else listing.title
-        said = f"{got}: {listing.detail}" if listing.detail else got
-        raise ServerError(
-            "The account could not be read",
-            f"The list call ended in: {said.rstrip('.')}. No batch was started. Try again later; --no-refresh goes on"
-            " without the list, and trusts the state.",
-        )
+    listing = account(subject.config.service, engine, rules)
+    if listing is None:
+        return NOTHING_OBSERVED
     wanted = {batch.batch_id for batch in subject.config.batches} | set(subject.state().entries)
-    readings: dict[str, Reading] = {key: value for key, value in listing.readings.items() if key in wanted}
-    return Observed(listed=True, readings=MappingProxyType(readings), skew=engine.skew)
+    return among(listing, wanted, engine.skew)
+
+
+def among(listing: Listing, wanted: Collection[str], skew: timedelta | None) -> Observed:
+    """What the list says of these batches."""
+    readings = {key: value for key, value in listing.readings.items() if key in wanted}
+    return Observed(listed=True, readings=MappingProxyType(readings), skew=skew)

@@ -25,6 +25,9 @@ SURELY_EXPIRED: Final = DEADLINE + timedelta(days=1)
 EXPIRES_SOON: Final = DEADLINE - timedelta(days=1)
 """Between these two ages the boundary and the clock are the server's to judge. Source: CONTRACT "28 days"."""
 
+NEAR: Final = timedelta(days=7)
+"""A deadline that is no farther away than this is warned of."""
+
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """From this difference on, ages and `not_before` go by the server's clock rather than the local one."""
 
@@ -204,6 +207,7 @@ def plan(
             change = _declared(batch, entries.get(batch.batch_id), observed, config.service, now)
             changes.append(change)
             notices.extend(_notices(change, config.service, now))
+    notices.extend(_deadlines(changes, config.service, now))
     changes.extend(_undeclared(config, entries, selected))
     changes.sort(key=lambda change: (change.name, change.batch_id))
     notices.sort(key=lambda notice: notice.name or "")
@@ -264,6 +268,8 @@ def decide(
         return Action.VERIFY, Reason.ABSENT
     if reading is not None and reading.status is None:  # safety: listed without a status says nothing
         return Action.VERIFY, Reason.UNCLEAR
+    if reading is None and entry is not None and not entry.found:  # nothing newer is known
+        return Action.BLOCKED, Reason.NOT_FOUND
     return Action.START, _why_start(entry, status)
 
 
@@ -283,6 +289,11 @@ def approve(fresh: Plan, approved: Plan) -> Plan:
     overridden = {check.guard.name for check in fresh.guards if check.overridden}
     guards = _check(tuple(check.guard for check in fresh.guards), changes, overridden)
     return replace(fresh, changes=changes, guards=guards)
+
+
+def is_expired(service: Service, submitted_at: datetime | None, now: datetime) -> bool:
+    """Whether a refusal may be put down to age: 28 days, documented for phone only."""
+    return service is Service.PHONE and submitted_at is not None and now - submitted_at >= DEADLINE
 
 
 def _status(entry: Entry | None, reading: Reading | None) -> str | None:
@@ -418,6 +429,36 @@ def _notices(change: Change, service: Service, now: datetime) -> list[Notice]:
     if change.action is Action.WAIT and change.deadline and change.not_before and change.not_before > change.deadline:
         texts.append("may not start before a time at which it can no longer be started (28 days after submission).")
     return [Notice(name=change.name, text=text) for text in texts]
+
+
+def expiring(change: Change, service: Service, now: datetime, within: timedelta = NEAR) -> bool:
+    """Whether the batch is to be started and can be no longer than that. Source: CONTRACT "28 days".
+
+    What is on hold is meant to be left alone.
+    """
+    waits = change.action in {Action.START, Action.VERIFY, Action.WAIT}
+    if service is not Service.PHONE or not waits or change.deadline is None:
+        return False
+    return timedelta() < change.deadline - now <= within
+
+
+def _deadlines(changes: Collection[Change], service: Service, now: datetime) -> list[Notice]:
+    """One warning for all that must be started soon. The last day has a warning of its own (`_notices`)."""
+    last_day = DEADLINE - EXPIRES_SOON
+    near = [
+        (change.deadline, change.name)
+        for change in changes
+        if change.deadline is not None and expiring(change, service, now) and change.deadline - now > last_day
+    ]
+    if not near:
+        return []
+    deadline, name = min(near)
+    left = deadline - now
+    soon = f"{left.days} days" if left >= timedelta(days=2) else f"{left // timedelta(hours=1)} hours"
+    if len(near) == 1:
+        return [Notice(name=name, text=f"can be started for {soon} more; after that it must be recreated.")]
+    text = f"{len(near):,} batches can be started for less than 7 days more, the first of them for {soon}: {name}."
+    return [Notice(text=text)]
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.api.servers import Peer, RawServer, always, answer, once
 
 import batchform
 from batchform.api import client as client_module
@@ -32,6 +31,7 @@ from batchform.api.contract import (
 from batchform.api.endpoint import Endpoint
 from batchform.errors import UsageError
 from batchform.model import Service
+from tests.api.servers import Peer, RawServer, always, answer, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import vcr  # type: ignore[import-untyped]  # it has no types
 import yaml
-from tests.api.servers import RawServer, always, answer
 
 from batchform.api.client import Client
 from batchform.api.contract import Accepted, Broken, Read, read_meaning, start_meaning, start_request, status_request
 from batchform.model import Service
+from tests.api.servers import RawServer, always, answer
 
 if TYPE_CHECKING:
     from pathlib import Path

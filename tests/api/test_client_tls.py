@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from tests.api.servers import Peer, RawServer, always, answer
 
 from batchform.api.client import Client
 from batchform.api.contract import Answer, Broken, NotSent, start_request
 from batchform.api.deadline import Watch
 from batchform.errors import UsageError
 from batchform.model import Service
+from tests.api.servers import Peer, RawServer, always, answer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -183,9 +183,9 @@ def test_what_is_not_supported_is_refused_at_its_place(text: str, code: str, pla
         ("a: [1\nb: 2\n", "2:2", "`]`"),
         ("a: @x\n", "1:4", "Quote the text"),
         ('a: "\\q"\n', None, "Write the backslash twice"),
-        ("a: *\n", "1:4", "Quote a text that begins so"),
+        ("a: *\n", "1:4", "Quote the text"),
         ("a:\n  b: 1\n c: 2\n", "3:2", "same column"),
-        ("a: 'x' y\n", "1:8", "same column"),
+        ("a: 'x' y\n", "1:8", "around the whole text"),
     ],
 )
 def test_bad_yaml_says_what_to_write(text: str, place: str | None, hint: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from batchform.config import document, fields, loader, schema
 from batchform.config.fields import BATCH_ID, DESCRIPTION, LABEL, NAME, REFERENCE_ID, Text
+from batchform.config.file import File
 from batchform.errors import ConfigError, UsageError
 from batchform.model import GuardName, Service
 
@@ -124,9 +125,9 @@ FILES = st.fixed_dictionaries(
 
 def judged_by_the_loader(value: object) -> bool:
     """Whether the loader finds the shape of a file with this content right; ids may repeat."""
-    source = loader._Source(document.parse(json.dumps(value).encode(), "f.yaml"))  # JSON is YAML with all text quoted
-    source.walk()
-    return not source.problems
+    file = File(document.parse(json.dumps(value).encode(), "f.yaml"))  # JSON is YAML with all text quoted
+    file.read()
+    return not file.problems
 
 
 @given(FILES)

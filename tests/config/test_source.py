@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.config import document
-from batchform.config.source import MAX_BYTES, Source
+from batchform.config.source import MAX_BYTES
+from batchform.errors import SourceText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +126,6 @@ def test_windows_line_ends_are_read_and_a_lone_carriage_return_is_not() -> None:
 
 def test_columns_count_characters_and_ends_are_exclusive() -> None:
     """Neither bytes nor UTF-16 units."""
-    source = Source("f.yaml", "é😀x\nyz")
+    source = SourceText("f.yaml", "é😀x\nyz")
     place = source.place(2, 5)
     assert (place.line, place.column, place.end_line, place.end_column) == (1, 3, 2, 2)

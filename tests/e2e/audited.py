@@ -18,7 +18,7 @@ _seen: list[str] = []
 def _watch(event: str, args: tuple[Any, ...]) -> None:
     if event.startswith(("socket.", "subprocess.")) or event in _CHANGING:
         _seen.append(f"{event} {args!r}")
-    elif event == "open":
+    elif event == "open" and args[0] != os.devnull:  # what goes there goes nowhere
         _, mode, flags = args
         writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         if writes or (isinstance(mode, str) and set(mode) & set("wax+")):

@@ -151,11 +151,11 @@ class Site:
         """No batch was started twice, whatever any state says."""
         assert set(self.accepted().values()) <= {1}
 
-    def looked_before_repeating(self, *, settle: float = 0.0, spacing: float = 0.0) -> None:
+    def looked_before_repeating(self, **patience: float) -> None:
         """No start went out for a batch that the server had shown to be started, and none was repeated unread."""
-        judge.looked_before_repeating(self.log.entries, self.decisions, settle=settle, spacing=spacing)
+        judge.looked_before_repeating(self.log.entries, self.decisions, **patience)
 
-    def all_is_well(self, again: Callable[[], Ended], *, settle: float = 0.0, spacing: float = 0.0) -> None:
+    def all_is_well(self, again: Callable[[], Ended], **patience: float) -> None:
         """The whole promise, after a run that ended well; `again` runs once more, and must find nothing to start."""
         before = len(self.requests("start"))
         ended = again()
@@ -166,7 +166,7 @@ class Site:
         begun = [batch.batch_id for batch in self.world.batches if batch.status is not simulator.Status.SUBMITTED]
         judge.nothing_dreamt(self.log.entries, self.entries(), [*begun, *self.world.console_started])
         judge.lock_is_free(self.folder / "batchform.state.json")
-        self.looked_before_repeating(settle=settle, spacing=spacing)
+        self.looked_before_repeating(**patience)
         self.token_stayed_home()
 
     def token_stayed_home(self) -> None:

@@ -372,8 +372,9 @@ def test_every_example_is_valid_and_can_be_planned(example: str, tmp_path: Path)
     folder = tmp_path / example
     shutil.copytree(ROOT / "examples" / example, folder)
     assert (folder / "README.md").is_file()
+    batches = folder / "batches" if (folder / "batches").is_dir() else folder
     with site(tmp_path, {}) as place:
-        for words in (["validate", "-f", str(folder)], ["plan", "-f", str(folder)]):
+        for words in (["validate", "-f", str(batches)], ["plan", "-f", str(batches)]):
             ended = place.run(*words)
             assert ended.code == 0, ended
         assert place.log.entries == []

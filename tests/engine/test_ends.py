@@ -236,4 +236,4 @@ def test_a_signal_speaks_louder_than_an_end_before_it() -> None:
     engine = lab.engine()
     engine.end = ServiceDown(batches=10)
     engine.interrupt(signal.SIGINT)
-    assert engine.end == Interrupted(signum=signal.SIGINT)
+    assert repr(engine.end) == repr(Interrupted(signum=signal.SIGINT))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import strategies as bf
 
 from batchform.errors import UsageError
 from batchform.model import Service
@@ -26,6 +25,7 @@ from batchform.render.documents import (
 )
 from batchform.state.codec import KIND_OF
 from batchform.state.events import Event, Forgotten, Intended, Rejected
+from tests import strategies as bf
 
 if TYPE_CHECKING:
     from batchform.apply import Account

@@ -7,10 +7,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import texts
 
 from batchform.render.escape import cut, cut_middle, cut_start, pad, printable, width
 from batchform.render.layout import COLUMNS, pack, wrap
+from tests.strategies import texts
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.render.cases import account_of, check, folders, plan_of, settings
 
 from batchform.render.style import Style
 from batchform.render.text import account_text, event_text, notices_text, plan_text
+from tests.render.cases import account_of, check, folders, plan_of, settings
 
 if TYPE_CHECKING:
     from pathlib import Path

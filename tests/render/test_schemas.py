@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
-from tests import strategies as bf
 
 from batchform.model import Service
 from batchform.plan import Notice
 from batchform.render import documents
+from tests import strategies as bf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from batchform.state.events import Entry, Event, State
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1")
+NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1", "refresh-1", "status-1", "history-1")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 

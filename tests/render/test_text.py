@@ -15,7 +15,7 @@ from batchform.apply import Account, Outcome, Result
 from batchform.engine import Interrupted
 from batchform.errors import BatchformError, ConfigError, Place, Problem, Severity, SourceText
 from batchform.model import ServerProblem, Service
-from batchform.plan import Action, Change, Plan, Reason
+from batchform.plan import NEAR, Action, Change, Plan, Reason
 from batchform.render.escape import width
 from batchform.render.layout import COLUMNS
 from batchform.render.style import Style
@@ -30,7 +30,7 @@ from batchform.render.text import (
     problems_text,
     state_list_text,
 )
-from batchform.render.words import NEAR, problem_words, span
+from batchform.render.words import problem_words, span
 from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Rejected, Started, State, Unknown
 from tests import strategies as bf
 

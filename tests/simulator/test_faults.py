@@ -8,10 +8,10 @@ import socket
 from typing import Any
 
 import pytest
-from tests.simulator.calls import BATCHES, NOW, TOKEN, Clock, Watched, address, call, connected, raw, raw_start
 
 from batchform.simulator import Log, World, from_values, serve, server
 from batchform.simulator.faults import FOREIGN_ID
+from tests.simulator.calls import BATCHES, NOW, TOKEN, Clock, Watched, address, call, connected, raw, raw_start
 
 STATUS = f"{BATCHES}/b1"
 

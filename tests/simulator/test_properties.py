@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.simulator.calls import BATCHES, NOW, TOKEN, request
 
 from batchform.simulator import Batch, ConsoleStart, Fault, Status, World
 from batchform.simulator.faults import Answer, Drop, HalfBody, Hang, OddStatus, Reset, WrongBatchId
+from tests.simulator.calls import BATCHES, NOW, TOKEN, request
 
 IDS = ("b0", "b1", "b2")
 DAY = 86_400.0

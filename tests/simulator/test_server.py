@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from tests.simulator.calls import BATCHES, TOKEN, Clock, Watched, address, call, connected, raw, raw_start
 
 from batchform.simulator import Batch, Log, World, run, serve, server
+from tests.simulator.calls import BATCHES, TOKEN, Clock, Watched, address, call, connected, raw, raw_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

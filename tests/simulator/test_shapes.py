@@ -10,9 +10,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.simulator.calls import NOW, TOKEN, request
 
 from batchform.simulator import Batch, Decision, Request, Status, World
+from tests.simulator.calls import NOW, TOKEN, request
 
 DOCUMENT = os.environ.get("BATCHFORM_OPENAPI")
 pytestmark = pytest.mark.skipif(not DOCUMENT, reason="BATCHFORM_OPENAPI does not name the vendor's document")

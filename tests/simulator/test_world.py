@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from tests.simulator.calls import BATCHES, NOW, TOKEN, listed, read, request, result, start
 
 from batchform.simulator import Batch, ConsoleStart, Status, World, from_values
 from batchform.simulator.world import TokenFlaw
+from tests.simulator.calls import BATCHES, NOW, TOKEN, listed, read, request, result, start
 
 DAY = 86_400.0
 

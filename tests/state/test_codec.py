@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, any_event, events, rejected, seen, states
 
 from batchform.errors import StateError
 from batchform.state.codec import (
@@ -24,6 +23,7 @@ from batchform.state.codec import (
     encode_state,
 )
 from batchform.state.events import Cause, Event, State, fold
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, any_event, events, rejected, seen, states
 
 FULL = replace(
     fold(

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events, seen
 
 from batchform.errors import OutcomeUnknownError, StateError
 from batchform.state.codec import decode_state
 from batchform.state.events import Event, State, fold
 from batchform.state.journal import Header, Journal
 from batchform.state.local import hold, paths, read
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events, seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,6 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.state.samples import ALREADY, DOWN, INTENDED, RELEASED, STARTED, events, rejected, seen
 
 from batchform.errors import Exit, OutcomeUnknownError, StateError
 from batchform.model import Service
@@ -24,6 +23,7 @@ from batchform.state.events import (
     Unknown,
 )
 from batchform.state.journal import Header, Journal, replay, salvage
+from tests.state.samples import ALREADY, DOWN, INTENDED, RELEASED, STARTED, events, rejected, seen
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events
 
 from batchform.errors import Exit, StateError, StateLockedError
 from batchform.state.local import hold, paths, read
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events, seen
 
 from batchform.errors import OutcomeUnknownError, StateError
 from batchform.state.codec import decode_state, encode_state
 from batchform.state.events import Declared, Event, Forgotten, Phase, Removed, State, What, fold
 from batchform.state.journal import Header, Journal, replay
 from batchform.state.local import Store, hold, paths, read
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events, seen
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

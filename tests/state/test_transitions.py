@@ -12,26 +12,6 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.state.samples import (
-    ALREADY,
-    BAD_REQUEST,
-    DENIED,
-    DOWN,
-    EMPTY,
-    INTENDED,
-    NOT_FOUND,
-    NOW,
-    RELEASED,
-    SILENT,
-    STARTED,
-    event,
-    events,
-    histories,
-    near,
-    rejected,
-    seen,
-    whats,
-)
 
 from batchform.model import Source
 from batchform.state.events import (
@@ -58,6 +38,26 @@ from batchform.state.events import (
     expire,
     fold,
     step,
+)
+from tests.state.samples import (
+    ALREADY,
+    BAD_REQUEST,
+    DENIED,
+    DOWN,
+    EMPTY,
+    INTENDED,
+    NOT_FOUND,
+    NOW,
+    RELEASED,
+    SILENT,
+    STARTED,
+    event,
+    events,
+    histories,
+    near,
+    rejected,
+    seen,
+    whats,
 )
 
 if TYPE_CHECKING:

@@ -196,7 +196,7 @@ class Client:
             status=status,
             headers=tuple((name.lower(), self._redactor.header(value)) for name, value in fields),
             body=self._redactor.body(body, status),
-            framed=any(name.lower() in {"content-length", "transfer-encoding"} for name, _ in fields),
+            framed=any(_tells_its_end(name.lower(), value) for name, value in fields),
             sent_at=sent_at,
             received_at=received_at,
         )
@@ -225,6 +225,16 @@ def _is_dropped(line: HTTPConnection) -> bool:
     if pending is not None and pending():
         return True
     return bool(connectionpool.is_connection_dropped(line))  # type: ignore[attr-defined]  # vcrpy replaces it there
+
+
+def _tells_its_end(name: str, value: str) -> bool:
+    """Whether this header says where the answer ends. One that was cut off in its value does not (`chun`, or nothing).
+
+    Source: RFC 9112, 6.3.
+    """
+    if name == "transfer-encoding":
+        return value.strip().lower() == "chunked"
+    return name == "content-length" and value.strip().isdecimal()
 
 
 def _body(response: BaseHTTPResponse, max_bytes: int) -> bytes:

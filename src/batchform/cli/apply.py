@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchform.apply import account, carry_out
-from batchform.cli import environment, session
+from batchform.apply import Result, account, carry_out
+from batchform.cli import ci, environment, session
 from batchform.cli.options import (
-    Duration,
+    check_timeout,
     config_option,
+    lock_timeout_option,
     override_option,
     selection_options,
     settle_option,
     state_option,
+    timeout_option,
 )
 from batchform.cli.progress import JsonProgress, Progress, TextProgress
 from batchform.cli.signals import Interruption
-from batchform.cli.terminal import Terminal, in_ci
 from batchform.errors import BatchformError, Exit, RefusedError, UsageError
 from batchform.model import GuardName
 from batchform.observe import Subject, observe
 from batchform.plan import Action, Plan, approve, plan
-from batchform.render.documents import load_plan
-from batchform.state.local import hold
+from batchform.render.documents import account_document, load_plan
+from batchform.render.escape import printable
+from batchform.render.words import count, told_by_author
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from batchform.api.endpoint import Endpoint
+    from batchform.apply import Account
     from batchform.cli.session import Question, Way
+    from batchform.cli.terminal import Terminal
     from batchform.model import Observed
     from batchform.protocol import Rules
     from batchform.state.events import Event
     from batchform.state.local import Store
 
 _MAX_PLAN_BYTES = 256 << 20
-_CI_LOCK_TIMEOUT = 300.0  # seconds
 
 
 @click.command()
@@ -51,13 +55,11 @@ _CI_LOCK_TIMEOUT = 300.0  # seconds
 @click.option("--auto-approve", is_flag=True, help="Do not ask. Guards still hold.")
 @click.option("--no-refresh", is_flag=True, help="Do not list the account: trust the state.")
 @click.option("--parallelism", type=click.IntRange(1, 64), default=8, show_default=True, help="Requests at once.")
-@click.option(
-    "--lock-timeout",
-    type=Duration(),
-    metavar="DURATION",
-    help="How long to wait for another run. Default: 0s on a terminal, 5m in CI.",
-)
+@lock_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON event a line.")
+@click.option("--report", metavar="FILE", help="Write what came of every batch, as JSON; none when refused.")
+@click.option("--wait", is_flag=True, help="Then wait until what is processing has ended; exit 7 when time runs out.")
+@timeout_option
 @override_option
 @settle_option
 @click.pass_obj
@@ -67,6 +69,9 @@ def command(terminal: Terminal, /, **options: Any) -> int:
     Looks at the account, makes the plan, asks, then starts. With a PLANFILE (from `plan --out`), nothing is asked, and
     nothing is started that it did not offer. Every outcome is on disk before the next step that depends on it.
     """
+    if options["report"] is not None:
+        with suppress(OSError):  # a run that is refused must not leave the report of another one
+            Path(options["report"]).unlink(missing_ok=True)
     asked = session.question(options["configs"], options["state"], options["targets"], options["excludes"])
     approved = _approval(options["planfile"])
     if approved is None and not options["auto_approve"] and (options["as_json"] or not terminal.interactive):
@@ -86,8 +91,25 @@ def command(terminal: Terminal, /, **options: Any) -> int:
         id=environment.new_run(),
     )
     terminal.problems(asked.config.warnings, asked.config.sources)
-    with _held(run) as store:
-        return _apply(run, store)
+    patience = check_timeout(options["timeout"], wait=options["wait"])
+    with session.held(
+        terminal,
+        asked,
+        endpoint,
+        command="apply",
+        run=run.id,
+        timeout=options["lock_timeout"],
+        overrides=options["overridden"],
+    ) as store:
+        _check_approval(run, store)
+        code = Exit(_apply(run, store))
+    if not options["wait"] or code not in {Exit.DONE, Exit.INCOMPLETE}:
+        return code
+    return max(code, _wait(run, patience), key=_SEVERITY.index)
+
+
+_SEVERITY = (Exit.DONE, Exit.TIMEOUT, Exit.INCOMPLETE, Exit.ERROR, Exit.HANGUP, Exit.INTERRUPTED, Exit.TERMINATED)
+"""Of two exit codes the later one is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,33 +139,6 @@ def _approval(planfile: str | None) -> Plan | None:
             return load_plan(stream.read(_MAX_PLAN_BYTES))
     except OSError as error:
         raise UsageError("The plan cannot be read", f"{planfile}: {error.strerror}. Nothing was sent.") from error
-
-
-@contextmanager
-def _held(run: _Run) -> Iterator[Store]:
-    """The state, locked; checked to be the one that is meant; committed at the end, whatever happens in between."""
-    now = session.clock.now()
-    timeout = run.options["lock_timeout"]
-    if timeout is None:
-        timeout = _CI_LOCK_TIMEOUT if in_ci() else 0.0
-    with hold(
-        run.asked.state_file,
-        fresh=session.fresh_state(run.asked.config, run.endpoint),
-        run=run.id,
-        holder=environment.holder("apply", run.id, run.asked.state_file, now),
-        now=now,
-        timeout=timeout,
-    ) as store:
-        session.check_belongs(store.state, run.asked.config, run.endpoint)
-        _check_approval(run, store)
-        if store.recovered:
-            run.terminal.talk(f"Took up {store.recovered} events of a run that did not end.")
-        try:
-            yield store
-        except BaseException:
-            with suppress(BatchformError):  # the journal holds what the commit could not take
-                store.commit(session.clock.now())
-            raise
 
 
 def _check_approval(run: _Run, store: Store) -> None:
@@ -204,10 +199,57 @@ def _apply(run: _Run, store: Store) -> int:
         what = account(made, told, way.engine.unrecorded, way.engine.end)
         unsaved = _commit(store)
         progress.account(what, run.asked.state_file)
+        _publish(run, made, what)
         if unsaved is not None:
             run.terminal.error(unsaved)
             return what.exit if what.exit >= Exit.UNKNOWN else unsaved.exit_code
         return what.exit
+
+
+def _publish(run: _Run, made: Plan, what: Account) -> None:
+    """Tell the outcomes to whoever reads them elsewhere: a report, the CI system."""
+    if (report := run.options["report"]) is not None:
+        try:
+            Path(report).write_text(json.dumps(account_document(what), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:  # the starts are made: their account must not end in another exit code
+            run.terminal.warn(f"The report could not be written: {printable(report)}: {error.strerror}.")
+    if not ci.in_github():
+        return
+    from batchform.render.documents.account import account_summary  # noqa: PLC0415  # only where somebody reads it
+    from batchform.render.markdown import STEP_SUMMARY, account_markdown  # noqa: PLC0415  # the same
+    from batchform.render.style import Style  # noqa: PLC0415  # the same
+    from batchform.render.text import account_text  # noqa: PLC0415  # the same
+
+    text = account_text(what, Style(color=False), state_path=str(run.asked.state_file))
+    title = "complete" if what.complete else "incomplete"
+    ci.summary(run.terminal, account_markdown(text, title=title, limit=STEP_SUMMARY // 2), STEP_SUMMARY)
+    numbers = account_summary(what)
+    ci.outputs(
+        run.terminal,
+        starts=str(numbers[Result.STARTED.value]),
+        records=str(numbers["records_started"]),
+        applyable=str(made.applyable).lower(),
+        plan=text,
+    )
+
+
+def _wait(run: _Run, patience: float) -> Exit:
+    """Wait until nothing is processing; the lock is free meanwhile."""
+    from batchform.cli.watching import Quiet, Watched, show_for, watch  # noqa: PLC0415  # for those who wait
+    from batchform.render.documents import waited_document  # noqa: PLC0415  # the same
+    from batchform.render.text import status_text  # noqa: PLC0415  # the same
+
+    as_json = run.options["as_json"]
+    watched = Watched(
+        asked=run.asked, endpoint=run.endpoint, token=run.token, run=environment.new_run(), timeout=patience
+    )
+    done = watch(run.terminal, watched, Quiet() if as_json else show_for(run.terminal, as_json=False))
+    code = done.signal or done.look.verdict
+    if as_json:
+        run.terminal.data(json.dumps(waited_document(done.look, exit_code=code)))
+    else:
+        run.terminal.data(f"\n{status_text(done.look, run.terminal.style)}")
+    return code
 
 
 def _commit(store: Store) -> BatchformError | None:
@@ -258,13 +300,12 @@ def _ask(run: _Run, made: Plan, way: Way) -> None:
         raise RefusedError("A guard forbids this apply", f"{names}: see above. No batch was started.")
     if run.approved is not None or run.options["auto_approve"] or not made.has_changes:
         return
-    run.terminal.talk(
-        f"\n{_question(made)}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ",
-        end="",
-    )
     answer = ""
     try:
         with way.signals.asking():
+            run.terminal.talk(
+                f"\n{_question(made)}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ", end=""
+            )
             answer = input()
     except EOFError:
         run.terminal.talk("")  # the cursor still stands behind the question
@@ -282,6 +323,7 @@ def _question(made: Plan) -> str:
         return "Record this?\n  No batch is started, and nothing is spent."
     known = sum(change.records or 0 for change in starts)
     unknown = sum(change.records is None for change in starts)
-    stake = f"{known:,} records" + (f" and {unknown} of unknown size" if unknown else "")
+    unsized = f" and {count(unknown, 'batch', 'batches')} of unknown size" if unknown else ""
+    stake = f"{known:,} records{told_by_author(starts)}{unsized}"
     batches = "1 batch" if len(starts) == 1 else f"{len(starts):,} batches"
     return f"Start {batches} ({stake})?\n  A start spends credits and cannot be undone."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from batchform import __version__
 from batchform.api.endpoint import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
 from batchform.errors import UsageError
 from batchform.state.codec import encode_time
+from batchform.state.events import Story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +81,54 @@ def holder(operation: str, run: str, path: Path, now: datetime) -> dict[str, str
         "Created": encode_time(now.replace(microsecond=0)),
         "Path": str(path),
     }
+
+
+def story(command: str, overrides: Sequence[str] = ()) -> Story:
+    """Who runs what, for the history in the state."""
+    return Story(
+        command=command,
+        who=f"{_user()}@{platform.node()}",
+        job=_job(),
+        commit=_commit(),
+        overrides=tuple(overrides),
+    )
+
+
+def _commit() -> str:
+    """The commit that is checked out here, or nothing: as the CI job says it, else as git keeps it."""
+    for name in ("GITHUB_SHA", "CI_COMMIT_SHA"):
+        if os.environ.get(name):
+            return os.environ[name]
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".git").exists():
+            return _head(folder / ".git")
+    return ""
+
+
+def _head(git: Path) -> str:
+    """The commit in HEAD. Read, not asked for: git may be missing, and a process takes longer than all the rest."""
+    try:
+        if git.is_file():  # a worktree
+            git = git.parent / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        common = git
+        if (git / "commondir").is_file():
+            common = git / (git / "commondir").read_text(encoding="utf-8").strip()
+        if head.startswith("ref:"):
+            head = _ref(common, head.removeprefix("ref:").strip())
+    except (OSError, ValueError):
+        return ""
+    return head if re.fullmatch(r"[0-9a-f]{40,64}", head, re.ASCII) else ""
+
+
+def _ref(git: Path, ref: str) -> str:
+    """What a branch points at, loose or packed."""
+    if (git / ref).is_file():
+        return (git / ref).read_text(encoding="utf-8").strip()
+    packed = (git / "packed-refs").read_text(encoding="utf-8")
+    found = (line.split(" ", 1)[0] for line in packed.splitlines() if line.endswith(f" {ref}"))
+    return next(found, "")
 
 
 def _user() -> str:

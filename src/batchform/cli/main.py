@@ -6,6 +6,8 @@ Commands are imported when they are called: start-up time is a feature, and `--h
 from __future__ import annotations
 
 import importlib
+import keyword
+import os
 import sys
 
 import click
@@ -17,14 +19,19 @@ from batchform.errors import BatchformError, ConfigError, Exit
 _COMMANDS = {
     "apply": "Start what the configuration asks for and the account lacks.",
     "demo": "See plan and apply at work against the simulator, without a token.",
+    "history": "Show what this state ever spent, run by run.",
+    "import": "Declare batches that the account has and the configuration lacks.",
     "init": "Write a commented configuration to start from.",
     "plan": "Show what apply would do. Sends nothing unless asked to look.",
+    "refresh": "Look at the account and record what is seen. Starts nothing.",
     "schema": "Print a JSON Schema, for editors and other programs.",
     "show": "Show a saved plan or a state file.",
     "simulator": "Run a stand-in for the vendor's server.",
     "state": "Look into the state, or mend it.",
+    "status": "Show how far the declared batches are, once or until they have ended.",
     "validate": "Check the configuration, all of it at once.",
     "version": "Show the version.",
+    "why": "Tell what would be done with one batch, and why.",
 }
 
 
@@ -37,7 +44,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # the same
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"batchform.cli.{cmd_name}")
+        suffix = "_" if keyword.iskeyword(cmd_name) else ""  # `import`
+        module = importlib.import_module(f"batchform.cli.{cmd_name}{suffix}")
         command: click.Command = module.command
         return command
 
@@ -64,9 +72,9 @@ Environment:
   BATCHFORM_STATE                   the state file
   BATCHFORM_LOG=debug               a line on stderr for each request
 
-Exit codes: 0 done; 1 error; 2 changes (plan --detailed-exitcode); 3 something was rejected, blocked or not
-attempted; 4 an outcome is unknown; 5 locked by another run; 6 refused before anything was sent; 129, 130 and 143
-interrupted.
+Exit codes: 0 done; 1 error; 2 changes (--detailed-exitcode); 3 something was rejected, blocked or not attempted;
+4 an outcome is unknown; 5 locked by another run; 6 refused before anything was sent; 7 --wait ran out of time; 129,
+130 and 143 interrupted.
 """
 
 
@@ -81,7 +89,12 @@ def batchform() -> None:
 def main() -> None:
     """Run the command line and exit. Nothing a user can cause ends in a traceback."""
     terminal = Terminal()
-    sys.exit(terminal.close(_guarded(terminal)))
+    code = terminal.close(_guarded(terminal))
+    if os.environ.get("GITHUB_OUTPUT"):
+        from batchform.cli.ci import outputs  # noqa: PLC0415  # only where somebody reads them
+
+        outputs(terminal, exitcode=str(int(code)))
+    sys.exit(code)
 
 
 def _guarded(terminal: Terminal) -> int:

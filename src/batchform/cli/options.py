@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from batchform.cli.environment import DEFAULT_CONFIG
+from batchform.errors import UsageError
 from batchform.model import GuardName
 
 if TYPE_CHECKING:
@@ -80,6 +81,37 @@ def override_option(command: F) -> F:
         type=click.Choice([name.value for name in GuardName]),
         help="Pass this guard, this one time.",
     )(command)
+
+
+def lock_timeout_option(command: F) -> F:
+    """`--lock-timeout DURATION`; hands `lock_timeout`, None for the default of the place."""
+    return click.option(
+        "--lock-timeout",
+        type=Duration(),
+        metavar="DURATION",
+        help="How long to wait for another run. Default: 0s on a terminal, 5m in CI.",
+    )(command)
+
+
+def check_timeout(timeout: float | None, *, wait: bool) -> float:
+    """The seconds to wait.
+
+    Raises:
+        UsageError: A timeout is given, but no --wait.
+    """
+    if timeout is not None and not wait:
+        raise UsageError("--timeout belongs to --wait", "Add --wait, or leave it out. Nothing was sent.")
+    return _PATIENCE if timeout is None else timeout
+
+
+_PATIENCE = 1800.0  # seconds
+
+
+def timeout_option(command: F) -> F:
+    """`--timeout DURATION`; hands `timeout`, None for the default (`check_timeout`)."""
+    return click.option("--timeout", type=Duration(), metavar="DURATION", help="How long --wait waits. Default: 30m.")(
+        command
+    )
 
 
 def settle_option(command: F) -> F:

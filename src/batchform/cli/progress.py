@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from batchform import __version__
 from batchform.api.pacing import estimate
+from batchform.cli import ci
 from batchform.model import Service
 from batchform.plan import Action
 from batchform.render.documents import (
@@ -76,7 +77,8 @@ class TextProgress:
     def planned(self, made: Plan) -> None:
         """Print the plan."""
         self._wipe()
-        self._terminal.data(plan_text(made, self._terminal.style))
+        text = plan_text(made, self._terminal.style)
+        self._terminal.data(ci.grouped(text, "Batches", self._clock.now()))
         notices = notices_text(made, self._terminal.talk_style)
         if notices:
             self._terminal.talk(notices)
@@ -104,9 +106,7 @@ class TextProgress:
         if now - self._shown < (_LIVE_EVERY if self._terminal.live else _LOG_EVERY):
             return
         self._shown = now
-        line = (
-            "Looking at the account ..."  # which may take long: reads that settle something, a limit to be waited out
-        )
+        line = "Looking at the account ..."  # which may take long: reads that settle something, a limit to wait out
         if self._pacer is not None:
             started = sum(self._settled.values())
             left = self._total - len(self._settled)
@@ -130,7 +130,7 @@ class TextProgress:
             window=self._pacer.window,
             seconds_each=(now - self._began) / done if len(self._settled) < self._pacer.limit else 0.0,
         )
-        return f"about {seconds / 60:.0f} minutes left" if seconds > 90 else f"about {seconds:.0f} seconds left"
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {max(seconds, 1):.0f} s left"
 
     def _wipe(self) -> None:
         if self._drawn:
@@ -154,9 +154,11 @@ class JsonProgress:
         self._terminal, self._clock = terminal, clock
         self.every = 1.0
         self._service = Service.PHONE
+        self._shown = clock.monotonic()
         self._line(version_document(__version__, at=clock.now()))
 
     def _line(self, document: dict[str, Any]) -> None:
+        self._shown = self._clock.monotonic()
         self._terminal.data(json.dumps(document))
 
     def planned(self, made: Plan) -> None:
@@ -179,7 +181,10 @@ class JsonProgress:
             self._line(event_document(event, service=self._service))
 
     def tick(self) -> None:
-        """Nothing: events are the progress."""
+        """Events are the progress; where none comes for long, a line in the log."""
+        if self._clock.monotonic() - self._shown >= _LOG_EVERY:
+            self._shown = self._clock.monotonic()
+            self._terminal.talk("Still at work ...")
 
     def end(self) -> None:
         """Nothing."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def command(terminal: Terminal, *, name: str | None) -> None:
     """Print a JSON Schema, or list those there are.
 
-    NAME is config, plan, state, diagnostics, events or world. For an editor: `batchform schema config > FILE`, and
-    `# yaml-language-server: $schema=FILE` as the first line of the configuration.
+    NAME is config, plan, state and so on; without one they are listed. For an editor: `batchform schema config > FILE`,
+    and `# yaml-language-server: $schema=FILE` as the first line of the configuration.
     """
     known = {full.rpartition("-")[0]: full for full in schema.names()}
     if name is None:

@@ -1,4 +1,4 @@
-"""What plan and apply share: the question that was asked, and the way to the server."""
+"""What the commands share: the question that was asked, the state as it is held, and the way to the server."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 import random
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from batchform.cli import environment
 from batchform.cli.signals import Interruption, Signals
+from batchform.cli.terminal import in_ci
 from batchform.config.loader import load
 from batchform.config.selection import select
 from batchform.errors import BatchformError, ServerError, StateError, UsageError
 from batchform.protocol import Rules
-from batchform.state.events import State
+from batchform.state.events import State, fold
+from batchform.state.local import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +30,12 @@ if TYPE_CHECKING:
     from batchform.api.pacing import Pacer
     from batchform.cli.terminal import Terminal
     from batchform.engine import Clock, End, Engine, Sender
-    from batchform.model import Config
+    from batchform.model import Config, Observed
     from batchform.state.events import Event
+    from batchform.state.local import Store
+
+LOG_EVERY: Final = 10.0
+"""Seconds between two lines in a log while nothing else is said."""
 
 _SETTLE: Final = 10.0  # seconds; less only where nothing is paid for
 
@@ -76,6 +82,21 @@ def question(
     )
 
 
+def named(asked: Question, words: Sequence[str]) -> Question:
+    """The same question about these batches only, given by name, glob, label or batch_id; about all, when none is.
+
+    Raises:
+        UsageError: One fits nothing; names the nearest.
+    """
+    if not words:
+        return asked
+    declared = {batch.batch_id for batch in asked.config.batches}
+    ids = declared.intersection(words)
+    patterns = [word for word in words if word not in declared]
+    chosen = select(asked.config, patterns, (), option="") if patterns else frozenset[str]()
+    return replace(asked, selected=frozenset(ids) | (chosen or frozenset()))
+
+
 def fresh_state(config: Config, endpoint: Endpoint) -> State:
     """An empty state, for when there is none."""
     return State(lineage=str(uuid.uuid4()), service=config.service, endpoint=str(endpoint))
@@ -115,7 +136,123 @@ def rules(settle: float, endpoint: Endpoint) -> Rules:
             "Less than 10s could take a start that does not show yet for one that never was, and pay twice. Shorter is"
             " allowed against a simulator only (plain http on a loopback address). Nothing was sent.",
         )
-    return Rules(settle=settle, spacing=min(5.0, settle / 2) if settle < _SETTLE else 5.0)
+    if settle < _SETTLE:  # a simulator is as quick as it is told to be
+        return Rules(settle=settle, spacing=settle / 2, in_flight=2 * settle)
+    return Rules(settle=settle)
+
+
+_CI_LOCK_TIMEOUT: Final = 300.0  # seconds
+
+
+@contextlib.contextmanager
+def held(
+    terminal: Terminal,
+    asked: Question,
+    endpoint: Endpoint,
+    *,
+    command: str,
+    run: str,
+    timeout: float | None,
+    overrides: Sequence[str] = (),
+) -> Iterator[Store]:
+    """The state, locked; checked to be the one that is meant; committed after a failure.
+
+    Args:
+        terminal: Where to say that an unfinished run was taken up.
+        asked: What the command is about.
+        endpoint: Where requests will go.
+        command: What is run, for whoever waits and for the history.
+        run: The id of this run.
+        timeout: Seconds to wait for the lock, None for the default of the place.
+        overrides: The guards that are passed by, for the history.
+
+    Raises:
+        StateLockedError: Another run holds it.
+        StateError: It cannot be used, or belongs to something else.
+    """
+    now = clock.now()
+    if timeout is None:
+        timeout = _CI_LOCK_TIMEOUT if in_ci() else 0.0
+    with hold(
+        asked.state_file,
+        fresh=fresh_state(asked.config, endpoint),
+        run=run,
+        holder=environment.holder(command, run, asked.state_file, now),
+        now=now,
+        story=environment.story(command, overrides),
+        timeout=timeout,
+        sleep=_Waiting(terminal, "Waiting for another run to free the state ...", at_once=True),
+    ) as store:
+        check_belongs(store.state, asked.config, endpoint)
+        if store.recovered:
+            terminal.talk(f"Took up {store.recovered} events of a run that did not end.")
+        try:
+            yield store
+        except BaseException:
+            with contextlib.suppress(BatchformError):  # the journal holds what the commit could not take
+                store.commit(clock.now())
+            raise
+
+
+class _Waiting:
+    """Says now and then what is waited for: a log that stands still looks like a run that hangs."""
+
+    def __init__(self, terminal: Terminal, text: str, *, at_once: bool = False) -> None:
+        self._terminal, self._text = terminal, text
+        self._said = None if at_once else time.monotonic()
+
+    def __call__(self, seconds: float) -> None:
+        """Wait that long; the next line, if it is time for one, comes first."""
+        self.tick()
+        time.sleep(seconds)
+
+    def tick(self) -> None:
+        """Say it, unless it has just been said."""
+        now = time.monotonic()
+        if self._said is None or now - self._said >= LOG_EVERY:
+            self._said = now
+            self._terminal.talk(self._text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What looking at the account told: the state with what was settled on the way, and the rest."""
+
+    state: State
+    observed: Observed
+
+
+def look(terminal: Terminal, asked: Question, known: State | None, settle: float) -> Looked:
+    """Look at the account without writing anything: what is settled on the way is folded in memory only.
+
+    Raises:
+        ServerError: The account could not be read.
+    """
+    from batchform.observe import Subject, observe  # noqa: PLC0415  # an offline plan does without
+
+    where = environment.endpoint()
+    state = known or fresh_state(asked.config, where)
+
+    def record(events: Sequence[Event]) -> None:
+        nonlocal state
+        state = fold(state, events)
+
+    with way(
+        terminal,
+        endpoint=where,
+        token=environment.token(),
+        run=environment.new_run(),
+        parallelism=8,
+        record=record,
+        listen=lambda _: None,
+        tick=_Waiting(terminal, "Looking at the account ...").tick,
+        tick_every=1.0,
+    ) as there:
+        subject = Subject(config=asked.config, selected=asked.selected, endpoint=str(where), state=lambda: state)
+        observed = observe(subject, there.engine, rules(settle, where), clock.now(), refresh=True)
+        if there.engine.end is not None:
+            raise ended(there.engine.end)
+    return Looked(state=state, observed=observed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +308,13 @@ def way(
 
 def ended(end: End) -> BatchformError:
     """The error for a look at the account that ended early."""
-    from batchform.engine import Interrupted, Stopped  # noqa: PLC0415  # only when it happens
+    from batchform.engine import Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # only when it happens
 
     match end:
         case Interrupted():
             return Interruption(end.signum)
+        case Unrecordable():
+            return end.error
         case Stopped():
             problem = end.problem
             detail = f": {problem.detail}" if problem.detail else ""

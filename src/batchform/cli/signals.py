@@ -30,11 +30,16 @@ class Interruption(BatchformError):  # noqa: N818  # a signal is no error
 
 
 class Signals:
-    """Handlers for the signals that end a run, for the length of a `with`. An ignored signal stays so (nohup)."""
+    """Handlers for the signals that end a run, for the length of a `with`. An ignored signal stays so (nohup).
+
+    Once one has come, the command is about to end with its code; what comes after the `with` can only spoil that, and
+    is ignored.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._asking = False
+        self._came: int | None = None
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -47,18 +52,22 @@ class Signals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # it is what `signal.signal` returned
+            after = handler if self._came is None else signal.SIG_IGN
+            signal.signal(number, after)  # type: ignore[arg-type]  # it is what `signal.signal` returned
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """While a person is asked, a signal ends the command rather than the run."""
+        """While a person is asked, a signal ends the command rather than the run; one that has just come, too."""
         self._asking = True
         try:
+            if self._came is not None:
+                raise Interruption(self._came)
             yield
         finally:
             self._asking = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the interpreter's signature
+        self._came = signum
         if self._asking:
             self._asking = False
             raise Interruption(signum)

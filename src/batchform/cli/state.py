@@ -1,8 +1,9 @@
-"""`batchform state`: list, show, rm, recover."""
+"""`batchform state`: list, show, rm, recover, merge."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,13 +15,13 @@ from batchform.errors import Exit, RefusedError, StateError, UsageError
 from batchform.render.documents import state_document
 from batchform.render.escape import printable
 from batchform.render.text import entry_text, state_list_text
+from batchform.state.codec import encode_state
 from batchform.state.events import Event, Removed
-from batchform.state.local import hold, locked, paths, read
+from batchform.state.local import hold, locked, paths, read, replace_durably
+from batchform.state.merge import merge as join
 from batchform.state.recovery import accept, examine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from batchform.cli.terminal import Terminal
     from batchform.state.events import Entry, State
 
@@ -75,7 +76,8 @@ def rm(terminal: Terminal, *, batches: tuple[str, ...], state: str | None, lock_
     run = environment.new_run()
     now = session.clock.now()
     holder = environment.holder("state rm", run, file, now)
-    with hold(file, fresh=known, run=run, holder=holder, now=now, timeout=lock_timeout) as store:
+    story = environment.story("state rm")
+    with hold(file, fresh=known, run=run, holder=holder, now=now, story=story, timeout=lock_timeout) as store:
         entries = [_entry(store.state, batch) for batch in dict.fromkeys(batches)]
         store.record(
             [
@@ -113,6 +115,31 @@ def recover(terminal: Terminal, *, state: str | None, lock_timeout: float, auto_
             terminal.data(f"Kept the damaged file as {printable(str(path))}.")
     terminal.data(f"Recovered: {len(found.state.entries)} batches. Run `batchform plan --refresh` to compare.")
     return Exit.DONE
+
+
+@command.command()
+@click.argument("ours")
+@click.argument("theirs")
+@click.option("--out", metavar="FILE", help="Write it there, which may be OURS, rather than to stdout.")
+@_lock_timeout
+@click.pass_obj
+def merge(terminal: Terminal, *, ours: str, theirs: str, out: str | None, lock_timeout: float) -> None:
+    """Join two states of one lineage that both went on.
+
+    For when another run was first to save the state. Per batch, what both know is kept: what either knows to be started
+    stays started. The order does not matter, and merging again changes nothing. Journals beside them count too.
+    """
+    if out is None:
+        both = join(_known(Path(ours)), _known(Path(theirs)))
+        terminal.data(encode_state(both).decode().rstrip("\n"))
+        return
+    run = environment.new_run()
+    files = paths(out)
+    holder = environment.holder("state merge", run, files.state, session.clock.now())
+    with locked(files.lock, holder, lock_timeout):
+        both = join(_known(Path(ours)), _known(Path(theirs)))
+        replace_durably(files, both, run)
+    terminal.talk(f"Merged: {len(both.entries):,} {'batch' if len(both.entries) == 1 else 'batches'}.")
 
 
 def _confirm(terminal: Terminal, state: State, *, auto_approve: bool) -> None:

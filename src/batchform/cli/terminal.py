@@ -95,15 +95,21 @@ class Terminal:
 
     def problems(self, problems: Iterable[Problem], sources: Mapping[str, SourceText] = NO_SOURCES) -> None:
         """Show what is wrong with the configuration, and where in its text."""
-        from batchform.render.text import problems_text  # noqa: PLC0415  # only when there are some
+        from batchform.cli.ci import annotate, in_github  # noqa: PLC0415  # only when there are some
+        from batchform.render.text import problems_text  # noqa: PLC0415  # the same
 
         found = tuple(problems)
         if found:
             self.talk(problems_text(found, self.talk_style, sources))
+            if in_github():
+                self.talk(annotate(found))
 
     def warn(self, text: str) -> None:
         """Show a warning."""
-        self.talk(f"{self.talk_style.yellow('Warning:')} {text}")
+        from batchform.render.layout import wrap  # noqa: PLC0415  # only when there is one
+
+        first, *rest = wrap(f"Warning: {text}", rest="  ")
+        self.talk("\n".join([first.replace("Warning:", self.talk_style.yellow("Warning:"), 1), *rest]))
 
     def bug(self, error: Exception) -> None:
         """Show an error that is ours. The place helps whoever mends it; BATCHFORM_LOG=debug shows the way there."""

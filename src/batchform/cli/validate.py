@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -57,17 +56,6 @@ def _show(terminal: Terminal, form: str, problems: Sequence[Problem], sources: M
     elif form == "text":
         terminal.problems(problems, sources)
     elif problems:
-        from batchform.render.github import github_text  # noqa: PLC0415  # the same
+        from batchform.cli.ci import annotate  # noqa: PLC0415  # the same
 
-        terminal.data(github_text(problems, _in_repository))
-
-
-def _in_repository(file: str) -> str:
-    """The path of a file from the root of the repository that the job has checked out, or as it was given."""
-    root = os.environ.get("GITHUB_WORKSPACE")
-    path = os.path.normpath(file)
-    if root:
-        inside = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
-        if not inside.startswith(os.pardir):
-            return inside
-    return path
+        terminal.data(annotate(problems))

@@ -17,10 +17,11 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from batchform.config.problems import Code, how_to_quote, quote
+from batchform.config.problems import MAX_PROBLEMS, Code, how_to_quote, quote, too_many
 from batchform.config.scalars import resolve
-from batchform.config.source import Source, Stop, decode, read
+from batchform.config.source import Stop, decode, read
 from batchform.config.syntax import describe, second_document
+from batchform.errors import SourceText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,6 +36,9 @@ MAX_DEPTH = 32
 MAX_NODES = 4_000_000
 """How many keys and values one file may hold, aliases counted with all they stand for: twice 100,000 full batches."""
 
+LOOK_AFTER = 100_000
+"""After so many keys and values somebody may look whether it is worth reading on."""
+
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Steps: TypeAlias = "tuple[str | int, ...]"
 
@@ -44,11 +48,15 @@ class Document:
     """Plain values, where each came from, and what is wrong with the YAML itself.
 
     `root` is None for a file without content, and for one that could not be read to its end; the latter has problems.
+    `nodes` counts keys and values, an alias with all it stands for. `cut` tells that reading ended before the end,
+    because what it held was hopeless; then the last mappings and lists may lack something.
     Aliased values are shared: treat every value as read-only. A path is the keys and list positions from the root.
     """
 
-    source: Source
+    source: SourceText
     problems: tuple[Problem, ...] = ()
+    nodes: int = 0
+    cut: bool = False
     _top: list[Value] = field(default_factory=list)
     _spans: dict[int, array[int]] = field(default_factory=dict)
     _aliased: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -99,30 +107,39 @@ class Document:
         return spans[4 * order[step] : 4 * order[step] + 4]
 
 
-def load(path: str) -> Document:
+Hopeless: TypeAlias = "Callable[[Document], bool] | None"
+"""Judges the beginning of a large document: whether so much is wrong with it that the rest need not be read."""
+
+
+def load(path: str, hopeless: Hopeless = None) -> Document:
     """The document in the file at `path`, which names it in every place. Trouble is in its `problems`: never raises."""
     try:
-        return _build(decode(read(path), path))
+        return _build(decode(read(path), path), hopeless)
     except Stop as stop:
-        return Document(source=Source(path, ""), problems=(stop.problem,))
+        return Document(source=stop.source or SourceText(path, ""), problems=(stop.problem,))
 
 
-def parse(data: bytes, file: str) -> Document:
+def parse(data: bytes, file: str, hopeless: Hopeless = None) -> Document:
     """The document in `data`; `file` names it in every place. Trouble is in its `problems`: never raises."""
     try:
-        return _build(decode(data, file))
+        return _build(decode(data, file), hopeless)
     except Stop as stop:
-        return Document(source=Source(file, ""), problems=(stop.problem,))
+        return Document(source=stop.source or SourceText(file, ""), problems=(stop.problem,))
 
 
 # --- building it -----------------------------------------------------------------------------------------------------
 
 
-def _build(source: Source) -> Document:
+class _Cut(Exception):  # noqa: N818  not an error: it ends the reading of a document that is hopeless
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+
+def _build(source: SourceText, hopeless: Hopeless) -> Document:
     """The document in `source`, from the events of libyaml, or of yaml's own parser where libyaml is missing."""
     import yaml  # noqa: PLC0415  25 ms that a command without a configuration need not wait for
 
-    builder = _Builder(source)
+    builder = _Builder(source, hopeless)
     actions: dict[type[Event], Callable[[Any], None]] = {
         yaml.ScalarEvent: builder.scalar,
         yaml.MappingStartEvent: builder.mapping,
@@ -141,6 +158,8 @@ def _build(source: Source) -> Document:
         return builder.broken(describe(error, source))
     except Stop as stop:
         return builder.broken(stop.problem)
+    except _Cut as cut:
+        return cut.document
     return builder.done()
 
 
@@ -176,9 +195,12 @@ _IGNORED = "the key of an entry that is not kept; told by identity"
 class _Builder:
     """The state of the loop over the events; one method for each kind of event."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourceText, hopeless: Hopeless) -> None:
         self._source = source
+        self._hopeless = hopeless
+        self._limit = MAX_NODES if hopeless is None else min(LOOK_AFTER, MAX_NODES)
         self._problems: list[Problem] = []
+        self._left = MAX_PROBLEMS
         self._nodes = 0
         self._anchors: dict[str, _Anchor] = {}
         self._aliased: dict[int, tuple[int, int]] = {}
@@ -187,11 +209,14 @@ class _Builder:
         self._open = _Open(self._top, is_mapping=False, nodes=0)
         self._outer: list[_Open] = []
 
-    def done(self) -> Document:
-        self._spans[id(self._top)] = array("I", self._open.spans or (0, 0))
+    def done(self, *, cut: bool = False) -> Document:
+        for unfinished in (*self._outer, self._open):
+            self._spans[id(unfinished.container)] = array("I", unfinished.spans or (0, 0))
         return Document(
             source=self._source,
             problems=tuple(self._problems),
+            nodes=self._nodes,
+            cut=cut,
             _top=self._top,
             _spans=self._spans,
             _aliased=self._aliased,
@@ -210,8 +235,8 @@ class _Builder:
     def scalar(self, event: Any) -> None:
         span = (event.start_mark.index, event.end_mark.index)
         self._nodes += 1
-        if self._nodes > MAX_NODES:
-            self._count(0, span)
+        if self._nodes > self._limit:
+            self._reached(span)
         text, quoted = event.value, event.style
         here = self._open
         if here.is_mapping and here.key is None:
@@ -266,7 +291,10 @@ class _Builder:
         span = _span(event)
         if self._open.is_mapping and self._open.key is None:
             detail = "A key is a text, not a mapping or a list."
-            self._stop(Code.KEY_NOT_TEXT, detail, "Quote a text that begins with `{` or `[`.", span)
+            hint = "Quote a text that begins with `{` or `[`."
+            if "{{" in self._source.text[max(span[0] - 1, 0) : span[0] + 2]:
+                hint = "`{{` looks like a template: render it first. If it is meant as text, quote it."
+            self._stop(Code.KEY_NOT_TEXT, detail, hint, span)
         if event.tag is not None:
             self._tag(event)
         entered = _Open(container, is_mapping, self._nodes)
@@ -293,6 +321,7 @@ class _Builder:
         """The key to keep an entry under whose key is not quoted."""
         if text == "<<":
             detail = "`<<` takes keys from elsewhere, so that what a batch says cannot be read where it stands."
+            self._spend(span)
             self._report(Code.MERGE_KEY, detail, "Use `defaults` for what the batches of this file share.", span)
             return _IGNORED
         if type(resolve(text)) is not str:
@@ -301,6 +330,7 @@ class _Builder:
                 if text
                 else "The key is empty."
             )
+            self._spend(span)
             self._report(Code.KEY_NOT_TEXT, detail, how_to_quote(text), span)
         return self._key(text, span)
 
@@ -308,6 +338,7 @@ class _Builder:
         """The key to keep an entry under whose key is `text`."""
         if text not in self._open.container:
             return text
+        self._spend(span)
         self._open.duplicates.append((text, span))
         return _IGNORED
 
@@ -321,19 +352,34 @@ class _Builder:
     def _tag(self, event: Any) -> None:
         written = _TAG.search(self._source.text, event.start_mark.index)
         assert written  # an anchor can stand before it, nothing else
+        self._spend(written.span())
         detail = f"{quote(written[0])} would make something else of the value that follows it."
         self._report(Code.TAG, detail, "Remove it; quote the value if text is meant.", written.span())
+
+    def _reached(self, span: tuple[int, int]) -> None:
+        """Have somebody look at what has been read so far, once; from then on the limit is the cap."""
+        if self._hopeless is not None:
+            hopeless, self._hopeless, self._limit = self._hopeless, None, MAX_NODES
+            if hopeless(beginning := self.done(cut=True)):
+                raise _Cut(beginning)
+        self._count(0, span)
 
     def _count(self, nodes: int, span: tuple[int, int]) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
             detail = f"With aliases written out this file holds more than {MAX_NODES:,} keys and values."
-            self._stop(Code.TOO_MANY, detail, "Split it into several files.", span)
+            self._stop(Code.TOO_MANY, detail, "Use fewer aliases, or split it into several files.", span)
 
     def _check_depth(self, height: int, span: tuple[int, int]) -> None:
         if len(self._outer) + height > MAX_DEPTH:
             detail = f"Mappings and lists nest more than {MAX_DEPTH} deep here."
             self._stop(Code.TOO_DEEP, detail, "A configuration needs 4 levels.", span)
+
+    def _spend(self, span: tuple[int, int]) -> None:
+        """Make room for one more problem, of what stands at `span`, or stop."""
+        self._left -= 1
+        if self._left < 0:
+            raise Stop(too_many(self._source.place(*span)))
 
     def _report(
         self, code: Code, detail: str, hint: str, span: tuple[int, int], related: Iterable[tuple[Place, str]] = ()

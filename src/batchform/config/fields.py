@@ -12,22 +12,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from batchform.config import advice
+from batchform.config.advice import did_you_mean
 from batchform.config.problems import Code, quote
 from batchform.config.scalars import Plain
 from batchform.config.source import UNSEEN
 from batchform.model import MAX_RECORDS, GuardName, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 VERSION = 1
 """The version of the configuration format."""
-
-LONGEST_TYPO = 40
-"""Only so much of an unknown word is compared with the known ones: they are shorter, and comparing takes time."""
 
 
 class Unfit(Exception):  # noqa: N818  not an error: what is wrong with one value, for the loader to put a place to
@@ -50,7 +48,7 @@ def read_text(value: object) -> str:
         return value
     if value is None or isinstance(value, Plain | bool | int | float):
         raise UnquotedText
-    raise Unfit(Code.WRONG_KIND, f"This must be a text, not {kind(value)}.")
+    raise Unfit(Code.WRONG_KIND, f"This must be a text, not {kind(value)}.", "Write one text, on the line of its key.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +68,12 @@ class Text:
         text = read_text(value)
         if self.pattern.fullmatch(text):
             return text
-        hint = f"Write {'up to' if self.shortest == 0 else '1 to'} {self.longest:,} characters: {self.alphabet}"
-        raise Unfit(self.code, f"{quote(text)} cannot be {self.noun}: {self._fault(text)}.", f"{hint}.")
+        hint = f"Write {'up to' if self.shortest == 0 else '1 to'} {self.longest:,} characters: {self.alphabet}."
+        if self.pattern.fullmatch(text.strip()):
+            hint = "Write it on one line, without `|` or `>` and without blanks around it."
+        elif "${" in text or "{{" in text or text.startswith("$"):
+            hint = "Nothing is filled in here: write the value itself."
+        raise Unfit(self.code, f"{quote(text)} cannot be {self.noun}: {self._fault(text)}.", hint)
 
     def _fault(self, text: str) -> str:
         if len(text) < self.shortest:
@@ -142,10 +144,10 @@ def read_limit(value: object) -> int:
 def _whole(value: object, most: int | None) -> int:
     rule = "0 or more" if most is None else f"0 to {most:,}"
     if type(value) is not int:
-        hint = "Write it without quotes." if type(value) is str and value.isdecimal() else "Write plain decimal digits."
+        hint = "Write the number, or leave the key out." if value is None else advice.number(value, str(value))
         raise Unfit(Code.WRONG_KIND, f"This must be a whole number ({rule}), not {kind(value)}.", hint)
     if value < 0 or (most is not None and value > most):
-        hint = "" if value < 0 else "A batch holds 10,000 records at most."
+        hint = "To set no number, leave the key out." if value < 0 else "A batch holds 10,000 records at most."
         raise Unfit(Code.BAD_NUMBER, f"This must be {rule}, not {value:,}.", hint)
     return value
 
@@ -171,11 +173,11 @@ def read_time(value: object) -> datetime:
         )
     match = _TIME.fullmatch(value)
     if match is None:
-        detail = f"{quote(value)} is not a date with a time of day and a time zone."
-        raise Unfit(Code.BAD_TIME, detail, "Write it like `2026-11-20T09:00:00Z` or `2026-11-20T09:00:00+01:00`.")
+        detail = f"{quote(value)} is not a date with a time of day, seconds and a time zone."
+        raise Unfit(Code.BAD_TIME, detail, advice.time(value))
     if match[1] is None:
         detail = f"{quote(value)} has no time zone, so it means another moment on every machine."
-        raise Unfit(Code.BAD_TIME, detail, f"Write `{value}Z` for UTC, or the offset in place of the Z: `+01:00`.")
+        raise Unfit(Code.BAD_TIME, detail, advice.time(value))
     try:
         return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -194,6 +196,16 @@ def read_mapping(value: object) -> dict[str, Any]:
     raise Unfit(Code.WRONG_KIND, f"This must be a mapping, not {kind(value)}.", hint)
 
 
+def read_batches(value: object) -> dict[str, Any]:
+    """The batches by name."""
+    if isinstance(value, list):
+        hint = "Write a name in place of each dash, `uk-mobiles:`, and `batch_id:` below it, indented further."
+        if all(isinstance(item, dict) and len(item) == 1 for item in value):
+            hint = "Write the names without the dashes before them."
+        raise Unfit(Code.WRONG_KIND, "Batches are written under their names, not as a list.", hint)
+    return read_mapping(value)
+
+
 def read_version(value: object) -> int:
     """The version of the format."""
     if type(value) is int and value == VERSION:
@@ -208,13 +220,14 @@ def read_version(value: object) -> int:
 
 def read_service(value: object) -> Service:
     """One of the services that offer batches."""
-    text = read_text(value)
+    if isinstance(value, dict | list):
+        read_text(value)
     try:
-        return Service(text)
+        return Service(str(value))
     except ValueError:
-        known = ", ".join(Service)
-        detail = f"{quote(text)} is not a service that offers batches."
-        raise Unfit(Code.BAD_SERVICE, detail, did_you_mean(text, Service) or f"Write one of: {known}.") from None
+        detail = f"{quote(value) if isinstance(value, str) else kind(value)} is not a service that offers batches."
+        near = did_you_mean(value, Service) if isinstance(value, str) else ""
+        raise Unfit(Code.BAD_SERVICE, detail, near or f"Write one of: {', '.join(Service)}.") from None
 
 
 def kind(value: object) -> str:
@@ -236,12 +249,6 @@ def kind(value: object) -> str:
             return str(value)
 
 
-def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """The question a typing error deserves; empty when nothing known is near."""
-    near = get_close_matches(text[:LONGEST_TYPO].lower(), known, n=2)
-    return f"Did you mean {' or '.join(f'`{word}`' for word in near)}?" if near else ""
-
-
 Readers: TypeAlias = "Mapping[str, Callable[[object], Any]]"
 
 BATCH: Readers = {
@@ -261,5 +268,5 @@ FILE: Readers = {
     "service": read_service,
     "guards": read_mapping,
     "defaults": read_mapping,
-    "batches": read_mapping,
+    "batches": read_batches,
 }

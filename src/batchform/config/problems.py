@@ -15,6 +15,9 @@ from batchform.errors import Place, Problem, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAX_PROBLEMS = 1000
+"""After so many problems the rest of a file is not looked at: nobody reads them, and a file can hold millions."""
+
 LONGEST_QUOTE = 60
 """How many characters of a value a message quotes."""
 
@@ -39,6 +42,8 @@ class Code(Enum):
     TAG = ("BF115", "Tags are not supported")
     UNKNOWN_ALIAS = ("BF116", "An alias without an anchor")
     RECURSIVE_ALIAS = ("BF117", "An alias that holds itself")
+    TOO_MANY_PROBLEMS = ("BF118", "Too many problems")
+    LEADS_OUT = ("BF119", "A link that leads out of the tree")
 
     EMPTY_FILE = ("BF201", "The file is empty")
     UNKNOWN_KEY = ("BF202", "Unknown key")
@@ -59,11 +64,14 @@ class Code(Enum):
     SAME_NAME = ("BF302", "The same name in two files")
     SET_TWICE = ("BF303", "A setting that may stand in one file only")
     CASE_ONLY = ("BF304", "Two batch_ids that differ only in letter case")
+    TOO_LATE = ("BF305", "A start that would come after the deadline")
+    GUARD_NEVER_HOLDS = ("BF306", "A guard that can never hold")
+    NAME_CASE = ("BF307", "Two names that differ only in letter case")
 
     @property
     def severity(self) -> Severity:
-        """Whether it stops the run: all do but `CASE_ONLY`, which may be what the server meant."""
-        return Severity.WARNING if self is Code.CASE_ONLY else Severity.ERROR
+        """Whether it stops the run. A warning may be what the author meant: nothing is paid for that should not be."""
+        return Severity.WARNING if self in _WARNINGS else Severity.ERROR
 
     def problem(
         self, detail: str, *, place: Place | None, hint: str = "", related: Iterable[tuple[Place, str]] = ()
@@ -79,6 +87,16 @@ class Code(Enum):
             place=place,
             related=tuple(related),
         )
+
+
+_WARNINGS = frozenset({Code.CASE_ONLY, Code.TOO_LATE, Code.GUARD_NEVER_HOLDS, Code.NAME_CASE})
+
+
+def too_many(place: Place | None) -> Problem:
+    """The problem that closes a list of more than `MAX_PROBLEMS`; `place` is where the next one stands."""
+    detail = f"{MAX_PROBLEMS:,} problems stand before this one; what follows was not looked at."
+    hint = "Correct those first: often many have one cause."
+    return Code.TOO_MANY_PROBLEMS.problem(detail, place=place, hint=hint)
 
 
 def quote(text: str, longest: int = LONGEST_QUOTE) -> str:

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from batchform.model import Batch, Config
 
 _LABEL = "label:"
+_FEW = 8
 
 
-def select(config: Config, targets: Sequence[str], excludes: Sequence[str]) -> frozenset[str] | None:
+def select(
+    config: Config, targets: Sequence[str], excludes: Sequence[str], *, option: str = "--target "
+) -> frozenset[str] | None:
     """The batch_ids of the targets (all, when there are none) without the excluded; None when nothing was asked for.
 
-    A pattern is a name, a glob over names, or `label:key=value` where the value may be a glob.
+    A pattern is a name, a glob over names, or `label:key=value` where the value may be a glob. `option` is what stood
+    before the targets, for the message.
 
     Raises:
         UsageError: A pattern fits no declared batch; names the nearest.
@@ -28,16 +32,16 @@ def select(config: Config, targets: Sequence[str], excludes: Sequence[str]) -> f
         return None
     chosen = {batch.batch_id for batch in config.batches}
     if targets:
-        chosen = set().union(*(_fitting(config, pattern, "--target") for pattern in targets))
+        chosen = set().union(*(_fitting(config, pattern, option) for pattern in targets))
     for pattern in excludes:
-        chosen -= _fitting(config, pattern, "--exclude")
+        chosen -= _fitting(config, pattern, "--exclude ")
     return frozenset(chosen)
 
 
 def _fitting(config: Config, pattern: str, option: str) -> set[str]:
     found = {batch.batch_id for batch in config.batches if _fits(batch, pattern)}
     if not found:
-        raise UsageError(f"{option} {pattern} fits no declared batch", _nearest(config, pattern))
+        raise UsageError(f"{option}{pattern} fits no declared batch", _nearest(config, pattern))
     return found
 
 
@@ -50,15 +54,25 @@ def _fits(batch: Batch, pattern: str) -> bool:
 
 def _nearest(config: Config, pattern: str) -> str:
     """What may have been meant."""
-    if pattern.startswith(_LABEL):
-        if "=" not in pattern:
-            return "A label is given as label:key=value. Nothing was sent."
-        known = sorted({f"{_LABEL}{key}={value}" for batch in config.batches for key, value in batch.labels.items()})
-    else:
-        known = [batch.name for batch in config.batches]
-    near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.5)
-    if near:
-        return f"Did you mean {' or '.join(near)}? Nothing was sent."
-    return (
-        f"{len(known)} {'labels are set' if pattern.startswith(_LABEL) else 'batches are declared'}. Nothing was sent."
-    )
+    if not pattern.startswith(_LABEL):
+        near = difflib.get_close_matches(pattern.lower(), [batch.name for batch in config.batches], n=3, cutoff=0.5)
+        said = f"Did you mean {' or '.join(near)}?" if near else f"{len(config.batches)} batches are declared."
+        return f"{said} Nothing was sent."
+    key, equals, value = pattern.removeprefix(_LABEL).partition("=")
+    if not equals:
+        return "A label is given as label:key=value. Nothing was sent."
+    values = sorted({batch.labels[key] for batch in config.batches if key in batch.labels})
+    if values:
+        near = difflib.get_close_matches(value, values, n=3, cutoff=0.5)
+        meant = [f"{_LABEL}{key}={found}" for found in near]
+        said = f"Did you mean {' or '.join(meant)}?" if near else f"The label {key} is {_some(values)}."
+        return f"{said} Nothing was sent."
+    keys = sorted({known for batch in config.batches for known in batch.labels})
+    near = difflib.get_close_matches(key, keys, n=2)
+    said = f"No batch has a label {key}. The labels there are: {_some(near or keys) or 'none'}."
+    return f"{said} Nothing was sent."
+
+
+def _some(words: Sequence[str]) -> str:
+    """The first few of them."""
+    return ", ".join(words[:_FEW]) + (" and others" if len(words) > _FEW else "")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from bisect import bisect_right
-from functools import cached_property
+from typing import TYPE_CHECKING
 
 from batchform.config.problems import Code, quote_path
-from batchform.errors import Place, Problem
+from batchform.errors import SourceText
+
+if TYPE_CHECKING:
+    from batchform.errors import Problem
 
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file that is read."""
@@ -24,38 +26,16 @@ UNSEEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206
 _REFUSED = re.compile(f"[{UNSEEN}]".replace(r"\u0000-\u001f", r"\u0000-\u0008\u000b\u000c\u000e-\u001f"))
 _LONE_CR = re.compile("\r(?!\n)")
 _BOM = "\ufeff"
+_NAMES = {_BOM: "A byte order mark inside the text", "\r": "A carriage return without a line feed"}
 
 
 class Stop(Exception):  # noqa: N818  not an error: it ends the reading of one file, with the problem that did it
-    """Nothing more can be learnt from this file."""
+    """Nothing more can be learnt from this file. `source` is its text as far as there is any to show."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, source: SourceText | None = None) -> None:
         super().__init__(problem.detail)
         self.problem = problem
-
-
-class Source:
-    """The text of one file, its BOM removed, and where its lines begin."""
-
-    def __init__(self, file: str, text: str) -> None:
-        self.file = file
-        self.text = text
-
-    @cached_property
-    def _lines(self) -> list[int]:
-        return [0, *(match.end() for match in re.finditer("\n", self.text))]
-
-    def place(self, start: int, end: int) -> Place:
-        """The place of `text[start:end]`."""
-        line = bisect_right(self._lines, start)
-        end_line = bisect_right(self._lines, end)
-        return Place(
-            file=self.file,
-            line=line,
-            column=start - self._lines[line - 1] + 1,
-            end_line=end_line,
-            end_column=end - self._lines[end_line - 1] + 1,
-        )
+        self.source = source
 
 
 def read(path: str) -> bytes:
@@ -78,6 +58,8 @@ def read(path: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         hint = "Check the path, and who may read it."
+        if isinstance(error, FileNotFoundError):
+            hint = "Check the path, or have `batchform init` write a configuration to start from."
         raise Stop(Code.UNREADABLE.problem(f"{quote_path(path)}: {reason}.", hint=hint, place=None)) from None
     if len(data) > MAX_BYTES:
         detail = f"{quote_path(path)} is larger than {MAX_BYTES >> 20} MiB, the most that is read."
@@ -90,24 +72,33 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
-def decode(data: bytes, file: str) -> Source:
+def decode(data: bytes, file: str) -> SourceText:
     """The text in `data`.
 
     Raises:
         Stop: it is not UTF-8, or holds a character that is not text.
     """
     try:
-        text = data.decode()
+        source = SourceText(file, data.decode())
     except UnicodeDecodeError as error:
-        detail = f"The byte 0x{data[error.start]:02x} at offset {error.start:,} is not part of any UTF-8 character."
-        source = Source(file, data[: error.start].decode().removeprefix(_BOM))
-        place = source.place(len(source.text), len(source.text))
-        raise Stop(Code.NOT_UTF8.problem(detail, hint="Save the file as UTF-8.", place=place)) from None
-    source = Source(file, text.removeprefix(_BOM))
+        raise _not_utf8(data, file, error.start) from None
     if bad := _REFUSED.search(source.text) or _LONE_CR.search(source.text):
-        what = "A byte order mark inside the text" if bad[0] == _BOM else "A character that cannot be seen"
+        what = _NAMES.get(bad[0], "A character that cannot be seen")
         detail = f"{what}: U+{ord(bad[0]):04X}. What a reviewer cannot see must not decide what is paid for."
         hint = "Remove it. In a text that needs it, write it as an escape inside double quotes."
-        hint = "Remove it." if bad[0] in "\0\r" + _BOM else hint
-        raise Stop(Code.BAD_CHARACTER.problem(detail, hint=hint, place=source.place(*bad.span())))
+        hint = "Remove it." if bad[0] in "\0" + _BOM else hint
+        hint = "Save the file with line feeds, the line ends of Unix." if bad[0] == "\r" else hint
+        raise Stop(Code.BAD_CHARACTER.problem(detail, hint=hint, place=source.place(*bad.span())), source)
     return source
+
+
+def _not_utf8(data: bytes, file: str, offset: int) -> Stop:
+    """What ends the reading at a byte that is no character: shown as one in its line."""
+    line_end = data.find(b"\n", offset) + 1 or len(data)
+    source = SourceText(file, data[:line_end].decode(errors="surrogateescape"))
+    at = len(data[:offset].decode().removeprefix(_BOM))
+    detail = f"The byte 0x{data[offset]:02x} at offset {offset:,} is not part of any UTF-8 character."
+    hint = "Save the file as UTF-8."
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        hint = "It looks like UTF-16, which some Windows editors write: save the file as UTF-8."
+    return Stop(Code.NOT_UTF8.problem(detail, hint=hint, place=source.place(at, at + 1)), source)

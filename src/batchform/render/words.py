@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
 from batchform.model import DEADLINE, Service
-from batchform.plan import Action, Reason
+from batchform.plan import NEAR, Action, Reason, RecordsSource
 from batchform.render.escape import printable
 from batchform.render.style import Tone
 from batchform.state.codec import encode_time
@@ -29,9 +29,6 @@ SYMBOLS: Mapping[Action, tuple[str, Tone]] = {
     Action.WAIT: (".", Tone.DIM),
     Action.BLOCKED: ("!", Tone.RED),
 }
-
-NEAR = timedelta(days=7)
-"""A deadline that is no farther away than this is shown."""
 
 _LONGEST_TEXT = 400
 """The most columns that a text of the server's takes anywhere."""
@@ -73,6 +70,14 @@ def place_of(place: Place | None) -> str:
 def size(records: int | None) -> str:
     """How many records; that nobody knows is said."""
     return "records unknown" if records is None else count(records, "record")
+
+
+def told_by_author(starts: Sequence[Change]) -> str:
+    """How many of the records at stake only the configuration tells of; nothing, when it is none."""
+    declared = sum(one.records or 0 for one in starts if one.records_source is RecordsSource.DECLARED)
+    if not declared:
+        return ""
+    return ", as declared" if declared == sum(one.records or 0 for one in starts) else f", {declared:,} as declared"
 
 
 def problem_words(problem: ServerProblem) -> str:

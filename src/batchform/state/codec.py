@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from batchform.errors import StateError
 from batchform.model import ServerProblem, Service, Source
-from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Run, State, What
+from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Run, State, Story, What
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +81,12 @@ def _decode_problem(value: Any) -> ServerProblem:
     )
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("expected a list")
+    return tuple(_text(item) for item in value)
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -92,31 +98,45 @@ _FLAG: _Codec = (_same, _flag)
 _TIME: _Codec = (encode_time, decode_time)
 
 _FIELDS: Mapping[str, _Codec] = {
+    "adopted": _COUNT,
+    "already_started": _COUNT,
     "at": _TIME,
     "attempts": _COUNT,
     "batch_id": _TEXT,
     "cause": (str, Cause),
+    "command": _TEXT,
+    "commit": _TEXT,
     "contradiction": _FLAG,
     "declared": _FLAG,
     "doubt": _FLAG,
     "evidence": (str, Evidence),
+    "forgotten": _COUNT,
     "found": _FLAG,
     "id": _TEXT,
     "intended_at": _TIME,
+    "job": _TEXT,
     "name": _TEXT,
+    "not_attempted": _COUNT,
+    "overrides": (list, _texts),
     "phase": (str, Phase),
     "problem": (_encode_problem, _decode_problem),
     "reason": _TEXT,
     "records": _COUNT,
     "reference_id": _TEXT,
+    "rejected": _COUNT,
+    "removed": _COUNT,
     "run": _TEXT,
     "seen_at": _TIME,
     "seq": _COUNT,
     "settled_at": _TIME,
     "source": (str, Source),
+    "started": _COUNT,
     "status": _TEXT,
     "submitted_at": _TIME,
+    "unknown": _COUNT,
+    "unsized": _COUNT,
     "updated_at": _TIME,
+    "who": _TEXT,
 }
 
 
@@ -126,6 +146,7 @@ def _plan(cls: type[Any], skip: frozenset[str] = frozenset()) -> tuple[tuple[str
 
 _ENTRY = _plan(Entry, frozenset({"batch_id"}))
 _RUN = _plan(Run)
+_STORY = _plan(Story)
 _EVENT = _plan(Event, frozenset({"what"}))
 _WHAT = {cls: _plan(cls) for cls in _KINDS.values()}
 
@@ -165,6 +186,16 @@ def decode_event(data: Any, where: str) -> Event:
     if cls is None:
         raise StateError("The state is damaged", f"{where} is of an unknown kind.")
     return Event(**common, what=cls(**_decode(data, _WHAT[cls], where)))
+
+
+def encode_story(story: Story) -> dict[str, Any]:
+    """Who ran what, as a journal's header holds it."""
+    return _encode(story, _STORY)
+
+
+def decode_story(data: Any, where: str) -> Story:
+    """Who ran what. Raises StateError naming `where` for anything that is not that."""
+    return Story(**_decode(data, _STORY, where))
 
 
 # --- State -----------------------------------------------------------------------------------------------------------

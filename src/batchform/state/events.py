@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from batchform.model import BEYOND_START, RUNNING, ServerProblem, Service, Source, Status
 
@@ -239,12 +239,49 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Who ran what: the command, the person, the CI job's address, the commit, the guards that were passed by.
+
+    Empty where nobody knows.
+    """
+
+    command: str = ""
+    who: str = ""
+    job: str = ""
+    commit: str = ""
+    overrides: tuple[str, ...] = ()
+
+
+UNTOLD = Story()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run whose events are part of the state, up to and including number `seq`."""
+    """A run whose events are part of the state, up to and including number `seq`; what it was, and what came of it.
+
+    The numbers count batches, by what this run made known of them; `records` counts those of the batches it `started`,
+    of which `unsized` are of a size that nobody knows. `unknown` are the attempts of this run that it left without an
+    outcome.
+    """
 
     id: str
     at: datetime
     seq: int
+    command: str = ""
+    who: str = ""
+    job: str = ""
+    commit: str = ""
+    overrides: tuple[str, ...] = ()
+    started: int = 0
+    records: int = 0
+    unsized: int = 0
+    already_started: int = 0
+    adopted: int = 0
+    rejected: int = 0
+    unknown: int = 0
+    not_attempted: int = 0
+    forgotten: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -430,10 +467,10 @@ def _known(new: T | None, old: T | None) -> T | None:
 # --- Fold ------------------------------------------------------------------------------------------------------------
 
 
-def fold(state: State, events: Iterable[Event]) -> State:
+def fold(state: State, events: Iterable[Event], stories: Mapping[str, Story] = MappingProxyType({})) -> State:
     """The state after the events. Events that are part of it already change nothing, so a journal may be folded twice.
 
-    The serial is left alone: it counts commits, not events.
+    The serial is left alone: it counts commits, not events. `stories` tell who ran what, by run.
     """
     entries = dict(state.entries)
     runs = {run.id: run for run in state.runs}
@@ -441,13 +478,69 @@ def fold(state: State, events: Iterable[Event]) -> State:
         run = runs.get(event.run)
         if run is not None and event.seq <= run.seq:
             continue
-        runs[event.run] = Run(id=event.run, at=run.at if run else event.at, seq=event.seq)
-        after = step(entries.get(event.batch_id), event)
+        before = entries.get(event.batch_id)
+        after = step(before, event)
+        run = run or _begun(event, stories.get(event.run, UNTOLD))
+        runs[event.run] = replace(run, seq=event.seq, **_counted(run, before, event, after))
         if after is None:
             entries.pop(event.batch_id, None)
         else:
             entries[event.batch_id] = after
     return replace(state, entries=MappingProxyType(entries), runs=tuple(runs.values())[-RUNS_KEPT:])
+
+
+def _begun(event: Event, story: Story) -> Run:
+    """A run of which this is the first event."""
+    return Run(
+        id=event.run,
+        at=event.at,
+        seq=event.seq,
+        command=story.command,
+        who=story.who,
+        job=story.job,
+        commit=story.commit,
+        overrides=story.overrides,
+    )
+
+
+_COUNTED: Mapping[Phase, str] = {
+    Phase.STARTED: "started",
+    Phase.ALREADY_STARTED: "already_started",
+    Phase.ADOPTED: "adopted",
+    Phase.REJECTED: "rejected",
+    Phase.NOT_ATTEMPTED: "not_attempted",
+}
+
+
+def _counted(run: Run, before: Entry | None, event: Event, after: Entry | None) -> dict[str, Any]:
+    """The run's numbers that this event changes, as they are after it."""
+    was = before.phase if before is not None else None
+    now = after.phase if after is not None else None
+    changed: dict[str, Any] = {}
+    if isinstance(event.what, Removed) and before is not None:
+        changed["removed"] = run.removed + 1
+    elif isinstance(event.what, Forgotten) and before is not None and before.declared:
+        changed["forgotten"] = run.forgotten + 1
+    if now is not None and now is not was and now in _COUNTED:
+        changed[_COUNTED[now]] = getattr(run, _COUNTED[now]) + 1
+    elif now is not was and now is Phase.RELEASED and isinstance(event.what, NotAttempted):
+        changed["not_attempted"] = run.not_attempted + 1
+    if now is Phase.STARTED and was is not Phase.STARTED and after is not None:
+        if after.records is None:
+            changed["unsized"] = run.unsized + 1
+        else:
+            changed["records"] = run.records + after.records
+    if now in UNCERTAIN and was not in UNCERTAIN:
+        changed["unknown"] = run.unknown + 1
+    elif was in UNCERTAIN and now not in UNCERTAIN and _is_of(before, run):
+        changed["unknown"] = run.unknown - 1
+    return changed
+
+
+def _is_of(entry: Entry | None, run: Run) -> bool:
+    """Whether the entry's last attempt was made in this run, as far as it is counted there."""
+    ours = entry is not None and entry.intended_at is not None and entry.intended_at >= run.at
+    return ours and run.unknown > 0
 
 
 def expire(state: State, now: datetime) -> State:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import OutcomeUnknownError, StateError
 from batchform.model import Service
-from batchform.state.codec import decode_event, encode_event
+from batchform.state.codec import decode_event, decode_story, encode_event, encode_story
+from batchform.state.events import UNTOLD, Story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +31,14 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """Which state a journal belongs to: its lineage, the serial it builds on, and the run that writes it."""
+    """Which state a journal belongs to: its lineage, the serial it builds on, the run that writes it and its story."""
 
     lineage: str
     serial: int
     service: Service
     endpoint: str
     run: str
+    story: Story = UNTOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,11 @@ class Replay:
     header: Header | None
     events: tuple[Event, ...]
     torn: bytes
+
+    @property
+    def stories(self) -> dict[str, Story]:
+        """Who ran what, by run."""
+        return {} if self.header is None else {self.header.run: self.header.story}
 
 
 def _line(value: Any) -> bytes:
@@ -103,6 +110,7 @@ class Journal:
             "service": header.service.value,
             "endpoint": header.endpoint,
             "run": header.run,
+            **encode_story(header.story),
         }
         try:
             write_fully(self._descriptor, _line(head))
@@ -217,6 +225,7 @@ def _header(value: Any, where: str) -> Header:
             service=Service(value["service"]),
             endpoint=str(value["endpoint"]),
             run=str(value["run"]),
+            story=decode_story(value, where),
         )
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise StateError("The journal is damaged", f"{where}, header: {error}.") from error

@@ -329,14 +329,16 @@ def _describe(path: Path) -> str:
 
 def read_bytes(path: Path) -> bytes | None:
     """The file's content, None when there is none. Raises StateError when it cannot be read."""
-    if path.exists() and not path.is_file():
-        raise StateError("The state cannot be read", f"{path} is not a file.")  # a pipe would be waited for for ever
     try:
-        return path.read_bytes()
+        is_file = path.is_file() or not path.exists()
+        data = path.read_bytes() if is_file else None  # a pipe would be waited for for ever
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StateError("The state cannot be read", f"{path}: {error.strerror}.") from error
+    if not is_file:
+        raise StateError("The state cannot be read", f"{path} is not a file.")
+    return data
 
 
 def _combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[State | None, Replay | None]:

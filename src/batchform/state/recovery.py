@@ -63,7 +63,7 @@ def examine(state_file: str | os.PathLike[str]) -> Recovery:
                 " server about the rest."
             )
             state = replace(state, serial=header.serial)
-        state = fold(state, leftover.events)
+        state = fold(state, leftover.events, leftover.stories)
     return Recovery(state=state, notes=tuple(notes), damaged=tuple(damaged))
 
 

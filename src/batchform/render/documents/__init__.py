@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchform.render.documents.account import account_document, entry_document, state_document
     from batchform.render.documents.diagnostics import diagnostics_document
-    from batchform.render.documents.plan import plan_document
+    from batchform.render.documents.history import history_document
+    from batchform.render.documents.plan import plan_document, refresh_document
     from batchform.render.documents.saved import load_plan, plan_from_document
+    from batchform.render.documents.status import status_document, waited_document
     from batchform.render.documents.stream import (
         account_documents,
         apply_summary_document,
@@ -39,14 +41,18 @@ __all__ = [
     "diagnostics_document",
     "entry_document",
     "event_document",
+    "history_document",
     "load_plan",
     "outcome_document",
     "plan_document",
     "plan_from_document",
     "planned_change_document",
     "planned_documents",
+    "refresh_document",
     "state_document",
+    "status_document",
     "version_document",
+    "waited_document",
 ]
 
 _HOME = {
@@ -58,14 +64,18 @@ _HOME = {
     "diagnostics_document": "diagnostics",
     "entry_document": "account",
     "event_document": "stream",
+    "history_document": "history",
     "load_plan": "saved",
     "outcome_document": "stream",
     "plan_document": "plan",
     "plan_from_document": "saved",
     "planned_change_document": "stream",
     "planned_documents": "stream",
+    "refresh_document": "plan",
     "state_document": "account",
+    "status_document": "status",
     "version_document": "stream",
+    "waited_document": "status",
 }
 
 

@@ -9,8 +9,10 @@ from batchform.plan import Action
 from batchform.state.codec import encode_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from batchform.drift import Drift
     from batchform.errors import Place
     from batchform.model import Service
     from batchform.plan import Change, GuardCheck, Plan
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION: Final = "1.0"
 
 
-def plan_document(plan: Plan, *, version: str) -> dict[str, Any]:
-    """The plan as JSON values. `version` is batchform's own."""
+def plan_document(plan: Plan, *, version: str, drift: Sequence[Drift] = ()) -> dict[str, Any]:
+    """The plan as JSON values. `version` is batchform's own, `drift` where the account differs from what was known."""
     prior = None if plan.serial is None else {"lineage": plan.lineage, "serial": plan.serial}
     return {
         "format_version": FORMAT_VERSION,
@@ -33,8 +35,24 @@ def plan_document(plan: Plan, *, version: str) -> dict[str, Any]:
         "refreshed": plan.refreshed,
         "targeted": plan.targeted,
         "resource_changes": [change_document(change, plan.service) for change in plan.changes],
-        "resource_drift": [],
+        "resource_drift": [drift_document(one, plan.service) for one in drift],
         "checks": [_check(check) for check in plan.guards],
+        "warnings": [{"name": notice.name, "text": notice.text} for notice in plan.notices],
+        "summary": summary(plan),
+    }
+
+
+def refresh_document(plan: Plan, drift: Sequence[Drift], *, version: str, changed: bool) -> dict[str, Any]:
+    """What a refresh found. `changed` tells that something new was written to the state."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "batchform_version": version,
+        "timestamp": encode_time(plan.at),
+        "configuration": {"service": plan.service.value, "endpoint": plan.endpoint},
+        "targeted": plan.targeted,
+        "state_changed": changed,
+        "has_drift": bool(drift),
+        "resource_drift": [drift_document(one, plan.service) for one in drift],
         "warnings": [{"name": notice.name, "text": notice.text} for notice in plan.notices],
         "summary": summary(plan),
     }
@@ -78,6 +96,31 @@ def change_document(change: Change, service: Service) -> dict[str, Any]:
         "not_before": _time(change.not_before),
         "reference_id": change.reference_id,
         "range": range_document(change.place),
+    }
+
+
+def drift_document(drift: Drift, service: Service) -> dict[str, Any]:
+    """One of the `resource_drift`: what would have been done by what was known, and what would be done now."""
+    change = drift.change
+    return {
+        "address": address_of(change.name, service),
+        "mode": "managed",
+        "type": f"{service.value}_batch",
+        "name": change.name,
+        "batch_id": change.batch_id,
+        "change": {"actions": ["update"], "before": _side(drift.before), "after": _side(drift.after)},
+    }
+
+
+def _side(change: Change | None) -> dict[str, Any] | None:
+    if change is None:
+        return None
+    return {
+        "action": change.action.value,
+        "action_reason": change.reason.value,
+        "status": change.status,
+        "records": change.records,
+        "records_source": change.records_source.value,
     }
 
 

@@ -9,9 +9,13 @@ from batchform.model import MAX_RECORDS, GuardName
 from batchform.plan import Action, Reason
 from batchform.render.escape import pad, printable, width
 from batchform.render.layout import Line, pack, table, wrap
-from batchform.render.words import SYMBOLS, count, listed, place_of, size, why, word_of
+from batchform.render.text.drift import drift_lines
+from batchform.render.words import SYMBOLS, count, listed, place_of, size, told_by_author, why, word_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchform.drift import Drift
     from batchform.plan import Change, GuardCheck, Plan
     from batchform.render.style import Style
 
@@ -19,15 +23,23 @@ _SERVER_SAID = frozenset({Reason.STOPPED, Reason.STOPPED_AFTER_START, Reason.UNR
 _ATTENTION = frozenset({Reason.UNCERTAIN, Reason.CONTRADICTION})
 
 
-def plan_text(plan: Plan, style: Style, *, recovered: int = 0) -> str:
+def plan_text(plan: Plan, style: Style, *, recovered: int = 0, drift: Sequence[Drift] = ()) -> str:
     """The plan. What is as declared is not shown.
 
     Args:
         plan: The plan.
         style: Colour or none.
         recovered: How many events of an interrupted run it takes into account.
+        drift: Where the account differs from what was known.
     """
-    blocks = [_before(plan, recovered), change_lines(plan, style), _totals(plan, style), _after(plan), _refused(plan)]
+    blocks = [
+        _before(plan, recovered),
+        _drifted(drift, plan, style),
+        change_lines(plan, style),
+        _totals(plan, style),
+        _after(plan),
+        _refused(plan),
+    ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
@@ -73,6 +85,13 @@ def _before(plan: Plan, recovered: int) -> list[str]:
     return lines
 
 
+def _drifted(drift: Sequence[Drift], plan: Plan, style: Style) -> list[str]:
+    if not drift:
+        return []
+    differ = "1 batch differs" if len(drift) == 1 else f"{len(drift):,} batches differ"
+    return [f"Drift: {differ} from what was known.", *drift_lines(drift, plan, style)]
+
+
 def _totals(plan: Plan, style: Style) -> list[str]:
     if not plan.has_changes:
         first, *rest = pack([*_no_changes(plan), *(text for check in plan.failed_guards for text in _guard(check))])
@@ -114,7 +133,7 @@ def _stake(plan: Plan) -> list[str]:
     sized = sum(change.records is not None for change in starts)
     parts = []
     if sized:
-        parts.append(f"{size(known)} ({count(sized, 'batch', 'batches')})")
+        parts.append(f"{size(known)} ({count(sized, 'batch', 'batches')}{told_by_author(starts)})")
     if unsized := len(starts) - sized:
         parts.append(f"{count(unsized, 'batch', 'batches')} of unknown size")
     sentences = [f"At stake: {' + '.join(parts) or 'nothing, no batch is started'}."]

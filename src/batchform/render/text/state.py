@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from batchform.render.escape import cut_middle, pad, printable, width
-from batchform.render.layout import COLUMNS, wrap
+from batchform.render.escape import pad, printable
+from batchform.render.layout import grid, wrap
 from batchform.render.words import count, moment, problem_words, size
 from batchform.state.codec import encode_time
 from batchform.state.events import Cause, Evidence, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from batchform.render.style import Style
@@ -55,7 +55,8 @@ def state_list_text(state: State, style: Style) -> str:
     rows = [_row(entry) for entry in entries]
     undeclared = sum(not entry.declared for entry in entries)
     aside = f", {undeclared:,} of them no longer declared" if undeclared else ""
-    return "\n".join([*_grid(rows, style), "", f"{count(len(entries), 'batch', 'batches')}{aside}."])
+    lines = grid(_HEADINGS, rows, style, numbers=_NUMBERS)
+    return "\n".join([*lines, "", f"{count(len(entries), 'batch', 'batches')}{aside}."])
 
 
 def entry_text(entry: Entry, style: Style) -> str:
@@ -78,16 +79,6 @@ def _row(entry: Entry) -> tuple[str, ...]:
         "-" if entry.records is None else f"{entry.records:,}",
         moment(entry.updated_at),
     )
-
-
-def _grid(rows: Sequence[tuple[str, ...]], style: Style) -> Iterable[str]:
-    columns = [max(map(width, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    columns[0] = min(columns[0], COLUMNS - sum(columns[1:]) - 3 * (len(columns) - 1))
-    for number, (name, *others) in enumerate((_HEADINGS, *rows)):
-        row = (cut_middle(name, columns[0]), *others)
-        cells = [pad(cell, columns[at], right=at in _NUMBERS) for at, cell in enumerate(row)]
-        line = "   ".join(cells).rstrip()
-        yield style.dim(line) if number == 0 else line
 
 
 def _fields(entry: Entry) -> list[tuple[str, str | None]]:

@@ -1,0 +1,123 @@
+"""What a mistake was probably meant to be: the hints that depend on what the author wrote.
+
+Guesses are only ever shown, never acted on.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LONGEST_TYPO = 40
+"""Only so much of an unknown word is compared with the known ones: they are shorter, and comparing takes time."""
+
+_MEANT = {
+    "id": "batch_id",
+    "uuid": "batch_id",
+    "guid": "batch_id",
+    "ref": "reference_id",
+    "reference": "reference_id",
+    "comment": "description",
+    "tags": "labels",
+    "size": "records",
+    "count": "records",
+    "start_after": "not_before",
+    "start_at": "not_before",
+    "skip": "hold",
+    "disabled": "hold",
+}
+"""Words other tools use, and ours."""
+
+_ENDPOINT = "Set BATCHFORM_ENDPOINT in the environment: no file may say where the token is sent."
+_BY_ENVIRONMENT = "Set BATCHFORM_AUTH_TOKEN in the environment. A token that was committed to git has to be replaced."
+_NEVER_HERE = {
+    "endpoint": _ENDPOINT,
+    "url": _ENDPOINT,
+    "token": _BY_ENVIRONMENT,
+    "auth_token": _BY_ENVIRONMENT,
+    "api_key": _BY_ENVIRONMENT,
+}
+"""What no configuration may hold, so that no pull request can send the token elsewhere; and where it goes."""
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The known words that an unknown one may stand for, best first, at most two."""
+    known = list(known)
+    plain = word[:LONGEST_TYPO].lower().replace("-", "_").replace(" ", "_")
+    if _MEANT.get(plain) in known:
+        return [_MEANT[plain]]
+    return get_close_matches(plain, known, n=2)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The question a typing error deserves; empty when nothing known is near."""
+    near = nearest(word, known)
+    return f"Did you mean {' or '.join(f'`{found}`' for found in near)}?" if near else ""
+
+
+def unknown_key(key: str, here: Iterable[str], elsewhere: Mapping[str, Iterable[str]], *, is_mapping: bool) -> str:
+    """The hint for a key that means nothing where it stands.
+
+    Args:
+        key: The key.
+        here: The keys that mean something there.
+        elsewhere: Those that mean something in other places, by the place.
+        is_mapping: Whether it has a mapping for a value, as a batch would.
+    """
+    if hint := _NEVER_HERE.get(key.lower()):
+        return hint
+    for place, keys in elsewhere.items():
+        if key in keys:
+            return f"`{key}` belongs {place}."
+    here = list(here)
+    if hint := did_you_mean(key, here):
+        return hint
+    if is_mapping and "batches" in here:
+        return "If this is a batch, indent it below `batches:`."
+    return f"Known here: {', '.join(here)}."
+
+
+_GROUPED = re.compile(r"([0-9]{1,3}(?:[,_' ][0-9]{3})+|[0-9]{1,15})(?:\.0+)?")
+
+
+def number(value: object, written: str) -> str:
+    """The hint for what should be a whole number: the digits, where it is plain which are meant."""
+    if type(value) is str and value.isdecimal() and value.isascii():
+        return "Write it without quotes."
+    if (match := _GROUPED.fullmatch(written)) and (digits := re.sub(r"[^0-9]", "", match[1])) and digits[0] != "0":
+        return f"Write `{digits}`."
+    if not re.search("[0-9]", written):
+        return "Write a number in plain digits, or leave the key out."
+    return "Write plain digits, without separators or units."
+
+
+_TIME_LIKE = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{1,2})-(?P<day>[0-9]{1,2})"
+    r"(?:[Tt ] ?(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?P<seconds>:[0-9]{2}(?:\.[0-9]{1,6})?)?"
+    r" ?(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
+)
+
+
+def time(written: str) -> str:
+    """The hint for what should be a time: the same one written right, or an example."""
+    example = "Write it like `2026-11-20T09:00:00Z` or `2026-11-20T09:00:00+01:00`."
+    match = _TIME_LIKE.fullmatch(written)
+    if match is None:
+        return example
+    zone = (match["zone"] or "Z").upper()
+    date = f"{match['year']}-{match['month']:0>2}-{match['day']:0>2}"
+    meant = f"{date}T{match['hour'] or '00':0>2}:{match['minute'] or '00'}{match['seconds'] or ':00'}{zone}"
+    try:
+        datetime.fromisoformat(meant)
+    except ValueError:
+        return example
+    if match["hour"] is None:
+        return f"Write `{meant}` for the beginning of that day in UTC."
+    return (
+        f"Write `{meant}`." if match["zone"] else f"Write `{meant}` for UTC, or the offset in place of the Z: `+01:00`."
+    )

@@ -1,0 +1,85 @@
+"""What a state ever spent: a line a run, and the totals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from batchform.render.escape import cut, cut_middle, printable
+from batchform.render.layout import grid, pack, wrap
+from batchform.render.words import count, size
+from batchform.state.codec import encode_time
+from batchform.state.events import RUNS_KEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchform.render.style import Style
+    from batchform.state.events import Run
+
+_HEADINGS: Final = ("WHEN (UTC)", "COMMAND", "WHO", "COMMIT", "STARTED", "RECORDS")
+_NUMBERS: Final = frozenset({4, 5})
+_WHO, _COMMAND, _COMMIT = 28, 12, 8  # columns
+
+_ALSO: Final = (
+    ("already_started", "already started by somebody else"),
+    ("adopted", "adopted"),
+    ("rejected", "rejected"),
+    ("unknown", "left without a known outcome"),
+    ("not_attempted", "not attempted"),
+    ("forgotten", "forgotten"),
+    ("removed", "removed by hand"),
+)
+
+
+def history_text(runs: Sequence[Run], style: Style, *, last: int | None = None) -> str:
+    """The runs, oldest first, `last` so many only, and the totals of all."""
+    if not runs:
+        return "Nothing was ever recorded in this state."
+    shown = runs if last is None else runs[len(runs) - min(last, len(runs)) :]
+    heading, *rows = grid(_HEADINGS, [_row(run) for run in shown], style, numbers=_NUMBERS)
+    lines = [heading]
+    for run, row in zip(shown, rows, strict=True):
+        lines += [row, *_more(run, style)]
+    return "\n".join([*lines, "", *pack(_totals(runs, len(shown)))])
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    return (
+        encode_time(run.at)[:16].replace("T", " "),
+        printable(run.command, _COMMAND) or "-",
+        cut_middle(printable(run.who), _WHO) or "-",
+        printable(run.commit[:_COMMIT], _COMMIT) or "-",
+        f"{run.started:,}",
+        _records(run),
+    )
+
+
+def _records(run: Run) -> str:
+    if run.unsized:
+        return f"{run.records:,} + ?"
+    return f"{run.records:,}"
+
+
+def _more(run: Run, style: Style) -> list[str]:
+    """What else there is to a run, below its line."""
+    words = [f"{number:,} {text}" for name, text in _ALSO if (number := getattr(run, name))]
+    if run.unsized:
+        words.insert(0, f"{run.unsized:,} of unknown size")
+    if run.overrides:
+        words.append(f"guard passed by: {cut(', '.join(printable(name) for name in run.overrides), 60)}")
+    lines = wrap(", ".join(words), first="    ", rest="    ") if words else []
+    if run.job:
+        lines += wrap(printable(run.job), first="    ", rest="    ")
+    return [style.dim(line) for line in lines]
+
+
+def _totals(runs: Sequence[Run], shown: int) -> list[str]:
+    started, unsized = sum(run.started for run in runs), sum(run.unsized for run in runs)
+    records = size(sum(run.records for run in runs))
+    more = f" and {count(unsized, 'batch', 'batches')} of unknown size" if unsized else ""
+    sentences = [f"{count(len(runs), 'run')}: {count(started, 'batch', 'batches')} started, {records}{more}."]
+    if shown < len(runs):
+        sentences.append(f"The last {shown:,} are shown.")
+    if len(runs) >= RUNS_KEPT:
+        sentences.append(f"Only the last {RUNS_KEPT:,} are kept.")
+    return sentences

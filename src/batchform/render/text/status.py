@@ -1,0 +1,201 @@
+"""How far the declared batches are: the table, the frame of a watch, and the line of a log."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from batchform.model import Service
+from batchform.plan import Reason
+from batchform.render.escape import cut, cut_middle, pad, printable, width
+from batchform.render.layout import COLUMNS, grid, pack
+from batchform.render.style import Tone
+from batchform.render.words import count, span, word_of
+from batchform.state.codec import encode_time
+from batchform.status import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from batchform.render.style import Style
+    from batchform.status import Look, Standing
+
+_HEADINGS: Final = ("NAME", "STATUS", "RECORDS", "PROCESSED", "%", "STARTED (UTC)", "DEADLINE")
+_NUMBERS: Final = frozenset({2, 3, 4})
+_NONE: Final = "-"
+
+_BAR: Final = 20
+"""Columns of a progress bar."""
+
+_LONGEST_STATUS: Final = 16
+
+TONES: Mapping[Stage, Tone] = {
+    Stage.PENDING: Tone.YELLOW,
+    Stage.HELD: Tone.DIM,
+    Stage.PROCESSING: Tone.CYAN,
+    Stage.COMPLETED: Tone.GREEN,
+    Stage.STOPPED: Tone.RED,
+    Stage.BLOCKED: Tone.RED,
+}
+
+_WORDS: Mapping[Reason, str] = {
+    Reason.UNCERTAIN: "in question",
+    Reason.ABSENT: "not in the list",
+    Reason.UNCLEAR: "no status",
+    Reason.HELD: "on hold",
+    Reason.NOT_YET: "waiting",
+    Reason.NEW: "not started",
+    Reason.RETRY: "not started",
+    Reason.RELEASED: "not started",
+}
+
+# The order in which a screen that is too low shows them, and that of the totals.
+_ORDER: Final = (Stage.PROCESSING, Stage.STOPPED, Stage.BLOCKED, Stage.PENDING, Stage.HELD, Stage.COMPLETED)
+
+
+_STAGES: Mapping[Stage, str] = {Stage.PENDING: "not started", Stage.HELD: "held back"}
+
+
+def status_text(look: Look, style: Style, *, only: Sequence[Standing] | None = None) -> str:
+    """A line a batch, and the totals.
+
+    Args:
+        look: Where the batches stand.
+        style: Colour or none.
+        only: The ones to show, None for all.
+    """
+    shown = look.standings if only is None else only
+    if not shown:
+        return "No batch expires within that time." if only is not None else "No batches are declared."
+    rows = [_row(one, look) for one in shown]
+    lines = [*grid(_HEADINGS, rows, style, numbers=_NUMBERS), ""]
+    if only is None:
+        lines += pack([*_totals(look), *([] if look.refreshed else ["From the state; the server was not asked."])])
+    else:
+        lines += pack([f"{count(len(shown), 'batch', 'batches')} must be started within that time, or be recreated."])
+    return "\n".join(lines)
+
+
+def status_words(one: Standing) -> str:
+    """The one word for where a batch stands, printable."""
+    change = one.change
+    if change.reason in _WORDS:
+        return _WORDS[change.reason]
+    if one.stage is Stage.BLOCKED and change.reason is not Reason.UNRECOGNISED:
+        return word_of(change)
+    return printable(change.status or word_of(change), _LONGEST_STATUS)
+
+
+def frame(look: Look, style: Style, *, columns: int, rows: int, left: float | None, footer: str) -> list[str]:
+    """What a watch shows on a terminal of that size, no line wider, nor more lines than it has.
+
+    Args:
+        look: Where the batches stand.
+        style: Colour or none.
+        columns: Of the terminal.
+        rows: Of the terminal.
+        left: Seconds until all have ended, None when nobody can tell.
+        footer: The last line, printable.
+    """
+    columns = min(columns, COLUMNS)
+    ordered = sorted(look.standings, key=lambda one: _ORDER.index(one.stage))
+    room = max(rows - 3, 1)
+    shown = ordered if len(ordered) <= room else ordered[: room - 1]
+    names = max((width(printable(one.change.name)) for one in shown), default=0)
+    names = max(min(names, columns - _BAR - _LONGEST_STATUS - 12), 8)
+    lines = [_bar_line(one, style, names=names, columns=columns) for one in shown]
+    if len(shown) < len(ordered):
+        lines.append(cut(f"... and {len(ordered) - len(shown):,} more", columns))
+    return [*lines, "", cut(progress_words(look, left), columns), cut(footer, columns)][:rows]
+
+
+def progress_words(look: Look, left: float | None) -> str:
+    """`3 processing, 5 completed; 12,300 of 40,000 records, about 4 minutes left`, on one line."""
+    return f"{_counts(look)}{_under_way(look, left)}" if look.standings else "nothing is declared"
+
+
+def log_words(look: Look, left: float | None) -> str:
+    """`3 processing; 12,300 of 40,000 records, about 4 minutes left`; nothing when nothing is."""
+    number = len(look.having(Stage.PROCESSING))
+    return f"{number:,} processing{_under_way(look, left)}" if number else ""
+
+
+def _under_way(look: Look, left: float | None) -> str:
+    words = ""
+    under_way = [one for one in look.having(Stage.PROCESSING) if one.processed is not None and one.change.records]
+    if under_way:
+        done = sum(one.processed or 0 for one in under_way)
+        words += f"; {done:,} of {sum(one.change.records or 0 for one in under_way):,} records"
+    if left is not None:
+        words += f", about {span(timedelta(seconds=left + 30)) if left >= 60 else f'{left:.0f} seconds'} left"
+    return words
+
+
+def changed_lines(before: Look | None, after: Look) -> list[str]:
+    """A line for each batch that stands otherwise than before, for a log."""
+    known = {one.change.batch_id: status_words(one) for one in before.standings} if before is not None else {}
+    return [
+        cut(f"{cut_middle(printable(one.change.name), 40)}: {known[one.change.batch_id]} -> {words}", COLUMNS)
+        for one in after.standings
+        if (words := status_words(one)) != known.get(one.change.batch_id, words)
+    ]
+
+
+def _totals(look: Look) -> list[str]:
+    return [f"{count(len(look.standings), 'batch', 'batches')}: {_counts(look)}."]
+
+
+def _counts(look: Look) -> str:
+    return ", ".join(
+        f"{number:,} {_STAGES.get(stage, stage.value)}" for stage in _ORDER if (number := len(look.having(stage)))
+    )
+
+
+def _row(one: Standing, look: Look) -> tuple[str, ...]:
+    share = one.share
+    return (
+        printable(one.change.name),
+        status_words(one),
+        _number(one.change.records),
+        _number(one.processed),
+        _NONE if share is None else f"{int(share * 100)}",
+        encode_time(one.started_at)[:16].replace("T", " ") if one.started_at is not None else _NONE,
+        _deadline(one, look),
+    )
+
+
+def _number(value: int | None) -> str:
+    return _NONE if value is None else f"{value:,}"
+
+
+def _deadline(one: Standing, look: Look) -> str:
+    """How long it can still be started, for a batch that was not."""
+    deadline = one.change.deadline
+    if (
+        deadline is None
+        or look.service is not Service.PHONE
+        or one.stage
+        not in {
+            Stage.PENDING,
+            Stage.HELD,
+            Stage.BLOCKED,
+        }
+    ):
+        return _NONE
+    left = deadline - look.at
+    return f"in {span(left)}" if left > timedelta() else f"{span(left)} ago"
+
+
+def _bar_line(one: Standing, style: Style, *, names: int, columns: int) -> str:
+    share = one.share
+    name = pad(cut_middle(printable(one.change.name), names), names)
+    word = pad(status_words(one), _LONGEST_STATUS)
+    rest = ""
+    if share is not None:
+        full = int(share * _BAR)
+        of = f"{_number(one.processed)} of {_number(one.change.records)}" if one.processed is not None else ""
+        rest = f"[{'#' * full}{'.' * (_BAR - full)}] {int(share * 100):>3}%  {of}"
+    if columns < names + 2 + _LONGEST_STATUS:
+        return cut(f"{name}  {word}", columns).rstrip()
+    rest = cut(rest, columns - names - _LONGEST_STATUS - 4) if columns > names + _LONGEST_STATUS + 4 else ""
+    return f"{name}  {style.paint(TONES[one.stage], word)}  {rest}".rstrip()

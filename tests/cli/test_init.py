@@ -1,0 +1,87 @@
+"""`batchform init`: a start that is valid as it stands, and nothing that was there is touched."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.cli.init import IGNORED, STARTER
+from batchform.cli.main import main
+from batchform.config import loader, schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str) -> int:
+    """The exit code of a command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["batchform", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return int(ended.value.code or 0)
+
+
+def test_what_it_writes_is_valid_and_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a warning; the example is on hold; the modeline leads to the schema beside it."""
+    assert run("init") == 0
+    config = loader.load(["batchform.yaml"])
+    assert (config.warnings, [batch.hold for batch in config.batches]) == ((), [True])
+    modeline = (tmp_path / "batchform.yaml").read_text(encoding="utf-8").splitlines()[0]
+    linked = tmp_path / modeline.removeprefix("# yaml-language-server: $schema=")
+    assert linked.read_text(encoding="utf-8") == schema.text("config-1")
+    assert (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()[1:] == list(IGNORED)
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("batchform.yaml", "batchform.schema.json", ".gitignore", "batchform validate"))
+
+
+def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
+    """Each line, once its `#` is taken away."""
+    before, optional, after = STARTER.partition("    # All of these are optional:\n")
+    assert optional
+    (tmp_path / "f.yaml").write_text(before + re.sub(r"(?m)^    # ", "    ", after), encoding="utf-8")
+    (batch,) = loader.load(["f.yaml"]).batches
+    assert None not in {batch.records, batch.submitted_at, batch.not_before, batch.reference_id}
+    assert batch.labels == {"team": "crm", "region": "uk"}
+
+
+def test_files_that_exist_are_left_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines for git are added once, behind what stands there already."""
+    (tmp_path / "batchform.yaml").write_text("version: 1\n", encoding="utf-8")
+    (tmp_path / ".gitignore").write_text("*.pyc", encoding="utf-8")
+    assert (run("init"), run("init")) == (0, 0)
+    assert (tmp_path / "batchform.yaml").read_text(encoding="utf-8") == "version: 1\n"
+    assert (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()[::2] == ["*.pyc", IGNORED[0], IGNORED[2]]
+    assert "batchform.yaml   exists, left as it is" in capsys.readouterr().out
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """What a link leads to is not written, be it there or not."""
+    (tmp_path / "batchform.yaml").symlink_to("elsewhere.yaml")
+    assert run("init") == 0
+    assert not (tmp_path / "elsewhere.yaml").exists()
+
+
+def test_another_folder_may_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has to be there."""
+    (tmp_path / "new").mkdir()
+    assert run("init", "new") == 0
+    assert (tmp_path / "new" / "batchform.yaml").exists()
+    assert run("init", "none") == 1
+    assert "There is no such folder" in capsys.readouterr().err
+
+
+def test_trouble_with_gitignore_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not a traceback."""
+    (tmp_path / ".gitignore").mkdir()
+    assert run("init") == 1
+    assert "It is a folder" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""The decision table, each row reached through the real commands against the simulator, offline and refreshed.
+
+A folder a case in tests/golden/decisions, no Python per case: `batchform.yaml` (and others to be put in its place),
+`world.yaml` for the simulator, `steps.txt` with a command a line (`use FILE` puts that file in place of
+`batchform.yaml`), and `expected.txt`: what each step said and exited with, and what the simulator was asked.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from batchform.config.document import load
+from batchform.plan import Reason
+from batchform.render.text import why
+from tests.e2e.harness import Site, Warm, site, warmed
+from tests.render.cases import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CASES = Path(__file__).parents[1] / "golden" / "decisions"
+FOLDERS = sorted(path for path in CASES.iterdir() if path.is_dir())
+
+
+FACTOR = 50.0
+"""How much faster the clock of these commands runs: no fault here is about time."""
+
+# What is another in each run is shown as something of the same width, so that lines break at the same places.
+_PASSING = (
+    (r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", "YYYY-MM-DD"),
+    (r"\b[0-9]{2}:[0-9]{2}\b", "hh:mm"),
+    (r"\b[0-9a-f]{16}\b", "0" * 16),
+)
+_PROGRESS = re.compile(r"^(?:Looking at the account|Applying: ).*\n", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """One warm process for all the cases."""
+    with warmed("tests.e2e.warm", FACTOR, tmp_path_factory.mktemp("warm")) as ready:
+        yield ready
+
+
+def transcript(place: Site, warm: Warm, steps: list[str]) -> Iterator[str]:
+    """What each step said, its exit code, and the requests it made."""
+    for step in steps:
+        words = shlex.split(step)
+        if words[0] == "use":
+            shutil.copy(place.folder / words[1], place.folder / "batchform.yaml")
+            yield f"$ cp {words[1]} batchform.yaml\n"
+            continue
+        before = len(place.log.entries)
+        ended = warm.run(place, *words)
+        asked = Counter(entry.operation for entry in place.log.entries[before:])
+        requests = ", ".join(f"{number} {operation}" for operation, number in sorted(asked.items())) or "none"
+        said = ended.out + _PROGRESS.sub("", ended.err)
+        yield f"$ batchform {step}\n{said}[exit {ended.code}; requests: {requests}]\n"
+
+
+def timeless(text: str) -> str:
+    """Without what is another in each run."""
+    for pattern, instead in _PASSING:
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_each_row_of_the_table_as_people_meet_it(folder: Path, tmp_path: Path, warm: Warm) -> None:
+    """And no case pays for anything twice."""
+    for file in folder.iterdir():
+        shutil.copy(file, tmp_path)
+    steps = (folder / "steps.txt").read_text(encoding="utf-8").splitlines()
+    world: Any = load(str(folder / "world.yaml")).root
+    with site(tmp_path, world) as place:
+        text = timeless("\n".join(transcript(place, warm, [step for step in steps if step.strip()])))
+        place.paid_once_anywhere()
+    check(folder / "expected.txt", text.rstrip())
+
+
+ROWS = {
+    **{reason.value: words for reason, words in why._ROWS.items() if reason is not Reason.NOT_APPROVED},
+    "adopt": "status processing or completed, not in the state: ADOPT",
+    "keep": "status processing or completed, in the state: KEEP",
+    "uncertain": "that decides: an attempt of ours has no known outcome: VERIFY",
+    "uncertain, not declared": "not declared, but an attempt of ours has no known outcome: VERIFY",
+    "contradiction": "yet said to be submitted: VERIFY",
+    "contradiction, confirmed": "yet said to be submitted: BLOCKED",
+    "marked": "not declared, and marked so already: nothing",
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_is_met_in_some_case(row: str) -> None:
+    """A row that nobody meets in a case is a row that nobody has looked at."""
+    said = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in CASES.glob("*/expected.txt"))
+    assert ROWS[row] in said
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_no_line_is_wider_than_100_columns(folder: Path) -> None:
+    """CI logs do not scroll well."""
+    lines = (folder / "expected.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 100] == []

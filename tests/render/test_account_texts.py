@@ -1,0 +1,189 @@
+"""What holds for the texts and documents about an account, whatever the server, the state and the files hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchform.config.loader import load
+from batchform.drift import drift, known_plan
+from batchform.errors import Place
+from batchform.model import Batch, Config, Observed, Reading, Service, Source
+from batchform.plan import Plan, plan
+from batchform.render import documents
+from batchform.render.declarations import Declaration, declarations_text, names_for
+from batchform.render.escape import width
+from batchform.render.style import Style
+from batchform.render.text import (
+    changed_lines,
+    frame,
+    history_text,
+    log_words,
+    refresh_text,
+    status_text,
+    why_text,
+)
+from batchform.render.text.why import Case
+from batchform.state.events import Entry, Run, State
+from batchform.status import Look, Pace, look
+from tests import strategies as bf
+from tests.render.test_schemas import strict, through_json
+from tests.render.test_text import check_safe
+
+PLAIN = Style(color=False)
+COLOUR = Style(color=True)
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+ENDPOINT = "https://api.example"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A configuration, a state and what was heard, of the same few batches."""
+
+    config: Config
+    state: State
+    observed: Observed
+
+    @property
+    def plan(self) -> Plan:
+        """What would be done."""
+        return plan(self.config, self.state, self.observed, NOW, endpoint=ENDPOINT)
+
+    @property
+    def look(self) -> Look:
+        """Where they stand."""
+        return look(self.config, self.state, self.observed, NOW, endpoint=ENDPOINT)
+
+
+@st.composite
+def accounts(draw: st.DrawFn) -> Account:
+    """Anything that can be known of the same few batches."""
+    batches: list[Batch] = draw(
+        st.lists(bf.batches(), max_size=4, unique_by=(lambda one: one.name, lambda one: one.batch_id))
+    )
+    entries: dict[str, Entry] = {}
+    readings: dict[str, Reading] = {}
+    for batch in batches:
+        if draw(st.booleans()):
+            entries[batch.batch_id] = draw(bf.entries(batch.batch_id))
+        if draw(st.booleans()):
+            readings[batch.batch_id] = draw(bf.readings(batch.batch_id))
+    service = draw(st.sampled_from(Service))
+    return Account(
+        config=Config(service=service, batches=tuple(batches)),
+        state=State(lineage="l", service=service, endpoint=ENDPOINT, entries=MappingProxyType(entries)),
+        observed=Observed(listed=draw(st.booleans()), readings=MappingProxyType(readings)),
+    )
+
+
+@given(accounts())
+def test_refresh_is_safe_and_fits_its_schema(account: Account) -> None:
+    """Names, statuses and reasons are somebody else's words."""
+    made = account.plan
+    found = drift(known_plan(account.config, account.state, made, None), made)
+    check_safe(refresh_text(found, made, PLAIN, saved_as="s.json"))
+    assert drift(made, made) == ()
+    document = documents.refresh_document(made, found, version="1.2.3", changed=True)
+    strict("refresh-1").validate(through_json(document))
+    strict("plan-1").validate(through_json(documents.plan_document(made, version="1.2.3", drift=found)))
+
+
+@given(accounts())
+def test_status_is_safe_and_fits_its_schema(account: Account) -> None:
+    """The table, the words of a log, the document, and the line of the stream."""
+    seen = account.look
+    check_safe(status_text(seen, PLAIN))
+    check_safe(status_text(seen, PLAIN, only=()))
+    for line in changed_lines(None, seen):
+        check_safe(line)
+    check_safe(log_words(seen, 90.0))
+    strict("status-1").validate(through_json(documents.status_document(seen)))
+    strict("events-1").validate(through_json(documents.waited_document(seen, exit_code=3)))
+
+
+@given(accounts(), st.integers(1, 200), st.integers(1, 60), st.none() | st.floats(0, 10**9))
+def test_a_frame_fits_any_window(account: Account, columns: int, rows: int, left: float | None) -> None:
+    """However small; and colour adds nothing but colour."""
+    seen = account.look
+    lines = frame(seen, PLAIN, columns=columns, rows=rows, left=left, footer="the last line")
+    assert len(lines) <= rows
+    assert all(width(line) <= columns for line in lines)
+    coloured = frame(seen, COLOUR, columns=columns, rows=rows, left=left, footer="the last line")
+    assert len(coloured) == len(lines)
+
+
+@given(accounts())
+def test_why_is_one_safe_paragraph(account: Account) -> None:
+    """Whatever is known of the batch."""
+    made = account.plan
+    for batch in account.config.batches:
+        case = Case(
+            name=batch.name,
+            change=next((change for change in made.changes if change.batch_id == batch.batch_id), None),
+            batch=batch,
+            entry=account.state.entries.get(batch.batch_id),
+            reading=account.observed.readings.get(batch.batch_id),
+            refreshed=account.observed.listed,
+        )
+        text = why_text(case, made, PLAIN)
+        check_safe(text)
+        assert "\n\n" not in text
+
+
+@given(st.lists(bf.runs(), max_size=4), st.none() | st.integers(1, 3))
+def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None) -> None:
+    """Who ran it, and where, is the environment's word."""
+    check_safe(history_text(runs, PLAIN, last=last))
+    state = State(lineage="l", service=Service.PHONE, endpoint=ENDPOINT, runs=tuple(runs))
+    strict("history-1").validate(through_json(documents.history_document(state, runs)))
+
+
+@given(st.lists(bf.readings(), min_size=1, max_size=4, unique_by=lambda one: one.batch_id), st.sampled_from(Service))
+def test_whatever_is_imported_can_be_read_back(
+    tmp_path_factory: pytest.TempPathFactory, readings: list[Reading], service: Service
+) -> None:
+    """The same ids, each once, under names that are taken by nobody."""
+    names = names_for(readings, {"taken"})
+    assert len({*names.values(), "taken"}) == len(readings) + 1
+    place = Place(file="", line=1, column=1, end_line=1, end_column=1)
+    batches = tuple(Batch(name=names[one.batch_id], batch_id=one.batch_id, place=place) for one in readings)
+    heard = {one.batch_id: one for one in readings}
+    made = plan(
+        Config(service=service, batches=batches),
+        None,
+        Observed(listed=True, readings=MappingProxyType(heard)),
+        NOW,
+        endpoint=ENDPOINT,
+    )
+    text = declarations_text(made, [Declaration(reading=heard[one.batch_id], change=one) for one in made.changes])
+    file = tmp_path_factory.mktemp("imported") / "all.yaml"
+    file.write_text(text, encoding="utf-8")
+    config = load([file])
+    assert config.service is service
+    assert {batch.batch_id: batch.name for batch in config.batches} == names
+
+
+def test_a_pace_is_known_once_something_was_done() -> None:
+    """And the slowest batch tells how long it takes."""
+    place = Place(file="f", line=1, column=1, end_line=1, end_column=1)
+    config = Config(batches=tuple(Batch(name=one, batch_id=one, place=place) for one in ("a", "b")))
+
+    def seen(a: int, b: int) -> Look:
+        readings = {
+            one: Reading(batch_id=one, source=Source.LIST, status="processing", records=100, records_processed=done)
+            for one, done in (("a", a), ("b", b))
+        }
+        return look(config, None, Observed(listed=True, readings=readings), NOW, endpoint=ENDPOINT)
+
+    pace = Pace()
+    pace.saw(seen(0, 0).standings, 0.0)
+    assert pace.left() is None
+    pace.saw(seen(50, 0).standings, 10.0)
+    assert pace.left() is None
+    pace.saw(seen(50, 20).standings, 20.0)
+    assert pace.left() == pytest.approx(80.0)

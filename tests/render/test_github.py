@@ -1,0 +1,62 @@
+"""Workflow commands, to the letter: GitHub drops what it cannot parse, and shows ten of a kind."""
+
+from __future__ import annotations
+
+from batchform.errors import Place, Problem, Severity
+from batchform.render.github import github_text
+
+
+def problem(
+    number: int = 1, severity: Severity = Severity.ERROR, *, file: str = "f.yaml", detail: str = "", hint: str = ""
+) -> Problem:
+    """One at line `number`."""
+    place = Place(file=file, line=number, column=5, end_line=number, end_column=9)
+    return Problem(code="BF202", summary="Unknown key", detail=detail, hint=hint, place=place, severity=severity)
+
+
+def test_a_problem_is_one_command() -> None:
+    """File, place, title and message, the hint and what is related on lines of its own."""
+    whole = problem(hint="Write it.", detail="100% wrong.")
+    assert github_text([whole], lambda file: f"conf/{file}") == (
+        "::error file=conf/f.yaml,line=1,col=5,endLine=1,endColumn=9,title=Unknown key [BF202]"
+        "::100%25 wrong.%0AWrite it."
+    )
+
+
+def test_properties_and_data_are_escaped_each_in_its_way() -> None:
+    """A file's name may hold what would end the property; a line break would end the command."""
+    (line,) = github_text([problem(file="a:b,c%\n.yaml", detail="a::b, c%\r\nd")], str).splitlines()
+    assert line.startswith("::error file=a%3Ab%2Cc%25%0A.yaml,line=1,")
+    assert line.endswith("::a::b, c%25\\x0d\\x0ad")
+
+
+def test_a_warning_is_a_warning_and_comes_after_the_errors() -> None:
+    """Errors first: there is room for ten of each."""
+    lines = github_text([problem(1, Severity.WARNING), problem(2)], str).splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["::error", "::warning"]
+
+
+def test_ten_of_a_kind_are_told_and_the_rest_counted() -> None:
+    """In one line, of a kind that is not full."""
+    many = [problem(number) for number in range(1, 13)] + [problem(number, Severity.WARNING) for number in range(1, 12)]
+    lines = github_text(many, str).splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["::error"] * 10 + ["::warning"] * 10 + ["::notice"]
+    assert "2 more errors and 1 more warning" in lines[-1]
+
+
+def test_what_has_no_place_has_no_file() -> None:
+    """A file that cannot be opened has no line to mark."""
+    bare = Problem(code="BF101", summary="The file cannot be read", detail='"f.yaml": No such file.', place=None)
+    assert github_text([bare], str) == '::error title=The file cannot be read [BF101]::"f.yaml": No such file.'
+
+
+def test_over_several_lines_there_is_no_end_column() -> None:
+    """GitHub would take it for one of the first line."""
+    place = Place(file="f", line=1, column=5, end_line=3, end_column=2)
+    whole = Problem(code="BF202", summary="s", detail="d", place=place)
+    assert github_text([whole], str) == "::error file=f,line=1,col=5,endLine=3,title=s [BF202]::d"
+
+
+def test_nothing_wrong_is_nothing_said() -> None:
+    """Not even a count."""
+    assert github_text([], str) == ""
