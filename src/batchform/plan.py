@@ -206,7 +206,7 @@ def plan(
         if selected is None or batch.batch_id in selected:
             change = _declared(batch, entries.get(batch.batch_id), observed, config.service, now)
             changes.append(change)
-            notices.extend(_notices(change, config.service, now))
+            notices.extend(_notices(change, batch, config.service, now))
     notices.extend(_deadlines(changes, config.service, now))
     changes.extend(_undeclared(config, entries, selected))
     changes.sort(key=lambda change: (change.name, change.batch_id))
@@ -414,7 +414,7 @@ def _check(
     )
 
 
-def _notices(change: Change, service: Service, now: datetime) -> list[Notice]:
+def _notices(change: Change, batch: Batch, service: Service, now: datetime) -> list[Notice]:
     """What a person should know about one declared batch, beyond its line in the plan."""
     texts = []
     if change.reason is Reason.STOPPED_AFTER_START:
@@ -426,9 +426,22 @@ def _notices(change: Change, service: Service, now: datetime) -> list[Notice]:
             texts.append(f"is {age.days} days old; for {service.value} no limit is documented, the server will judge.")
         elif age >= EXPIRES_SOON:
             texts.append("is at its 28-day limit: the server judges whether it can still be started.")
-    if change.action is Action.WAIT and change.deadline and change.not_before and change.not_before > change.deadline:
+    if (
+        change.action is Action.WAIT
+        and _too_late(batch, change.deadline)
+        and not _too_late(batch, _declared_end(batch))
+    ):
         texts.append("may not start before a time at which it can no longer be started (28 days after submission).")
     return [Notice(name=change.name, text=text) for text in texts]
+
+
+def _too_late(batch: Batch, deadline: datetime | None) -> bool:
+    return batch.not_before is not None and deadline is not None and batch.not_before > deadline
+
+
+def _declared_end(batch: Batch) -> datetime | None:
+    """The deadline by the author's own word; a `not_before` past that one is told as a problem of the YAML."""
+    return _moved(batch.submitted_at, DEADLINE) if batch.submitted_at is not None else None
 
 
 def expiring(change: Change, service: Service, now: datetime, within: timedelta = NEAR) -> bool:

@@ -116,14 +116,13 @@ def _totals(plan: Plan, style: Style) -> list[str]:
 
 def _no_changes(plan: Plan) -> list[str]:
     kept = len(plan.having(Action.KEEP))
-    words = f"{count(kept, 'batch is', 'batches are')} as declared."
+    said = [f"{count(kept, 'batch is', 'batches are')} as declared."] if kept else []
     if not plan.changes:
-        words = "No batches are selected." if plan.targeted else "No batches are declared."
-    sentences = [f"No changes. {words}"]
+        said = ["No batches are selected." if plan.targeted else "No batches are declared."]
     for action, state in ((Action.HOLD, "on hold"), (Action.WAIT, "waiting"), (Action.BLOCKED, "blocked")):
         if number := len(plan.having(action)):
-            sentences.append(f"{number:,} {state}.")
-    return sentences
+            said.append(f"{number:,} {state}.")
+    return [f"No changes. {said[0]}", *said[1:]] if said else ["No changes. "]
 
 
 def _stake(plan: Plan) -> list[str]:
