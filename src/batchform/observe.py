@@ -90,8 +90,7 @@ def _talk(
     if entry is None or not entry.uncertain:
         talk = look(order, rules, was_started=entry is not None and entry.phase in BEYOND)
     else:
-        # With an earlier attempt in doubt, the answer to the last one says nothing: two late reads decide, as for any.
-        problem = entry.problem if entry.phase is Phase.UNKNOWN and not entry.doubt else None
+        problem = entry.problem if entry.phase is Phase.UNKNOWN else None
         reading = observed.readings.get(change.batch_id)
         if reading is not None and reading.status in BEYOND_START:
             talk = confirmed(reading, problem=problem, doubt=entry.doubt)

@@ -84,19 +84,19 @@ def test_no_list_starts_what_a_single_read_would_forbid(tmp_path: Path, warm: Wa
         assert {entry.batch_id for entry in place.requests("start")} <= {"new"}
 
 
-def test_a_large_account_takes_one_request_and_names_the_declared_only(tmp_path: Path, warm: Warm) -> None:
+def test_a_large_account_takes_one_request_and_names_the_declared_only(tmp_path: Path) -> None:
     """10,000 batches, of which 20 are declared."""
     batches: dict[str, Any] = {f"b-{number:05}": {"records": 5, "age": "2d"} for number in range(10_000)}
     declared = [f"b-{number:05}" for number in range(0, 10_000, 500)]
     with site(tmp_path, {"batches": batches}) as place:
         place.declare({f"batch-{batch_id}": {"batch_id": batch_id} for batch_id in declared})
-        ended = warm.run(place, "plan", "--refresh", "--json")
+        ended = place.run("plan", "--refresh", "--json")
         assert ended.code == 0, ended
         assert [entry.operation for entry in place.log.entries] == ["list"]
         plan = json.loads(ended.out)
         assert [change["batch_id"] for change in plan["resource_changes"]] == declared
         assert {word for word in ended.out.split('"') if word in batches} == set(declared)
-        assert warm.run(place, "refresh").code == 0
+        assert place.run("refresh").code == 0
         assert set(place.entries()) == set(declared)
 
 

@@ -71,7 +71,7 @@ def test_every_batch_that_needs_it_is_started_exactly_once(tmp_path: Path, count
 def test_a_run_that_is_killed_pays_for_nothing_twice(tmp_path: Path, after: int) -> None:
     """SIGKILL in the middle, then apply again: one accepted start each, every outcome in the state."""
     values = {"batches": dict.fromkeys(ids(80)), "lag": {"up_to": 2}, "seed": after}
-    with site(tmp_path, values, latency=0.005) as place:
+    with site(tmp_path, values, latency=0.005, rate_limit=10_000) as place:  # its window runs on the real clock
         place.declare(declared(ids(80)))
         process = place.begin("apply", "--auto-approve", "--settle", "1s")
         place.log.wait_for(accepted=after)
