@@ -1,0 +1,113 @@
+"""Warm like `tests.e2e.warm`, but a command may be told when to die: `python -m tests.proof.dying FACTOR`.
+
+A step is a call by which the command does something outside of itself: to a file, the lock or a socket. They are
+counted, whichever thread makes them; with `only`, those of one name. The job's `die` says at which one, and how:
+`before` it, `after` it, or `half`, in the middle of what is written or sent. Or it names an errno, and that one call
+fails with it. How many steps there were is written to the job's `counted` once the command is over. With `plant`, one
+of the bugs in `plants.py` is planted first. Nothing in the product knows of this.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.e2e.fast import run
+from tests.e2e.warm import prepare
+from tests.proof.plants import PLANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILES: Final = ("open", "write", "fsync", "fchmod", "ftruncate", "link", "rename", "replace", "unlink", "close")
+WIRES: Final = ("connect", "send", "sendall", "recv", "recv_into", "shutdown")
+WRITES: Final = frozenset({"write", "send", "sendall"})
+
+
+class Fate:
+    """Counts the steps of this process, and ends it at one of them."""
+
+    def __init__(self, at: int, how: str, only: str = "") -> None:
+        self.at, self.how, self.only = at, how, only
+        self.count = 0
+        self._turn = threading.Lock()
+        self._elsewhere: set[int] = set()
+
+    def step(self, name: str, call: Callable[..., Any], *words: Any, **more: Any) -> Any:
+        """Make the call, or die over it."""
+        with self._turn:
+            self.count += self.only in {"", name}
+            is_it = self.count == self.at and self.only in {"", name}
+        if not is_it:
+            return call(*words, **more)
+        if self.how == "half" and name in WRITES:
+            target, data, *rest = words
+            call(target, bytes(data)[: len(data) // 2], *rest, **more)
+        elif self.how == "after":
+            call(*words, **more)
+        elif self.how not in {"before", "half"}:
+            number = getattr(errno, self.how)
+            raise OSError(number, os.strerror(number))
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError  # the kernel does not come back from that
+
+    def wrap(self, where: Any, name: str) -> None:
+        """From now on that function counts."""
+        call = getattr(where, name)
+
+        def counted(*words: Any, **more: Any) -> Any:
+            if words[0] == os.devnull:  # not a file of anybody's
+                self._elsewhere.add(opened := call(*words, **more))
+                return opened
+            if isinstance(words[0], int) and words[0] in self._elsewhere:
+                self._elsewhere -= {words[0]} if name == "close" else set()
+                return call(*words, **more)
+            return self.step(name, call, *words, **more)
+
+        setattr(where, name, counted)
+
+
+def doom(job: dict[str, Any]) -> Fate:
+    """Wrap all that reaches outside."""
+    fate = Fate(**job["die"])
+    for name in FILES:
+        fate.wrap(os, name)
+    for name in WIRES:
+        fate.wrap(socket.socket, name)
+    fate.wrap(fcntl, "flock")
+    return fate
+
+
+def live(job: dict[str, Any], factor: float) -> None:
+    """Be the command, until it dies."""
+    prepare(job)
+    if "die" not in job:
+        run(factor)
+        return
+    if "plant" in job:
+        PLANTS[job["plant"]]()
+    fate = doom(job)
+    try:
+        run(factor)
+    finally:
+        fate.at = 0
+        Path(job["counted"]).write_text(str(fate.count), encoding="ascii")
+
+
+if __name__ == "__main__":
+    while line := sys.stdin.readline():
+        child = os.fork()
+        if child == 0:
+            live(json.loads(line), float(sys.argv[1]))
+            sys.exit()
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()

@@ -1,0 +1,445 @@
+"""A model of the protocol, small enough to visit every state of it.
+
+One batch, one server, and one or two folders with a state of their own; in each folder runs follow each other under its
+lock. Everything that can come in another order is a step of its own, and `explore` takes them in every order: a run
+dies between any two steps, an answer is lost, broken or made up by a proxy, a start reaches the server long after its
+run has given up on it, a status lags behind the start, the list is stale or does not name the batch, somebody takes the
+declaration out and puts it back.
+
+Time is one rule: who has waited the settle time out (`rest`) has waited until every start that was sent before
+has arrived, or never will, and shows. That is the assumption the protocol stands on (`Rules.settle`), and the only one.
+
+The server is one of two. The `strict` one refuses to start a batch that was started, as the vendor's does. The `lax`
+one takes every start, and charges for each: then it is the protocol alone that must see to it that there is only one.
+
+A `Protocol` says in one word each what the client does; `Protocol()` is ours, and what differs from it is a mutant.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import IntEnum, auto
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ATTEMPTS: Final = 2
+"""Starts that one run sends for a batch at the most. The real client sends three; the third brings nothing new."""
+
+
+# --- the client ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What the client does. Every default is what ours does; the comments say what another value means."""
+
+    intends: bool = True  # False: nothing is on disk before a start leaves
+    intends_first: bool = True  # False: the intent is written after the start has left
+    records_unknown: bool = True  # False: an attempt without a clean answer is written off as not made
+    reads_needed: int = 2  # 1: one `submitted` is believed
+    rests: bool = True  # False: the second read follows the first at once
+    list_releases: bool = False  # True: `submitted` in the list settles an attempt in doubt
+    reads_after_silence: bool = True  # False: no answer, so send it again
+    silence_is_submitted: bool = False  # True: a read without an answer counts as `submitted`
+    reads_after_no: bool = True  # False: a 400 is believed
+    half_is_accepted: bool = False  # True: what begins like a success is one
+    error_is_throttled: bool = False  # True: any failure is repeated like a 429
+    forgets: bool = False  # True: what is not declared any more is dropped from the state
+    verifies_after_crash: bool = True  # False: an intent without an outcome is an attempt that was not made
+    locks: bool = True  # False: two runs work on one state at once
+
+
+class Disk(IntEnum):
+    """What a state holds of the batch: the phases of `state.events`, as far as they make a difference here."""
+
+    NOTHING = auto()
+    INTENDED = auto()
+    UNKNOWN = auto()
+    UNKNOWN_NO = auto()  # the last attempt was answered 400, and none before it is in doubt
+    RELEASED = auto()
+    REJECTED = auto()
+    STARTED = auto()
+
+
+_UNCERTAIN: Final = frozenset({Disk.INTENDED, Disk.UNKNOWN, Disk.UNKNOWN_NO})
+
+
+class At(IntEnum):
+    """Where a run stands: what it does next."""
+
+    OVER = auto()
+    LOOK = auto()  # the list call
+    INTEND = auto()
+    SEND = auto()
+    INTEND_LATE = auto()  # a mutant's
+    WAIT = auto()  # for the answer to the start
+    RECORD_UNKNOWN = auto()
+    RECORD_NO = auto()
+    RECORD_STARTED = auto()
+    READ = auto()
+    REST = auto()
+    READ_AGAIN = auto()
+    SETTLE = auto()  # what the reads have told is recorded
+
+
+class Heard(IntEnum):
+    """The answer that is on its way to a run."""
+
+    NONE = auto()
+    ACCEPTED = auto()
+    HALF = auto()
+    NO = auto()
+    ERROR = auto()
+    THROTTLED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of apply. `attempts` it has sent; `said_no`: its last one was answered 400; `doubt`: one before was not."""
+
+    at: At = At.OVER
+    attempts: int = 0
+    said_no: bool = False
+    doubt: bool = False
+    answer: Heard = Heard.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start on its way to the server. `by` is the run that may still hear the answer, -1 when none will.
+
+    `rested` tells which runs have begun to rest since it was sent: they cannot be done before it has arrived.
+    """
+
+    by: int
+    folder: int
+    rested: frozenset[int] = frozenset()
+
+
+# --- the world -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is explored. `folders` tells which folder each run works in; `runs` how often a run may begin.
+
+    `crashes`: how many runs may die. `undeclares`: how often the declaration may be taken out and put back.
+    """
+
+    folders: tuple[int, ...] = (0,)
+    strict: bool = False
+    runs: int = 3
+    crashes: int = 2
+    undeclares: int = 0
+    console: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything there is."""
+
+    disks: tuple[Disk, ...]
+    runs: tuple[Run, ...]
+    starts: tuple[Start, ...] = ()  # in no order: sorted, so that worlds that differ by it alone are one
+    running: bool = False
+    shows: bool = False
+    accepted: int = 0
+    accepted_of: frozenset[int] = frozenset()  # the folders whose start was accepted
+    resting: frozenset[int] = frozenset()  # the runs that must see what was accepted when they have rested
+    begun: int = 0
+    crashes: int = 0
+    undeclares: int = 0
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that may happen."""
+
+    what: str
+    after: World
+
+
+def explore(protocol: Protocol, setting: Setting, only: str = "", limit: int = 2_000_000) -> Explored:
+    """Every world that can be reached, breadth first, until one breaks a rule (`only`: until one breaks that rule)."""
+    first = World(disks=(Disk.NOTHING,) * (max(setting.folders) + 1), runs=(Run(),) * len(setting.folders))
+    came: dict[World, tuple[World, str] | None] = {first: None}
+    queue = deque([first])
+    while queue:
+        world = queue.popleft()
+        for step in steps(world, protocol, setting):
+            if step.after in came:
+                continue
+            came[step.after] = (world, step.what)
+            broken = breach(step.after)
+            if broken and only in {"", broken}:
+                return Explored(worlds=len(came), broken=broken, trace=_trace(came, step.after))
+            queue.append(step.after)
+        assert len(came) < limit, f"more than {limit} states"
+    return Explored(worlds=len(came))
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """How many worlds were visited; the rule that was broken, and the shortest way there."""
+
+    worlds: int
+    broken: str = ""
+    trace: tuple[str, ...] = ()
+
+
+def _trace(came: dict[World, tuple[World, str] | None], last: World) -> tuple[str, ...]:
+    told = []
+    before = came[last]
+    while before is not None:
+        told.append(before[1])
+        before = came[before[0]]
+    return tuple(reversed(told))
+
+
+def breach(world: World) -> str:
+    """The rule that this world breaks, empty for none."""
+    if world.accepted > 1:
+        return "paid twice"
+    for folder, disk in enumerate(world.disks):
+        if disk is Disk.STARTED and not world.running:
+            return "recorded as started, and never was"
+        if folder in world.accepted_of and disk is not Disk.STARTED and disk not in _UNCERTAIN:
+            return "an outcome is lost"
+    return ""
+
+
+# --- the steps -------------------------------------------------------------------------------------------------------
+
+
+def steps(world: World, protocol: Protocol, setting: Setting) -> Iterator[Step]:
+    """Everything that may happen next."""
+    for number, run in enumerate(world.runs):
+        if run.at is At.OVER:
+            yield from _begin(world, number, protocol, setting)
+        else:
+            yield from _go_on(world, number, run, protocol, setting)
+            if world.crashes < setting.crashes:
+                dead = _end(replace(world, crashes=world.crashes + 1), number)
+                yield Step(f"run {number} dies", dead)
+    for position in range(len(world.starts)):
+        yield from _arrive(world, position, setting)
+    if world.running and not world.shows:
+        yield Step("the start shows", replace(world, shows=True, resting=frozenset()))
+    if setting.console and not world.running and not world.elsewhere:
+        elsewhere = replace(world, running=True, elsewhere=True, resting=frozenset())
+        yield Step("somebody else starts it", elsewhere)
+    if world.undeclares < setting.undeclares and all(run.at is At.OVER for run in world.runs):
+        yield from _undeclare(world, protocol)
+
+
+def _begin(world: World, number: int, protocol: Protocol, setting: Setting) -> Iterator[Step]:
+    """A run begins, when the lock of its folder is free."""
+    folder = setting.folders[number]
+    held = any(run.at is not At.OVER and setting.folders[other] == folder for other, run in enumerate(world.runs))
+    if world.begun < setting.runs and not (held and protocol.locks):
+        begun = replace(world, begun=world.begun + 1)
+        yield Step(f"run {number} begins", _with(begun, number, Run(at=At.LOOK)))
+
+
+def _undeclare(world: World, protocol: Protocol) -> Iterator[Step]:
+    """The declaration is taken out, an apply forgets it, and it is put back: what is uncertain is never forgotten."""
+    world = replace(world, undeclares=world.undeclares + 1)
+    for folder, disk in enumerate(world.disks):
+        if protocol.forgets and disk not in {Disk.NOTHING, *_UNCERTAIN}:
+            yield Step("taken out and put back", _on_disk(world, folder, Disk.NOTHING))
+
+
+def _arrive(world: World, position: int, setting: Setting) -> Iterator[Step]:
+    """A start reaches the server or is lost; what its run hears may be the truth, or anything a proxy says."""
+    sent = world.starts[position]
+    gone = replace(world, starts=world.starts[:position] + world.starts[position + 1 :])
+    yield Step("a start is lost", _heard(gone, sent.by, Heard.ERROR))
+    if setting.strict and world.running:
+        for answer in (Heard.NO, Heard.ERROR):
+            yield Step(f"a start is refused, heard: {answer.name}", _heard(gone, sent.by, answer))
+        return
+    for answer in (Heard.NO, Heard.ERROR, Heard.THROTTLED, Heard.HALF):
+        yield Step(f"a start is not taken, heard: {answer.name}", _heard(gone, sent.by, answer))
+    taken = replace(
+        gone,
+        running=True,
+        shows=world.shows,
+        accepted=world.accepted + 1,
+        accepted_of=world.accepted_of | {sent.folder},
+        resting=world.resting | sent.rested,
+    )
+    for answer in (Heard.ACCEPTED, Heard.HALF, Heard.NO, Heard.ERROR):
+        yield Step(f"a start is accepted, heard: {answer.name}", _heard(taken, sent.by, answer))
+
+
+def _heard(world: World, by: int, answer: Heard) -> World:
+    """The world in which this answer is on its way to that run."""
+    if by < 0:
+        return world
+    return _with(world, by, replace(world.runs[by], answer=answer))
+
+
+def _go_on(world: World, number: int, run: Run, protocol: Protocol, setting: Setting) -> Iterator[Step]:
+    """What a run may do next."""
+    folder = setting.folders[number]
+    disk = world.disks[folder]
+    match run.at:
+        case At.LOOK:
+            yield from _look(world, number, folder, protocol)
+        case At.INTEND:
+            after = Disk.UNKNOWN if disk in _UNCERTAIN else Disk.INTENDED
+            written = _on_disk(world, folder, after) if protocol.intends and protocol.intends_first else world
+            yield Step(f"run {number} intends", _with(written, number, replace(run, at=At.SEND)))
+        case At.SEND:
+            starts = _sorted(*world.starts, Start(by=number, folder=folder))
+            late = protocol.intends and not protocol.intends_first
+            sent = replace(run, at=At.INTEND_LATE if late else At.WAIT, attempts=run.attempts + 1, answer=Heard.NONE)
+            yield Step(f"run {number} sends", _with(replace(world, starts=starts), number, sent))
+        case At.INTEND_LATE:
+            written = _on_disk(world, folder, Disk.INTENDED)
+            yield Step(f"run {number} intends, late", _with(written, number, replace(run, at=At.WAIT)))
+        case At.WAIT:
+            yield from _wait(world, number, folder, run, protocol)
+        case At.RECORD_STARTED:
+            yield Step(f"run {number} records: started", _end(_on_disk(world, folder, Disk.STARTED), number))
+        case At.RECORD_UNKNOWN | At.RECORD_NO:
+            said_no = run.at is At.RECORD_NO
+            after = Disk.UNKNOWN_NO if said_no and not run.doubt else Disk.UNKNOWN
+            written = _on_disk(world, folder, after if protocol.records_unknown else Disk.RELEASED)
+            yield Step(f"run {number} records: unknown", _with(written, number, replace(run, at=At.READ)))
+        case At.READ | At.READ_AGAIN:
+            yield from _read(world, number, run, protocol)
+        case At.REST:
+            waited = all(number not in start.rested for start in world.starts) and number not in world.resting
+            if waited:
+                yield Step(f"run {number} has rested", _with(world, number, replace(run, at=At.READ_AGAIN)))
+        case At.SETTLE:
+            yield _settle(world, number, run, folder)
+        case At.OVER:
+            return
+
+
+def _look(world: World, number: int, folder: int, protocol: Protocol) -> Iterator[Step]:
+    """The list: it may be stale, or lack the batch. Then the decision table."""
+    disk = world.disks[folder]
+    run = world.runs[number]
+    uncertain = disk in _UNCERTAIN and (protocol.verifies_after_crash or disk is not Disk.INTENDED)
+    if disk is Disk.STARTED:
+        yield Step(f"run {number} keeps it", _end(world, number))
+        return
+    if world.shows:
+        yield Step(f"run {number} finds it running", _end(_on_disk(world, folder, Disk.STARTED), number))
+    verify = replace(run, at=At.READ, said_no=disk is Disk.UNKNOWN_NO, doubt=disk is Disk.RELEASED)
+    if uncertain:
+        yield Step(f"run {number} verifies", _with(world, number, verify))
+        if protocol.list_releases:
+            released = _on_disk(world, folder, Disk.RELEASED)
+            yield Step(f"run {number} lists it: submitted", _with(released, number, replace(run, at=At.INTEND)))
+        return
+    begin = replace(run, at=At.INTEND, doubt=disk is Disk.RELEASED)
+    yield Step(f"run {number} decides to start", _with(world, number, begin))
+
+
+def _wait(world: World, number: int, folder: int, run: Run, protocol: Protocol) -> Iterator[Step]:
+    """The answer to a start comes, or the run gives up on it while it is still on its way."""
+    if run.answer is Heard.NONE:
+        left = _sorted(*(replace(start, by=-1) if start.by == number else start for start in world.starts))
+        yield from _doubtful(replace(world, starts=left), number, run, protocol, silent=True)
+        return
+    match run.answer:
+        case Heard.ACCEPTED:
+            yield Step("accepted", _with(world, number, replace(run, at=At.RECORD_STARTED)))
+        case Heard.HALF if protocol.half_is_accepted:
+            yield Step("half an answer", _with(world, number, replace(run, at=At.RECORD_STARTED)))
+        case Heard.THROTTLED:
+            if run.attempts < ATTEMPTS:
+                yield Step("throttled", _with(world, number, replace(run, at=At.SEND)))
+            else:
+                yield Step("throttled to the end", _end(_on_disk(world, folder, Disk.RELEASED), number))
+        case Heard.ERROR if protocol.error_is_throttled and run.attempts < ATTEMPTS:
+            yield Step("an error, repeated", _with(world, number, replace(run, at=At.SEND)))
+        case Heard.NO:
+            yield from _said_no(world, number, run, protocol)
+        case _:
+            yield from _doubtful(world, number, run, protocol, silent=False)
+
+
+def _said_no(world: World, number: int, run: Run, protocol: Protocol) -> Iterator[Step]:
+    if protocol.reads_after_no:
+        yield Step("a 400", _with(world, number, replace(run, at=At.RECORD_NO, said_no=True)))
+    else:
+        yield Step("a 400, believed", _with(world, number, replace(run, at=At.SETTLE, said_no=True)))
+
+
+def _doubtful(world: World, number: int, run: Run, protocol: Protocol, *, silent: bool) -> Iterator[Step]:
+    told = "no answer" if silent else "an odd answer"
+    if not protocol.reads_after_silence and run.attempts < ATTEMPTS:
+        yield Step(f"{told}, sent again", _with(world, number, replace(run, at=At.SEND)))
+    else:
+        doubtful = replace(run, at=At.RECORD_UNKNOWN, said_no=False)
+        yield Step(f"run {number} gives up: {told}", _with(world, number, doubtful))
+
+
+def _read(world: World, number: int, run: Run, protocol: Protocol) -> Iterator[Step]:
+    """A single status read. A status that lags says `submitted`."""
+    first = run.at is At.READ
+    if world.shows:
+        yield Step(f"run {number} reads: running", _with(world, number, replace(run, at=At.RECORD_STARTED)))
+    elif first and protocol.reads_needed > 1:
+        told = replace(run, at=At.REST if protocol.rests else At.READ_AGAIN)
+        yield Step(f"run {number} reads: submitted", _with(_rests(world, number), number, told))
+    else:
+        yield Step(f"run {number} reads again: submitted", _with(world, number, replace(run, at=At.SETTLE)))
+    if protocol.silence_is_submitted:
+        yield Step(f"run {number} reads nothing", _with(world, number, replace(run, at=At.SETTLE)))
+    else:
+        yield Step(f"run {number} reads nothing", _end(world, number))
+
+
+def _rests(world: World, number: int) -> World:
+    """The world in which that run has begun to rest: it must see what was sent until now."""
+    starts = _sorted(*(replace(start, rested=start.rested | {number}) for start in world.starts))
+    waits = world.running and not world.shows
+    return replace(world, starts=starts, resting=world.resting | ({number} if waits else frozenset()))
+
+
+def _settle(world: World, number: int, run: Run, folder: int) -> Step:
+    """Nothing was started: the attempt is released and may be made again; or it was refused, and that is all."""
+    if run.said_no:
+        written = world if run.doubt else _on_disk(world, folder, Disk.REJECTED)
+        return Step(f"run {number} records: rejected", _end(written, number))
+    released = _on_disk(world, folder, Disk.RELEASED)
+    if run.attempts >= ATTEMPTS:
+        return Step(f"run {number} releases it", _end(released, number))
+    again = replace(run, at=At.INTEND, doubt=True, answer=Heard.NONE)
+    return Step(f"run {number} releases it, and tries again", _with(released, number, again))
+
+
+def _on_disk(world: World, folder: int, disk: Disk) -> World:
+    """The world with that on disk. A batch that was started stays so (`state.events.BEYOND`)."""
+    if world.disks[folder] is Disk.STARTED and disk is not Disk.NOTHING:
+        return world
+    return replace(world, disks=(*world.disks[:folder], disk, *world.disks[folder + 1 :]))
+
+
+def _sorted(*starts: Start) -> tuple[Start, ...]:
+    return tuple(sorted(starts, key=lambda start: (start.by, start.folder, sorted(start.rested))))
+
+
+def _with(world: World, number: int, run: Run) -> World:
+    return replace(world, runs=(*world.runs[:number], run, *world.runs[number + 1 :]))
+
+
+def _end(world: World, number: int) -> World:
+    """The run is over; nobody hears what is still on its way, and nobody waits for it."""
+    starts = _sorted(
+        *(
+            Start(by=-1 if start.by == number else start.by, folder=start.folder, rested=start.rested - {number})
+            for start in world.starts
+        )
+    )
+    return _with(replace(world, starts=starts, resting=world.resting - {number}), number, Run())

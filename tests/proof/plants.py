@@ -1,0 +1,114 @@
+"""Bugs to plant: a sweep that finds nothing has first to find these. Each breaks the product in its own process."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from batchform.state import journal, local
+from batchform.state.codec import encode_event, encode_state
+from batchform.state.events import Intended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from batchform.state.events import Event, State
+
+
+def outcome_before_intent() -> None:
+    """An intent is written together with its outcome, rather than before the request."""
+    record = local.Store.record
+    kept: list[Event] = []
+
+    def late(self: local.Store, events: Sequence[Event]) -> None:
+        kept.extend(events)
+        if not any(isinstance(event.what, Intended) for event in events):
+            record(self, tuple(kept))
+            kept.clear()
+
+    local.Store.record = late  # type: ignore[method-assign]  # that is the bug
+
+
+def journal_removed_first() -> None:
+    """The journal goes before the state that holds its events has come."""
+    commit = local.Store.commit
+
+    def hasty(self: local.Store, now: datetime) -> bool:
+        self._remove_journal()
+        return commit(self, now)
+
+    local.Store.commit = hasty  # type: ignore[method-assign]  # that is the bug
+
+
+def written_in_place() -> None:
+    """The state file is overwritten where it stands, as Terraform does with its local state."""
+
+    def overwrite(files: local.Paths, state: State, run: str) -> bytes:
+        data = encode_state(state)
+        descriptor = os.open(files.state, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        journal.write_fully(descriptor, data)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        journal.fsync_folder(files.state)
+        return data
+
+    local.replace_durably = overwrite
+
+
+def renamed_unsynced() -> None:
+    """The new state takes the old one's place before its content is durable."""
+
+    def hasty(files: local.Paths, state: State, run: str) -> bytes:
+        data = encode_state(state)
+        temporary = files.state.with_name(f".{files.state.name}.{run}.tmp")
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        journal.write_fully(descriptor, data)
+        os.close(descriptor)
+        os.replace(temporary, files.state)  # noqa: PTH105  # the plain call, as such code has it
+        journal.fsync_folder(files.state)
+        return data
+
+    local.replace_durably = hasty
+
+
+def journal_unsynced() -> None:
+    """An event is taken for durable once it was written."""
+
+    def append(self: journal.Journal, events: Sequence[Event]) -> None:
+        journal.write_fully(self._descriptor, b"".join(journal._line(encode_event(event)) for event in events))
+
+    journal.Journal.append = append  # type: ignore[method-assign]  # that is the bug
+
+
+def folder_unsynced() -> None:
+    """A file's name is taken for durable with its content."""
+
+    def nothing(path: Any) -> None:
+        """The bug."""
+
+    journal.fsync_folder = nothing
+    vars(local)["fsync_folder"] = nothing
+
+
+PLANTS: Final[dict[str, Callable[[], None]]] = {
+    plant.__name__: plant
+    for plant in (
+        outcome_before_intent,
+        journal_removed_first,
+        written_in_place,
+        renamed_unsynced,
+        journal_unsynced,
+        folder_unsynced,
+    )
+}
+
+TOUCHED: Final[tuple[tuple[Any, str], ...]] = (
+    (local, "replace_durably"),
+    (local, "fsync_folder"),
+    (local.Store, "record"),
+    (local.Store, "commit"),
+    (journal, "fsync_folder"),
+    (journal.Journal, "append"),
+)
+"""What they change, so that a test can put it back."""

@@ -1,0 +1,289 @@
+"""Any history at all, over the real code: the judge's rules hold after every step of it.
+
+Hypothesis writes the histories: applies in any weather, deaths at any step, declarations that come and go, states that
+are reverted, a second checkout that shares nothing but the account, somebody at the vendor's console, time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from batchform.api.contract import Answer, Broken, NotSent
+from batchform.state import events as state_events
+from batchform.state.events import Forgotten
+from tests.engine.lab import RULES, Fate, config, failed, ids
+from tests.engine.test_crashes import DEAF, GARBAGE
+from tests.proof.land import Account, Calendar, Checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchform.api.contract import Reply
+    from batchform.protocol import Rules
+    from batchform.state.events import Entry, Event
+
+BATCHES: Final = ids(4)
+FINE: Final = Fate()
+WEATHERS: Final[list[Reply]] = [*GARBAGE, failed(429), failed(403), NotSent(cause="refused"), Broken(cause="reset")]
+SHOWS_LATE: Final = 6.4
+"""Seconds by which a status may lag. A start arrives within 3 s, so it shows within the 10 s of `Rules.settle`."""
+
+fates = st.builds(
+    lambda way, reaches, reply: (
+        Fate(way[0]) if reply is None else Fate(way[0], reaches and reply not in DEAF, reply, way[1])
+    ),
+    st.sampled_from([(0.01, 0.5), (0.3, 0.5), (6.0, 0.5), (0.3, 10.0), (1.0, 3.0)]),  # the last two arrive too late
+    st.booleans(),
+    st.one_of(st.none(), st.none(), st.sampled_from([reply for reply in WEATHERS if reply != failed(403)])),
+)
+refusals = st.just(Fate(0.1, reaches=False, reply=failed(403)))
+weathers = st.lists(st.one_of(fates, fates, fates, refusals), max_size=12).map(tuple)
+crashes = st.one_of(st.none(), st.none(), st.integers(1, 60))
+
+
+class History(RuleBasedStateMachine):
+    """One history. `patience` and `loses_intents` are there for planted bugs to change."""
+
+    patience: ClassVar[Rules] = RULES
+    loses_intents: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="history-"))
+        self.declared = set(BATCHES)
+        self.held: set[str] = set()
+        self.excused: set[str] = set()
+        self.dropped: set[str] = set()  # what no state need hold any more
+        self.blind = False  # the state may have forgotten what only the account knows
+
+    @initialize(strict=st.booleans(), lag=st.sampled_from([0.0, 1.0, SHOWS_LATE]), stale=st.sampled_from([0.0, 300.0]))
+    def begin(self, *, strict: bool, lag: float, stale: float) -> None:
+        """An account, and two checkouts; a server that would start a batch twice leaves the second one idle."""
+        self.clock = Calendar()
+        self.account = Account(BATCHES, lag=lag, list_lag=stale, strict=strict)
+        self.checkouts = [self._checkout("one"), self._checkout("two")]
+        first, second = self.checkouts
+        second.arrivals, second.sent, second.at = first.arrivals, first.sent, first.at
+        self.copies: list[bytes | None] = [None]
+
+    def _checkout(self, name: str) -> Checkout:
+        folder = self.folder / name
+        folder.mkdir()
+        return Checkout(
+            self.account,
+            clock=self.clock,
+            path=folder / "state.json",
+            parallelism=3,
+            loses_intents=self.loses_intents,
+        )
+
+    def teardown(self) -> None:
+        """In fine weather two more applies start what is left, and the third has nothing to do."""
+        try:
+            if hasattr(self, "checkouts"):
+                self.finish()
+        finally:
+            shutil.rmtree(self.folder)
+
+    # -- what may happen --
+
+    @rule(
+        second=st.booleans(),
+        weather=weathers,
+        crash=crashes,
+        refresh=st.booleans(),
+        parallelism=st.integers(1, 4),
+    )
+    def apply(
+        self, *, second: bool, weather: tuple[Fate, ...], crash: int | None, refresh: bool, parallelism: int
+    ) -> None:
+        """An apply in some weather, which may die."""
+        one = self.checkouts[second and self.account.strict]
+        first = len(one.sent)
+        one.fate = lambda _request, number: weather[number - first] if number - first < len(weather) else FINE
+        one.crash_at = None if crash is None else one.steps + crash
+        one.parallelism = parallelism
+        one.command(self._wanted(), self.patience, refresh=refresh or self.blind)
+        one.crash_at = None
+
+    def _wanted(self) -> Any:
+        wanted = config(sorted(self.declared))
+        return replace(
+            wanted, batches=tuple(replace(batch, hold=batch.batch_id in self.held) for batch in wanted.batches)
+        )
+
+    @rule(batch_id=st.sampled_from(BATCHES))
+    def take_out_or_put_back(self, *, batch_id: str) -> None:
+        """A pull request edits the configuration."""
+        self.declared ^= {batch_id}
+
+    @rule(batch_id=st.sampled_from(BATCHES))
+    def hold_or_let_go(self, *, batch_id: str) -> None:
+        """Another one sets `hold`, or takes it away."""
+        self.held ^= {batch_id}
+
+    @rule(batch_id=st.sampled_from(BATCHES))
+    def list_it_or_not(self, *, batch_id: str) -> None:
+        """The list does not name every batch at every time."""
+        self.account.unlisted ^= {batch_id}
+
+    @precondition(lambda self: self.account.strict)
+    @rule(batch_id=st.sampled_from(BATCHES))
+    def somebody_else_starts_it(self, *, batch_id: str) -> None:
+        """At the vendor's console."""
+        if not self.account.is_started(batch_id):
+            self.account.elsewhere[batch_id] = self.clock.seconds
+
+    @rule(seconds=st.sampled_from([0.5, 20.0, 1_000.0]))
+    def time_passes(self, *, seconds: float) -> None:
+        """Nobody does anything for a while."""
+        self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        self.clock.seconds += seconds
+        self.checkouts[0].reach(self.clock.seconds)
+
+    @rule()
+    def more_than_a_month_passes(self) -> None:
+        """What is no longer declared may be dropped from the state; the account knows it still."""
+        for one in self.checkouts:
+            known = one.state().entries
+            self.dropped |= {batch_id for batch_id in BATCHES if batch_id not in self.declared}
+            self.dropped |= {batch_id for batch_id, entry in known.items() if not entry.declared}
+        self._wait(1_000.0)
+        self.clock.leaps += timedelta(days=40)
+        self.account.skew = self.clock.leaps
+        self.blind = self.blind or not self.account.strict
+
+    @rule()
+    def commit_the_state(self) -> None:
+        """What is on disk becomes a commit that somebody may go back to."""
+        path = self.checkouts[0].path
+        assert path is not None
+        self.copies.append(path.read_bytes() if path.exists() else None)
+
+    @rule(which=st.integers(0, 20))
+    def revert_the_state(self, *, which: int) -> None:
+        """Somebody goes back to an older commit, or a runner with the only copy vanishes.
+
+        A server that would start a batch twice is given the time to show what it has; the list still may not name it.
+        """
+        self.checkouts[0].revert(self.copies[which % len(self.copies)])
+        self.excused |= set(self.account.references)
+        if not self.account.strict:
+            self._wait(400.0)
+            self.excused |= set(self.account.references)
+            self.blind = True
+
+    # -- what must hold --
+
+    @invariant()
+    def nothing_is_paid_for_twice(self) -> None:
+        """However often it was asked for."""
+        if hasattr(self, "account"):
+            assert {key: len(times) for key, times in self.account.accepted.items() if len(times) > 1} == {}
+
+    @invariant()
+    def every_state_is_true(self) -> None:
+        """What was accepted is started or uncertain, what is started was, and nothing was repeated unread."""
+        if hasattr(self, "checkouts"):
+            self.checkouts[0].judge(self.account, self.excused | self.dropped)
+            self.checkouts[1].judge(self.account, self.dropped)
+
+    def finish(self) -> None:
+        """In fine weather, with everything declared: all are started once, known, and left alone after that."""
+        self.declared, self.held = set(BATCHES), set()
+        self.account.unlisted = set()
+        used = self.checkouts if self.account.strict else self.checkouts[:1]
+        for one in used:
+            self._wait(1_000.0)
+            one.fate = lambda _request, _number: FINE
+            for _ in range(2):
+                assert one.command(self._wanted(), self.patience)
+        self.excused.clear()
+        self.dropped.clear()
+        self.nothing_is_paid_for_twice()
+        self.every_state_is_true()
+        assert [batch_id for batch_id in BATCHES if not self.account.is_started(batch_id)] == []
+        for one in used:
+            known = one.state().entries
+            assert [batch_id for batch_id in BATCHES if not known[batch_id].recorded_as_started] == []
+            starts = len(one.starts)
+            assert one.command(self._wanted(), self.patience)
+            assert len(one.starts) == starts
+
+
+@pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine under these histories never loses power: `test_power_loss` is about that."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(60, 20), pytest.param(2_000, 30, marks=pytest.mark.full)], ids=["some", "many"]
+)
+def test_in_any_history_nothing_is_paid_twice_and_no_outcome_is_lost(
+    examples: int, steps: int, record_property: Callable[[str, object], None]
+) -> None:
+    """The judge's rules after every step, and an end in which everything is started once and known."""
+    run_state_machine_as_test(History, settings=settings(max_examples=examples, stateful_step_count=steps))
+    record_property("counted", f"histories: {examples:,} of up to {steps} steps over the real code")
+
+
+class Hasty(History):
+    """A planted bug: no time is given to a start to show."""
+
+    patience = replace(RULES, settle=0.0, spacing=0.0)
+
+
+class Careless(History):
+    """A planted bug: intents do not reach the disk."""
+
+    loses_intents = True
+
+
+def found(machine: type[History]) -> None:
+    """The machine finds something in a few hundred histories."""
+    quick = settings(max_examples=400, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=quick)
+
+
+@pytest.mark.parametrize("machine", [Hasty, Careless])
+def test_the_histories_find_planted_bugs(machine: type[History]) -> None:
+    """The machine is not blind."""
+    found(machine)
+
+
+def test_the_histories_find_a_state_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted bug: what is not declared any more is dropped at once."""
+    step = state_events.step
+
+    def dropping(entry: Entry | None, event: Event) -> Entry | None:
+        return None if isinstance(event.what, Forgotten) else step(entry, event)
+
+    monkeypatch.setattr(state_events, "step", dropping)
+    found(History)
+
+
+def test_the_machine_begins_with_answers_that_mean_something() -> None:
+    """What the weathers are made of: clean answers, odd ones and none."""
+    assert {type(reply) for reply in WEATHERS} == {Answer, Broken, NotSent}

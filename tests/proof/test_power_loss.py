@@ -1,0 +1,258 @@
+"""The power goes at any moment: what is on disk then is the old state or the new one, and nothing acknowledged is lost.
+
+The real commit and journal code runs on a disk in memory (`disk.py`) that keeps only what was synced. After every step
+each state that POSIX allows to be left is made, and the next run is let loose on it: `read` and `hold`, as they are.
+The same harness is run on wrong implementations, such as others ship, and has to find their faults.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import pytest
+
+from batchform.errors import StateError
+from batchform.state.codec import decode_state
+from batchform.state.events import fold
+from batchform.state.journal import Header, Journal, fsync_folder, salvage
+from batchform.state.local import hold, paths, read
+from tests.proof import plants
+from tests.proof.disk import BLOCK, FOLDER, Disk, Machine
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from batchform.state.events import Entry
+
+    Entries = Mapping[str, Entry]
+    Report = Callable[[str, object], None]
+
+FILE: Final = f"{FOLDER}/state.json"
+JOURNAL: Final = "state.json.journal"
+LEFT: Final = events(INTENDED, STARTED, batch="left", run="run-dead")
+GROUPS: Final = [
+    [event for number in range(4) for event in events(INTENDED, batch=f"b{number}", first=number + 1)],
+    events(STARTED, batch="b0", first=5) + events(STARTED, batch="b2", first=6),
+    events(seen("processing"), batch="b1", first=7),
+]
+ALL: Final = [event for group in GROUPS for event in group]
+SCENES: Final = ("nothing", "a state", "a dead run")
+
+
+@dataclass(slots=True)
+class Promised:
+    """What must be found whatever happens.
+
+    `history` holds what could be known after the first so many events of the run; what was known after `events` of them
+    was acknowledged. A state file may hold anything of that history or of `before`, with `serial` or a later one.
+    """
+
+    history: Sequence[Entries]
+    before: Sequence[Entries]
+    events: int = 0
+    serial: int = 0
+
+
+@dataclass(slots=True)
+class Count:
+    """What was tried: `states` that may be left, over all steps; the different ones were recovered from, each once."""
+
+    states: int = 0
+    steps: int = 0
+    seen: set[int] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return f"{self.steps:,} steps, {self.states:,} states, {len(self.seen):,} of them different"
+
+
+Depth: TypeAlias = tuple[tuple[Count, int], ...]
+"""For a loss of power, and each one after it: what counts the states, and at how many bytes writes are cut."""
+
+
+def prepare(machine: Machine, scene: str) -> Promised:
+    """The files a run begins with, all of them durable; what they promise."""
+    machine.disk = Disk({})
+    old = EMPTY
+    if scene != "nothing":
+        with hold(FILE, fresh=EMPTY, run="run-0", holder={}, now=NOW) as store:
+            store.record(events(INTENDED, STARTED, batch="a0", run="run-0"))
+            store.commit(NOW)
+            store.record(events(seen("completed"), batch="a0", run="run-0", first=3))
+            store.commit(NOW)
+            old = store.state
+    if scene == "a dead run":
+        header = Header(
+            lineage=old.lineage, serial=old.serial, service=old.service, endpoint=old.endpoint, run="run-dead"
+        )
+        journal = Journal(paths(FILE).journal, header)
+        journal.append(LEFT)
+        journal.close()
+    before, old = old, fold(old, LEFT) if scene == "a dead run" else old
+    files = machine.disk.files
+    if scene == "a dead run":
+        files[JOURNAL] += b"torn"
+    machine.disk = Disk(files)
+    history = [fold(old, ALL[:size]).entries for size in range(len(ALL) + 1)]
+    return Promised(history=history, before=[before.entries], serial=before.serial)
+
+
+def work(promised: Promised, run: str = "run-1") -> None:
+    """A run: events in groups, a commit in the middle, one at the end."""
+    with hold(FILE, fresh=EMPTY, run=run, holder={"Who": "x"}, now=NOW) as store:
+        for number, group in enumerate(GROUPS):
+            store.record(group)
+            promised.events += len(group)
+            if number == 1:
+                store.commit(NOW)
+                promised.serial = store.state.serial
+        store.commit(NOW)
+        promised.serial = store.state.serial
+
+
+def check(machine: Machine, promised: Promised, files: Mapping[str, bytes], run: int, deeper: Depth) -> None:
+    """One state that may be left: whole, nothing missing, and the next run works and leaves nothing behind.
+
+    With `deeper`, the power goes once more, at every step of that next run.
+    """
+    committed = decode_state(files["state.json"]) if "state.json" in files else EMPTY
+    assert committed.serial >= promised.serial
+    assert committed.entries in promised.before or committed.entries in promised.history
+    if "state.json.backup" in files:
+        decode_state(files["state.json.backup"])
+    machine.disk = Disk(files)
+    known = read(FILE).state or EMPTY
+    assert known.entries in promised.history[promised.events :], "what was acknowledged is lost, or something made up"
+    again = Promised(history=[known.entries], before=[committed.entries], serial=committed.serial)
+    if deeper:
+        machine.disk = Disk(files, lambda: explore(machine, again, run + 1, deeper))
+    with hold(FILE, fresh=EMPTY, run=f"run-{run}", holder={}, now=NOW) as store:
+        again.serial = store.state.serial
+        assert store.state.entries == known.entries
+        store.commit(NOW)
+    assert JOURNAL not in machine.disk.files
+    left = machine.disk.files.get("state.json")
+    assert (decode_state(left) if left is not None else EMPTY).entries == known.entries
+
+
+def explore(machine: Machine, promised: Promised, run: int, depth: Depth) -> None:
+    """Every state that a loss of power may leave at this moment, and the next run on each."""
+    (count, every), *deeper = depth
+    disk = machine.disk
+    count.steps += 1
+    for files in disk.leavings(every):
+        count.states += 1
+        key = hash((promised.events, promised.serial, len(promised.history), *sorted(files.items())))
+        if key not in count.seen:
+            count.seen.add(key)
+            try:
+                check(machine, promised, files, run, tuple(deeper))
+            finally:
+                machine.disk = disk
+
+
+def run_through(machine: Machine, scene: str, *depth: tuple[Count, int]) -> None:
+    """A whole run, with all the states that may be left; at each depth, cut at every so many bytes."""
+    promised = prepare(machine, scene)
+    machine.disk = Disk(machine.disk.files, lambda: explore(machine, promised, 2, depth))
+    work(promised)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A computer with a disk in memory."""
+    return Machine(monkeypatch)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_nothing_acknowledged_is_lost(machine: Machine, scene: str, record_property: Report) -> None:
+    """The power goes after any step of a run."""
+    count = Count()
+    run_through(machine, scene, (count, 2))
+    assert count.steps > 30
+    assert len(count.seen) > 1_500
+    record_property("counted", f"power loss, {scene}: {count}; 0 torn, 0 lost")
+
+
+def test_nothing_is_lost_when_the_recovery_is_cut_short(machine: Machine, record_property: Report) -> None:
+    """The power goes, and goes again at any step of the run that makes it good."""
+    count = Count()
+    run_through(machine, "nothing", (Count(), 1024), (count, 1024))
+    assert len(count.seen) > 5_000
+    record_property("counted", f"power loss, twice: {count}; 0 torn, 0 lost")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("scene", SCENES)
+def test_nothing_is_lost_wherever_it_is_cut(machine: Machine, scene: str, record_property: Report) -> None:
+    """Every write cut at every byte; and the recovery cut once more."""
+    first, second = Count(), Count()
+    run_through(machine, scene, (first, 1))
+    run_through(machine, scene, (Count(), 256), (second, 32))
+    record_property("counted", f"power loss, full, {scene}: {first}; twice: {second}; 0 torn, 0 lost")
+
+
+@pytest.mark.parametrize(
+    "plant", ["written_in_place", "renamed_unsynced", "journal_unsynced", "folder_unsynced", "journal_removed_first"]
+)
+def test_a_wrong_implementation_is_found(machine: Machine, monkeypatch: pytest.MonkeyPatch, plant: str) -> None:
+    """Write in place, rename without fsync, and the like: each loses or tears something, and the harness says so."""
+    for where, name in plants.TOUCHED:
+        monkeypatch.setattr(where, name, getattr(where, name))  # so that it is put back
+    plants.PLANTS[plant]()
+    found = []
+    for scene in SCENES:
+        try:
+            run_through(machine, scene, (Count(), 64))
+        except (AssertionError, StateError) as error:
+            found.append(error)
+    assert found
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_blocks_out_of_order_are_never_taken_for_the_truth(machine: Machine, scene: str) -> None:
+    """A disk may keep a later block without an earlier one. Then the run may have to stop, but nothing is made up.
+
+    What was acknowledged can be read from the journal all the same: that is what `state recover` does.
+    """
+    stopped = 0
+    promised = prepare(machine, scene)
+
+    def explore_jumbled() -> None:
+        nonlocal stopped
+        disk = machine.disk
+        for files in disk.leavings(BLOCK, jumbled=True):
+            try:
+                check(machine, promised, files, 2, ())
+            except StateError as error:
+                assert error.summary == "The journal is damaged"  # noqa: PT017  # most raise nothing
+                stopped += 1
+                base = decode_state(files["state.json"]) if "state.json" in files else EMPTY
+                saved = fold(base, salvage(files[JOURNAL], JOURNAL).events).entries
+                must = promised.history[promised.events]
+                assert {key: saved[key].phase for key in must} == {key: must[key].phase for key in must}
+            finally:
+                machine.disk = disk
+
+    machine.disk = Disk(machine.disk.files, explore_jumbled)
+    work(promised)
+    assert stopped > 0
+
+
+def test_the_disk_forgets_what_was_not_synced(machine: Machine) -> None:
+    """Or the tests above would prove nothing: content and name are lost, each by itself, until each is synced."""
+    descriptor = os.open(f"{FOLDER}/x", os.O_CREAT | os.O_WRONLY)
+    os.write(descriptor, b"abc")
+    assert {} in machine.disk.leavings(1)
+    assert {"x": b"ab"} in machine.disk.leavings(1)
+    assert {"x": b"\0\0\0"} in machine.disk.leavings(1)
+    os.fsync(descriptor)
+    assert list(machine.disk.leavings(1)) == [{}, {"x": b"abc"}]
+    os.replace(f"{FOLDER}/x", f"{FOLDER}/y")  # noqa: PTH105  # the call itself
+    assert list(machine.disk.leavings(1)) == [{}, {"x": b"abc"}, {"y": b"abc"}, {"y": b"abc"}]
+    fsync_folder(Path(FOLDER) / "y")
+    assert list(machine.disk.leavings(1)) == [{"y": b"abc"}]
+    os.close(descriptor)
