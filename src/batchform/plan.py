@@ -270,6 +270,8 @@ def decide(
         return Action.VERIFY, Reason.UNCLEAR
     if reading is None and entry is not None and not entry.found:  # nothing newer is known
         return Action.BLOCKED, Reason.NOT_FOUND
+    if listed and not by_read and submitted_at is None and service is Service.PHONE:
+        return Action.VERIFY, Reason.UNCLEAR  # safety: listed without a date it may be too old, as a single read shows
     return Action.START, _why_start(entry, status)
 
 

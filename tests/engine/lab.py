@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 ENDPOINT = "https://api.example"
 PREFIX = "/phone/bulk/v1/batches"
+SUBMITTED = "2026-11-20T09:00:00.004005Z"
+"""When every batch was submitted: the list says it, as the vendor's does."""
 PLACE = Place(file="batches.yaml", line=1, column=1, end_line=1, end_column=2)
 RULES = Rules()
 FRESH = State(lineage="l", service=Service.PHONE, endpoint=ENDPOINT)
@@ -111,6 +113,7 @@ class Server:
     statuses: dict[str, str | None] = field(default_factory=dict)
     accepted: dict[str, list[float]] = field(default_factory=dict)
     throttled: int = 0
+    submitted: str | None = SUBMITTED
     _used: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -125,7 +128,7 @@ class Server:
             return self._answer(429, {"error": {"title": "Too Many Requests"}}, at)
         if request.path == PREFIX:
             listed = [
-                {"batch_id": each, "status": self.shown(each, at, self.list_lag)}
+                {"batch_id": each, "status": self.shown(each, at, self.list_lag), "date_submitted": self.submitted}
                 for each in sorted(self.batches)
                 if each not in self.unlisted
             ]

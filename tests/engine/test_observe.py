@@ -231,6 +231,6 @@ def test_a_batch_expires_by_the_servers_clock() -> None:
     """A local clock that is days ahead does not make a refusal final."""
     known = entry(Phase.UNKNOWN, problem=NO_400, submitted_at=NOW - timedelta(days=28))
     for skew, cause in ((timedelta(), Cause.EXPIRED), (-timedelta(days=2), Cause.NOT_STARTED)):
-        lab = lab_of(Server(["a"], skew=skew), known)
+        lab = lab_of(Server(["a"], skew=skew, submitted=None), known)
         seen(lab, config(["a"]))
         assert lab.entry("a").cause is cause

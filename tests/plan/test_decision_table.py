@@ -190,7 +190,12 @@ ROWS: dict[str, list[Case]] = {
         Case(case="not found, absent", entry=rejected(Cause.NOT_FOUND), asked=True, action=BLOCKED),
         Case(case="not found, no status", entry=rejected(Cause.NOT_FOUND), reading=listed(None), action=BLOCKED),
         Case(case="not found again", entry=rejected(Cause.NOT_FOUND), reading=not_found(), action=BLOCKED),
-        Case(case="not found, now listed", entry=rejected(Cause.NOT_FOUND), reading=listed("submitted"), action=START),
+        Case(
+            case="not found, now listed",
+            entry=rejected(Cause.NOT_FOUND),
+            reading=listed("submitted", date_submitted=ago(days=2)),
+            action=START,
+        ),
         Case(case="bad id, now read", entry=rejected(Cause.BAD_ID), reading=read("submitted"), action=START),
         Case(case="expired, listed", entry=rejected(Cause.EXPIRED), reading=listed("submitted"), action=BLOCKED),
         Case(
@@ -263,13 +268,25 @@ ROWS: dict[str, list[Case]] = {
         Case(
             case="not found before, listed",
             entry=entry(Phase.SEEN, found=False),
-            reading=listed("submitted"),
+            reading=listed("submitted", date_submitted=ago(days=2)),
             action=START,
         ),
     ],
     "anything else": [
         Case(case="never seen, not asked", action=START, reason=Reason.NEW),
-        Case(case="listed submitted", reading=listed("submitted"), action=START, reason=Reason.SUBMITTED),
+        Case(
+            case="listed submitted",
+            reading=listed("submitted", date_submitted=ago(days=2)),
+            action=START,
+            reason=Reason.SUBMITTED,
+        ),
+        Case(case="listed, of unknown age", reading=listed("submitted"), action=VERIFY, reason=Reason.UNCLEAR),
+        Case(
+            case="listed, of unknown age, email",
+            service=Service.EMAIL,
+            reading=listed("submitted"),
+            action=START,
+        ),
         Case(case="read submitted", reading=read("submitted"), action=START, reason=Reason.SUBMITTED),
         Case(
             case="known submitted", entry=entry(Phase.SEEN, status="submitted"), action=START, reason=Reason.SUBMITTED

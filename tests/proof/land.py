@@ -89,12 +89,16 @@ class Calendar(Clock):
 
 @dataclass
 class Exchange:
-    """One request of a checkout, and what was heard of it; None when its run `died` first."""
+    """One request of a checkout, and what was heard of it; None when its run `died` first.
+
+    `concerns` are the batches that its run had to do with: those that were declared, or in the state.
+    """
 
     at: float
     request: Request
     reply: Reply | None = None
     died: bool = False
+    concerns: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -156,6 +160,7 @@ class Checkout(Lab):
         self.runs += 1
         run, self.runs = self.run_id, self.runs - 1
         before = len(self.history)
+        concerns = frozenset(batch.batch_id for batch in wanted.batches) | frozenset(self.state().entries)
         fresh = replace(FRESH, lineage=self.path.parent.name)
         try:
             with hold(self.path, fresh=fresh, run=run, holder={}, now=self.clock.now()) as self.store:
@@ -170,6 +175,8 @@ class Checkout(Lab):
             return False
         finally:
             self.store = None
+            for exchange in self.history[before:]:
+                exchange.concerns = concerns
         return True
 
     def revert(self, data: bytes | None) -> None:
@@ -182,6 +189,10 @@ class Checkout(Lab):
             self.path.write_bytes(data)
         self._last_what.clear()
         self.forgave = len(self.history)
+
+    def sent_starts(self) -> set[str]:
+        """The batches for which a start was ever sent from here."""
+        return {batch_of(exchange.request) for exchange in self.history if exchange.request.method == "POST"}
 
     # -- the judge --
 
@@ -209,8 +220,8 @@ class Checkout(Lab):
             reply = exchange.reply
             if exchange.request.method != "POST":
                 told = told_of(reply, batch_id)
-                if told in _BEYOND and not exchange.died:  # else nobody may have written down what was heard
-                    shown = told
+                if told in _BEYOND and not exchange.died and batch_id in exchange.concerns:
+                    shown = told  # else nobody has, or may have, written down what was heard
                 if batch_of(exchange.request) == batch_id:
                     reads += [exchange.at] if told == "submitted" else []
                     missing = missing or (isinstance(reply, Answer) and reply.status in {400, 404})
