@@ -39,9 +39,11 @@ _CLEAN_NO: Final = frozenset({401, 403, 406, 415, 429})
 class Account(Server):
     """The account. `strict`: a batch that was started is not started again, as with the vendor, however late it shows.
 
-    `elsewhere` holds when somebody else started a batch, `references` which request was accepted.
+    `elsewhere` holds when somebody else started a batch, `references` which request was accepted. No batch ever grows
+    too old to be started, however many months pass: then nothing would be at stake any more.
     """
 
+    submitted: str | None = "2036-01-01T00:00:00.000000Z"
     strict: bool = True
     elsewhere: dict[str, float] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)

@@ -99,7 +99,11 @@ TRUTH: Final = Observed(
     readings=MappingProxyType(
         {
             batch: Reading(
-                batch_id=batch, source=Source.LIST, status="processing" if batch in RAN else "submitted", records=10
+                batch_id=batch,
+                source=Source.LIST,
+                status="processing" if batch in RAN else "submitted",
+                records=10,
+                date_submitted=NOW,
             )
             for batch in {*RAN, FRESH, "e0f6d527-rejected"}
         }
