@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from batchform.errors import UsageError
 
-DEFAULT_ENDPOINT = "https://api.experianaperture.io"
-"""Source: CONTRACT "Start"."""
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LOOPBACK = "127.0.0.1 or [::1], written as a number"
@@ -37,6 +36,10 @@ class Endpoint:
         return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
 
 
+DEFAULT_ENDPOINT = Endpoint(scheme="https", host="api.experianaperture.io", port=443)
+"""Source: CONTRACT "Start"."""
+
+
 def parse_endpoint(text: str) -> Endpoint:
     """The endpoint that `text` names.
 
@@ -44,6 +47,8 @@ def parse_endpoint(text: str) -> Endpoint:
         UsageError: It is not an https origin, or an http one on a loopback literal. The message never repeats a text
             that may hold a password.
     """
+    from urllib.parse import urlsplit  # noqa: PLC0415  # the vendor's endpoint needs no parsing
+
     if "@" in text:
         raise _unusable("It holds a user name or password before the host.", "Nothing of it is shown here.")
     if not text.isascii() or not text.isprintable():
@@ -75,6 +80,8 @@ def _unusable(what: str, hint: str = "") -> UsageError:
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
+    from ipaddress import AddressValueError, IPv4Address, IPv6Address  # noqa: PLC0415  # the same
+
     for kind in (IPv4Address, IPv6Address):
         try:
             found = kind(host)
@@ -85,10 +92,5 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _is_loopback(address: IPv4Address | IPv6Address | None) -> bool:
-    match address:
-        case IPv4Address():
-            return address.is_loopback
-        case IPv6Address():
-            return address == IPv6Address("::1")
-        case None:
-            return False
+    """Whether it is this machine. An IPv4 address written as IPv6 is not."""
+    return address is not None and address.is_loopback and getattr(address, "ipv4_mapped", None) is None

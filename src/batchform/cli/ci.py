@@ -7,7 +7,6 @@ outputs. Nothing here changes what is done or how the command ends; what cannot 
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import sys
 from pathlib import Path
@@ -55,6 +54,8 @@ def outputs(terminal: Terminal, **values: str) -> None:
     file = os.environ.get("GITHUB_OUTPUT")
     if not in_github() or not file:
         return
+    import secrets  # noqa: PLC0415  # only where somebody reads them
+
     written = []
     for name, value in values.items():
         end = f"end-{secrets.token_hex(16)}"

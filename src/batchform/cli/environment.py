@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchform import __version__
-from batchform.api.endpoint import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
+from batchform.api.endpoint import DEFAULT_ENDPOINT, parse_endpoint
 from batchform.errors import UsageError
 from batchform.state.codec import encode_time
 from batchform.state.events import Story
@@ -20,13 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from batchform.api.endpoint import Endpoint
+
 STATE_NAME = "batchform.state.json"
 DEFAULT_CONFIG = "batchform.yaml"
 
 
 def endpoint() -> Endpoint:
     """The endpoint: BATCHFORM_ENDPOINT, or the vendor's."""
-    return parse_endpoint(os.environ.get("BATCHFORM_ENDPOINT") or DEFAULT_ENDPOINT)
+    given = os.environ.get("BATCHFORM_ENDPOINT")
+    return parse_endpoint(given) if given else DEFAULT_ENDPOINT
 
 
 def token() -> str:
@@ -132,6 +134,8 @@ def _ref(git: Path, ref: str) -> str:
 
 
 def _user() -> str:
+    import getpass  # noqa: PLC0415  # only for who writes
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -12,12 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from batchform.cli import environment
-from batchform.cli.signals import Interruption, Signals
 from batchform.cli.terminal import in_ci
 from batchform.config.loader import load
 from batchform.config.selection import select
 from batchform.errors import BatchformError, ServerError, StateError, UsageError
-from batchform.protocol import Rules
 from batchform.state.events import State, fold
 from batchform.state.local import hold
 
@@ -28,9 +25,11 @@ if TYPE_CHECKING:
     from batchform.api.contract import Reply, Request
     from batchform.api.endpoint import Endpoint
     from batchform.api.pacing import Pacer
+    from batchform.cli.signals import Signals
     from batchform.cli.terminal import Terminal
     from batchform.engine import Clock, End, Engine, Sender
     from batchform.model import Config, Observed
+    from batchform.protocol import Rules
     from batchform.state.events import Event
     from batchform.state.local import Store
 
@@ -130,6 +129,8 @@ def rules(settle: float, endpoint: Endpoint) -> Rules:
     Raises:
         UsageError: Less patience than is safe, where starts are paid for.
     """
+    from batchform.protocol import Rules  # noqa: PLC0415  # an offline plan does without
+
     if settle < _SETTLE and endpoint.scheme == "https":
         raise UsageError(
             "--settle is too short",
@@ -278,8 +279,11 @@ def way(
     tick_every: float | None = None,
 ) -> Iterator[Way]:
     """An engine on real threads and sockets; signals end it in good order. Everything is closed at the end."""
+    import random  # noqa: PLC0415  # for those who go there
+
     from batchform.api.client import Client  # noqa: PLC0415  # the network library is for those who go there
     from batchform.api.pacing import Pacer  # noqa: PLC0415  # the same
+    from batchform.cli.signals import Signals  # noqa: PLC0415  # the same
     from batchform.engine import Engine, Threads  # noqa: PLC0415  # the same
 
     client = Client(endpoint, token)
@@ -308,7 +312,8 @@ def way(
 
 def ended(end: End) -> BatchformError:
     """The error for a look at the account that ended early."""
-    from batchform.engine import Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # only when it happens
+    from batchform.cli.signals import Interruption  # noqa: PLC0415  # only when it happens
+    from batchform.engine import Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # the same
 
     match end:
         case Interrupted():

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import sys
-import traceback
 from typing import TYPE_CHECKING, TextIO
 
 from batchform.errors import NO_SOURCES, BatchformError, Exit
@@ -113,6 +112,8 @@ class Terminal:
 
     def bug(self, error: Exception) -> None:
         """Show an error that is ours. The place helps whoever mends it; BATCHFORM_LOG=debug shows the way there."""
+        import traceback  # noqa: PLC0415  # only when it happens
+
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119  # a name, not a path
         self.error(

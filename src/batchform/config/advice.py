@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
     plain = word[:LONGEST_TYPO].lower().replace("-", "_").replace(" ", "_")
     if _MEANT.get(plain) in known:
         return [_MEANT[plain]]
+    from difflib import get_close_matches  # noqa: PLC0415  # only for a mistake
+
     return get_close_matches(plain, known, n=2)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -54,6 +53,8 @@ def _fits(batch: Batch, pattern: str) -> bool:
 
 def _nearest(config: Config, pattern: str) -> str:
     """What may have been meant."""
+    import difflib  # noqa: PLC0415  # only for a mistake
+
     if not pattern.startswith(_LABEL):
         near = difflib.get_close_matches(pattern.lower(), [batch.name for batch in config.batches], n=3, cutoff=0.5)
         said = f"Did you mean {' or '.join(near)}?" if near else f"{len(config.batches)} batches are declared."
