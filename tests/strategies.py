@@ -21,24 +21,19 @@ from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, 
 from batchform.plan import Action, Change, GuardCheck, Notice, Plan, Reason, RecordsSource
 from batchform.state.events import (
     AlreadyStarted,
-    Cause,
     Declared,
-    Entry,
     Event,
-    Evidence,
     Forgotten,
     Intended,
     NotAttempted,
-    Phase,
     Rejected,
     Released,
     Removed,
-    Run,
     Seen,
     Started,
-    State,
     Unknown,
 )
+from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State
 
 if TYPE_CHECKING:
     from batchform.engine import End

@@ -18,10 +18,8 @@ from batchform.plan import Action, Reason, is_expired
 from batchform.protocol import Order, Rules, seen, start
 from batchform.state.events import (
     AlreadyStarted,
-    Cause,
     Declared,
     Event,
-    Evidence,
     Forgotten,
     Intended,
     NotAttempted,
@@ -38,7 +36,8 @@ if TYPE_CHECKING:
     from batchform.engine import End, Engine
     from batchform.model import Config, Observed, ServerProblem
     from batchform.plan import Change, Plan
-    from batchform.state.events import Entry, State, What
+    from batchform.state.events import What
+    from batchform.state.known import Cause, Entry, Evidence, State
 
 _MAX_REFERENCE: Final = 256
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from batchform.model import Config
     from batchform.plan import Change, Plan
-    from batchform.state.events import State
+    from batchform.state.known import State
 
 _ALIKE: Final[Mapping[Reason, Reason]] = {Reason.COMPLETED: Reason.RUNNING, Reason.SUBMITTED: Reason.NEW}
 """Reasons that differ by nothing but ordinary progress."""

@@ -71,7 +71,10 @@ class SourceText:
     def place(self, start: int, end: int) -> Place:
         """The place of `text[start:end]`."""
         line, column = self._position(start)
-        end_line, end_column = self._position(end)
+        if self.text.find("\n", start, end) < 0:
+            end_line, end_column = line, column + end - start
+        else:
+            end_line, end_column = self._position(end)
         return Place(file=self.file, line=line, column=column, end_line=end_line, end_column=end_column)
 
     def offset(self, line: int, column: int) -> int:

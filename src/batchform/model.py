@@ -27,6 +27,9 @@ DEADLINE = timedelta(days=28)
 MAX_RECORDS = 10_000
 """The most records one batch can hold. Source: CONTRACT, operation create."""
 
+RATE_LIMIT = 150
+"""Requests per minute when no header says otherwise. Source: CONTRACT "Limits" (told by a third party)."""
+
 
 class Service(StrEnum):
     """The validation services that offer bulk batches; the value is the path segment."""

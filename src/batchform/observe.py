@@ -16,7 +16,7 @@ from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
 from batchform.plan import Action, is_expired, plan
 from batchform.protocol import Order, Rules, Verdict, confirmed, list_all, look, settle
-from batchform.state.events import BEYOND, Phase
+from batchform.state.known import BEYOND, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from batchform.engine import Engine
     from batchform.model import Config, ServerProblem, Service
     from batchform.plan import Change
-    from batchform.state.events import Entry, State
+    from batchform.state.known import Entry, State
 
 _LIST = "list"
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import DEADLINE, MAX_RECORDS, RUNNING, Guard, GuardName, Service, Source, Status
-from batchform.state.events import BEYOND, FOR_GOOD, Cause, Entry, Phase, State
+from batchform.state.known import BEYOND, FOR_GOOD, Cause, Entry, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -18,18 +18,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, assert_never
 from batchform.api import contract
 from batchform.api.contract import Accepted, Doubtful, Listing, Missing, NoAnswer, NotSent, Read, Refused, Throttled
 from batchform.model import BEYOND_START, Reading, Source, Status
-from batchform.state.events import (
-    AlreadyStarted,
-    Cause,
-    Evidence,
-    Intended,
-    NotAttempted,
-    Rejected,
-    Released,
-    Seen,
-    Started,
-    Unknown,
-)
+from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejected, Released, Seen, Started, Unknown
+from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
     from datetime import datetime

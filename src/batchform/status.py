@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from batchform.errors import Exit
 from batchform.model import Status
 from batchform.plan import Action, Reason, expiring, plan
-from batchform.state.events import Phase
+from batchform.state.known import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from batchform.model import Config, Observed, Reading, Service
     from batchform.plan import Change
-    from batchform.state.events import Entry, State
+    from batchform.state.known import Entry, State
 
 
 class Stage(StrEnum):

@@ -105,7 +105,7 @@ def test_plain_http_says_what_is_accepted() -> None:
 
 def test_the_default_is_an_endpoint() -> None:
     """And in normal form."""
-    assert str(parse_endpoint(DEFAULT_ENDPOINT)) == DEFAULT_ENDPOINT
+    assert parse_endpoint(str(DEFAULT_ENDPOINT)) == DEFAULT_ENDPOINT
 
 
 @given(st.text() | st.text(alphabet="htps:/.[]@#?%127 0a-x\\").map("https://".__add__))

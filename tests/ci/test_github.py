@@ -20,7 +20,7 @@ from tests.e2e.harness import TOKEN, Site, site
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from batchform.state.events import Entry
+    from batchform.state.known import Entry
 
 pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is needed to stand in for gh")
 

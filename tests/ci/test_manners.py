@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 
 from batchform.cli import ci
 from batchform.cli.terminal import Terminal
-from batchform.state.local import locked, paths
+from batchform.state.disk import paths
+from batchform.state.lock import locked
 from tests.ci.runner import outputs
 from tests.e2e.harness import Site, site
 from tests.strategies import texts

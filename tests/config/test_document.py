@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchform.config import document
+from batchform.config import builder, quick, reading
 from batchform.config.document import MAX_DEPTH
 from batchform.config.scalars import Plain
 
@@ -30,14 +30,14 @@ def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def read(text: str) -> Document:
     """The document in `text`, which has no problem."""
-    found = document.parse(text.encode(), "f.yaml")
+    found = reading.parse(text.encode(), "f.yaml")
     assert found.problems == ()
     return found
 
 
 def problems(text: str) -> tuple[Problem, ...]:
     """What is wrong with `text`."""
-    return document.parse(text.encode(), "f.yaml").problems
+    return reading.parse(text.encode(), "f.yaml").problems
 
 
 def covered(text: str, place: Place) -> str:
@@ -210,7 +210,7 @@ def test_duplicate_keys_name_both_places() -> None:
 
 def test_an_entry_that_is_not_kept_moves_no_other_place() -> None:
     """The places of a mapping with a duplicate and a merge key still belong to the right keys."""
-    found = document.parse(b"<<: {x: 1}\na: 1\na: {y: 2}\nb: 3\n", "f.yaml")
+    found = reading.parse(b"<<: {x: 1}\na: 1\na: {y: 2}\nb: 3\n", "f.yaml")
     assert found.root == {"a": 1, "b": 3}
     assert str(found.value_place(("b",))) == "f.yaml:4:4"
 
@@ -254,7 +254,8 @@ def test_an_alias_bomb_is_refused_before_it_is_anything() -> None:
 
 def test_every_cap_is_reached_by_counting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys and values count alike, an alias as what it stands for; the cap itself is allowed."""
-    monkeypatch.setattr(document, "MAX_NODES", 9)
+    for module in (builder, quick):
+        monkeypatch.setattr(module, "MAX_NODES", 9)
     assert read("a: &x [1, 2]\nb: *x\n").root == {"a": [1, 2], "b": [1, 2]}
     assert [p.code for p in problems("a: &x [1, 2, 3]\nb: *x\n")] == ["BF111"]
     assert [p.code for p in problems("[1, 2, 3, 4, 5, 6, 7, 8, 9]")] == ["BF111"]
@@ -263,7 +264,7 @@ def test_every_cap_is_reached_by_counting(monkeypatch: pytest.MonkeyPatch) -> No
 @given(st.text(st.sampled_from("abc01 \n\t:-[]{}\"'#&*!|>%@~<?,.\\"), max_size=40))
 def test_no_text_makes_it_raise(text: str) -> None:
     """There is a value or a problem, whatever stands in the file; each problem stands inside it."""
-    found = document.parse(text.encode(), "f.yaml")
+    found = reading.parse(text.encode(), "f.yaml")
     assert found.root is None or found.value_place(()).line >= 1
     for problem in found.problems:
         assert problem.place is not None

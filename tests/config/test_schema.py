@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchform.config import document, fields, loader, schema
+from batchform.config import fields, loader, reading, schema
 from batchform.config.fields import BATCH_ID, DESCRIPTION, LABEL, NAME, REFERENCE_ID, Text
 from batchform.config.file import File
 from batchform.errors import ConfigError, UsageError
@@ -125,7 +125,7 @@ FILES = st.fixed_dictionaries(
 
 def judged_by_the_loader(value: object) -> bool:
     """Whether the loader finds the shape of a file with this content right; ids may repeat."""
-    file = File(document.parse(json.dumps(value).encode(), "f.yaml"))  # JSON is YAML with all text quoted
+    file = File(reading.parse(json.dumps(value).encode(), "f.yaml"))  # JSON is YAML with all text quoted
     file.read()
     return not file.problems
 
@@ -139,7 +139,7 @@ def test_the_schema_and_the_loader_agree(value: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=str)
 def test_every_example_is_valid_by_the_schema(path: Path) -> None:
     """And its first line leads an editor to the schema."""
-    assert list(VALIDATOR.iter_errors(document.load(str(path)).root)) == []
+    assert list(VALIDATOR.iter_errors(reading.load(str(path)).root)) == []
     link = path.read_text(encoding="utf-8").partition("$schema=")[2].partition("\n")[0]
     assert (path.parent / link).resolve().samefile("schemas/config-1.json")
 

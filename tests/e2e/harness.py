@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchform import simulator
-from batchform.state.local import read
+from batchform.state.reader import read
 from tests.proof import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from batchform.state.events import Entry
+    from batchform.state.known import Entry
 
 TOKEN = "t0ken-of-the-tests-8f2c"
 FAST = 25.0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from batchform import simulator
-from batchform.state.events import Cause, Evidence, Phase
+from batchform.state.known import Cause, Evidence, Phase
 from tests.e2e.harness import Ended, Site, Warm, WatchedLog, site, warmed
 
 if TYPE_CHECKING:

@@ -23,19 +23,8 @@ from batchform.model import Batch, Config, Service
 from batchform.observe import Subject, observe
 from batchform.plan import plan
 from batchform.protocol import Order, Rules, start
-from batchform.state.events import (
-    Entry,
-    Event,
-    Intended,
-    NotAttempted,
-    Phase,
-    Rejected,
-    Released,
-    Started,
-    State,
-    Unknown,
-    fold,
-)
+from batchform.state.events import Event, Intended, NotAttempted, Rejected, Released, Started, Unknown, fold
+from batchform.state.known import Entry, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -14,24 +14,20 @@ from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Sou
 from batchform.plan import Action, Change, Plan, Reason, plan
 from batchform.state.events import (
     AlreadyStarted,
-    Cause,
     Declared,
-    Entry,
     Event,
-    Evidence,
     Forgotten,
     Intended,
     NotAttempted,
-    Phase,
     Rejected,
     Released,
     Seen,
     Started,
-    State,
     Unknown,
     What,
     fold,
 )
+from batchform.state.known import Cause, Entry, Evidence, Phase, State
 from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, Fate, Lab, Server, config, failed
 
 PROBLEM = ServerProblem(status=500, title="Internal Server Error")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from batchform.api.contract import Answer, Broken, NotSent
 from batchform.errors import ServerError
 from batchform.protocol import Rules
-from batchform.state.events import Phase
+from batchform.state.known import Phase
 from tests.engine.lab import RULES, Crash, Fate, Lab, Server, config, failed, ids
 
 if TYPE_CHECKING:

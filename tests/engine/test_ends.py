@@ -11,7 +11,7 @@ from batchform.api.contract import Broken
 from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Stopped, Unrecordable
 from batchform.errors import Exit
-from batchform.state.events import Phase
+from batchform.state.known import Phase
 from tests.engine.lab import Fate, Lab, Server, batch_of, config, failed, ids
 
 if TYPE_CHECKING:

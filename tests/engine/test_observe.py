@@ -14,7 +14,7 @@ from batchform.errors import ServerError
 from batchform.model import NOTHING_OBSERVED, Config, Observed, ServerProblem, Source
 from batchform.observe import Subject, observe
 from batchform.plan import Action, plan
-from batchform.state.events import Cause, Entry, Phase
+from batchform.state.known import Cause, Entry, Phase
 from tests.engine.lab import ENDPOINT, FRESH, NOW, PREFIX, RULES, Fate, Lab, Server, batch_of, config, failed
 
 LOST = Broken(cause="reset")

@@ -15,7 +15,8 @@ from batchform.apply import Result
 from batchform.engine import ServiceDown, Starved, Stopped
 from batchform.errors import Exit
 from batchform.protocol import Rules
-from batchform.state.events import Entry, Event, Phase, Unknown
+from batchform.state.events import Event, Unknown
+from batchform.state.known import Entry, Phase
 from tests.engine.lab import FRESH, NOW, Fate, Lab, Server, batch_of, config, failed, ids
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 from batchform.model import Batch, GuardName, Reading, ServerProblem, Service
 from batchform.plan import Action, Plan, Reason, approve
-from batchform.state.events import Cause, Entry, Phase
+from batchform.state.known import Cause, Entry, Phase
 from tests.plan.words import (
     DAY,
     NOW,

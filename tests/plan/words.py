@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batchform.errors import Place
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
 from batchform.plan import Change, Plan, plan
-from batchform.state.events import Cause, Entry, Phase, State
+from batchform.state.known import Cause, Entry, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

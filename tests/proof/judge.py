@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from batchform import simulator
-from batchform.state.local import paths
+from batchform.state.disk import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from batchform.state.events import Entry
+    from batchform.state.known import Entry
 
 Asked: TypeAlias = tuple[simulator.Entry, simulator.Decision]
 """One request: its line in the log, and what the simulator really answered."""

@@ -18,7 +18,8 @@ from batchform.api.pacing import Pacer
 from batchform.engine import Engine
 from batchform.errors import ServerError
 from batchform.state.events import Intended, NotAttempted, Rejected, Released, Started, Unknown
-from batchform.state.local import Store, hold, read
+from batchform.state.local import Store, hold
+from batchform.state.reader import read
 from tests.engine.lab import FRESH, RULES, Clock, Crash, FakeWire, Lab, Server, batch_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from batchform.api.contract import Reply, Request
     from batchform.model import Config
     from batchform.protocol import Rules
-    from batchform.state.events import Event, State
+    from batchform.state.events import Event
+    from batchform.state.known import State
 
 _BEYOND: Final = frozenset({"processing", "completed", "stopped"})
 _CLEAN_NO: Final = frozenset({401, 403, 406, 415, 429})

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from batchform.state import journal, local
-from batchform.state.codec import encode_event, encode_state
+from batchform.state import disk, journal, local
+from batchform.state.codec import encode_state
+from batchform.state.event_codec import encode_event
 from batchform.state.events import Intended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from batchform.state.events import Event, State
+    from batchform.state.events import Event
+    from batchform.state.known import State
 
 
 def outcome_before_intent() -> None:
@@ -44,39 +46,39 @@ def journal_removed_first() -> None:
 def written_in_place() -> None:
     """The state file is overwritten where it stands, as Terraform does with its local state."""
 
-    def overwrite(files: local.Paths, state: State, run: str) -> bytes:
+    def overwrite(files: disk.Paths, state: State, run: str) -> bytes:
         data = encode_state(state)
         descriptor = os.open(files.state, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-        journal.write_fully(descriptor, data)
+        disk.write_fully(descriptor, data)
         os.fsync(descriptor)
         os.close(descriptor)
-        journal.fsync_folder(files.state)
+        disk.fsync_folder(files.state)
         return data
 
-    local.replace_durably = overwrite
+    disk.replace_durably = overwrite
 
 
 def renamed_unsynced() -> None:
     """The new state takes the old one's place before its content is durable."""
 
-    def hasty(files: local.Paths, state: State, run: str) -> bytes:
+    def hasty(files: disk.Paths, state: State, run: str) -> bytes:
         data = encode_state(state)
         temporary = files.state.with_name(f".{files.state.name}.{run}.tmp")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        journal.write_fully(descriptor, data)
+        disk.write_fully(descriptor, data)
         os.close(descriptor)
         os.replace(temporary, files.state)  # noqa: PTH105  # the plain call, as such code has it
-        journal.fsync_folder(files.state)
+        disk.fsync_folder(files.state)
         return data
 
-    local.replace_durably = hasty
+    disk.replace_durably = hasty
 
 
 def journal_unsynced() -> None:
     """An event is taken for durable once it was written."""
 
     def append(self: journal.Journal, events: Sequence[Event]) -> None:
-        journal.write_fully(self._descriptor, b"".join(journal._line(encode_event(event)) for event in events))
+        disk.write_fully(self._descriptor, b"".join(journal._line(encode_event(event)) for event in events))
 
     journal.Journal.append = append  # type: ignore[method-assign]  # that is the bug
 
@@ -87,8 +89,7 @@ def folder_unsynced() -> None:
     def nothing(path: Any) -> None:
         """The bug."""
 
-    journal.fsync_folder = nothing
-    vars(local)["fsync_folder"] = nothing
+    disk.fsync_folder = nothing
 
 
 PLANTS: Final[dict[str, Callable[[], None]]] = {
@@ -104,11 +105,10 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
 }
 
 TOUCHED: Final[tuple[tuple[Any, str], ...]] = (
-    (local, "replace_durably"),
-    (local, "fsync_folder"),
+    (disk, "replace_durably"),
+    (disk, "fsync_folder"),
     (local.Store, "record"),
     (local.Store, "commit"),
-    (journal, "fsync_folder"),
     (journal.Journal, "append"),
 )
 """What they change, so that a test can put it back."""

@@ -19,9 +19,11 @@ from batchform.errors import BatchformError, Place, StateError
 from batchform.model import NOTHING_OBSERVED, Batch, Config, Observed, Reading, Service, Source
 from batchform.plan import Action, approve, plan
 from batchform.render.documents import load_plan, plan_document
-from batchform.state import codec, journal, local
+from batchform.state import disk, journal, reader
 from batchform.state.codec import decode_state, digest, encode_state
-from batchform.state.events import Cause, Phase, State, Unknown, fold
+from batchform.state.event_codec import encode_event
+from batchform.state.events import Unknown, fold
+from batchform.state.known import Cause, Phase, State
 from tests.e2e.harness import Warm, site, warmed
 from tests.state.samples import DOWN, INTENDED, NOW, RELEASED, STARTED, events, rejected, seen
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     Report = Callable[[str, object], None]
 
-FILES: Final = local.paths("/nowhere/batchform.state.json")
+FILES: Final = disk.paths("/nowhere/batchform.state.json")
 ENDPOINT: Final = "https://api.example.test"
 PLACE: Final = Place(file="batches.yaml", line=1, column=1, end_line=1, end_column=2)
 
@@ -81,7 +83,7 @@ def made() -> tuple[bytes, bytes]:
     ]
     for number, (batch, whats) in enumerate(JOURNALED.items()):
         happened = events(*whats, batch=batch, run="run-dead", first=10 * number + 1)
-        lines += [journal._line(codec.encode_event(event)) for event in happened]
+        lines += [journal._line(encode_event(event)) for event in happened]
     return data, b"".join(lines)
 
 
@@ -157,7 +159,7 @@ def decided_on(base: State, happened: tuple[Event, ...]) -> tuple[set[str], set[
 def judge(state: bytes, lines: bytes | None, tally: Tally, what: str) -> None:
     """Read the files as every command does, and see what it would start, the account not looked at and looked at."""
     try:
-        base, leftover = local._combine(FILES, state, lines)
+        base, leftover = reader.combine(FILES, state, lines)
         assert base is not None
         blind, seeing = decided_on(base, leftover.events if leftover else ())
     except StateError:
@@ -272,7 +274,7 @@ def test_every_damage_is_noticed_or_harmless(name: str, record_property: Report)
 
 def test_without_the_digest_damage_would_not_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep finds a reader that trusts what it reads."""
-    monkeypatch.setattr(local, "decode_state", lambda data: decode_state(data, trust=True))
+    monkeypatch.setattr(reader, "decode_state", lambda data: decode_state(data, trust=True))
     assert hostile_states(4_000).wrong != []
 
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from batchform.api.contract import Reply
     from batchform.protocol import Rules
-    from batchform.state.events import Entry, Event
+    from batchform.state.events import Event
+    from batchform.state.known import Entry
 
 BATCHES: Final = ids(4)
 FINE: Final = Fate()

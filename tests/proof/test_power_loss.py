@@ -16,9 +16,11 @@ import pytest
 
 from batchform.errors import StateError
 from batchform.state.codec import decode_state
+from batchform.state.disk import fsync_folder, paths
 from batchform.state.events import fold
-from batchform.state.journal import Header, Journal, fsync_folder, salvage
-from batchform.state.local import hold, paths, read
+from batchform.state.journal import Header, Journal, salvage
+from batchform.state.local import hold
+from batchform.state.reader import read
 from tests.proof import plants
 from tests.proof.disk import BLOCK, FOLDER, Disk, Machine
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events, seen
@@ -26,7 +28,7 @@ from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events, seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from batchform.state.events import Entry
+    from batchform.state.known import Entry
 
     Entries = Mapping[str, Entry]
     Report = Callable[[str, object], None]

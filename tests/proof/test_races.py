@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from batchform.errors import Exit, StateError
-from batchform.state.events import Phase
-from batchform.state.local import paths, read
+from batchform.state.disk import paths
+from batchform.state.known import Phase
+from batchform.state.reader import read
 from tests.e2e.harness import Site, site
 from tests.e2e.test_loop import declared, ids
 from tests.proof import judge

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from batchform.simulator import server as simulator_server
-from batchform.state.local import paths, read
+from batchform.state.disk import paths
+from batchform.state.reader import read
 from tests.e2e.harness import Site, site
 from tests.e2e.test_loop import declared, ids
 from tests.proof import judge

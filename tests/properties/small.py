@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from batchform.errors import Place
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
-from batchform.state.events import Cause, Entry, Evidence, Phase, State
+from batchform.state.known import Cause, Entry, Evidence, Phase, State
 
 IDS = ("a", "b", "c", "d", "e")
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)

@@ -13,18 +13,8 @@ from hypothesis import strategies as st
 
 from batchform.model import MAX_RECORDS, Batch, Config, GuardName, Observed, Reading, Service, Source
 from batchform.plan import Action, Plan, approve, plan
-from batchform.state.events import (
-    Event,
-    Evidence,
-    Forgotten,
-    Intended,
-    Phase,
-    Seen,
-    Started,
-    State,
-    What,
-    fold,
-)
+from batchform.state.events import Event, Forgotten, Intended, Seen, Started, What, fold
+from batchform.state.known import Evidence, Phase, State
 from tests import strategies
 from tests.properties.small import FAR_MOMENTS, IDS, NOW, PLACE, configs, observeds, states
 

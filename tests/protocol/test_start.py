@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from batchform.api.contract import Answer
 from batchform.model import ServerProblem, Service
 from batchform.protocol import Order, Record, Rules, Send, start
-from batchform.state.events import Entry, Event, Intended, NotAttempted, Phase, Rejected, Started, State, Unknown, fold
+from batchform.state.events import Event, Intended, NotAttempted, Rejected, Started, Unknown, fold
+from batchform.state.known import Entry, Phase, State
 from tests.protocol.script import (
     COMPLETED,
     LOST,

@@ -16,7 +16,8 @@ from batchform.errors import OutcomeUnknownError
 from batchform.model import NOTHING_OBSERVED, GuardName, Observed, Reading, ServerProblem, Source
 from batchform.plan import plan
 from batchform.render.documents import plan_from_document
-from batchform.state.codec import decode_event, decode_state
+from batchform.state.codec import decode_state
+from batchform.state.event_codec import decode_event
 
 if TYPE_CHECKING:
     from batchform.apply import Account

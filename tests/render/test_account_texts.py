@@ -29,7 +29,7 @@ from batchform.render.text import (
     why_text,
 )
 from batchform.render.text.why import Case
-from batchform.state.events import Entry, Run, State
+from batchform.state.known import Entry, Run, State
 from batchform.status import Look, Pace, look
 from tests import strategies as bf
 from tests.render.test_schemas import strict, through_json

@@ -23,7 +23,7 @@ from batchform.render.documents import (
     plan_from_document,
     planned_documents,
 )
-from batchform.state.codec import KIND_OF
+from batchform.state.event_codec import KIND_OF
 from batchform.state.events import Event, Forgotten, Intended, Rejected
 from tests import strategies as bf
 

@@ -20,7 +20,8 @@ from batchform.render import text
 from batchform.render.github import github_text
 from batchform.render.markdown import account_markdown, plan_markdown
 from batchform.render.style import Style
-from batchform.state.events import Cause, Entry, Event, Phase, State, Unknown
+from batchform.state.events import Event, Unknown
+from batchform.state.known import Cause, Entry, Phase, State
 from tests.strategies import problems, texts
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from batchform.apply import Account
     from batchform.errors import Problem
     from batchform.plan import Plan
-    from batchform.state.events import Entry, Event, State
+    from batchform.state.events import Event
+    from batchform.state.known import Entry, State
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1", "refresh-1", "status-1", "history-1")

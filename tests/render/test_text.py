@@ -31,7 +31,8 @@ from batchform.render.text import (
     state_list_text,
 )
 from batchform.render.words import problem_words, span
-from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Rejected, Started, State, Unknown
+from batchform.state.events import Event, Rejected, Started, Unknown
+from batchform.state.known import Cause, Entry, Evidence, Phase, State
 from tests import strategies as bf
 
 PLAIN = Style(color=False)

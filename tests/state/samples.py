@@ -12,25 +12,20 @@ from hypothesis import strategies as st
 from batchform.model import ServerProblem, Service, Source
 from batchform.state.events import (
     AlreadyStarted,
-    Cause,
     Declared,
-    Entry,
     Event,
-    Evidence,
     Forgotten,
     Intended,
     NotAttempted,
-    Phase,
     Rejected,
     Released,
     Removed,
-    Run,
     Seen,
     Started,
-    State,
     Unknown,
     What,
 )
+from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

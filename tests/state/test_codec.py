@@ -13,16 +13,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchform.errors import StateError
-from batchform.state.codec import (
-    FORMAT_VERSION,
-    decode_event,
-    decode_state,
-    decode_time,
-    digest,
-    encode_event,
-    encode_state,
-)
-from batchform.state.events import Cause, Event, State, fold
+from batchform.state.codec import FORMAT_VERSION, decode_state, decode_time, digest, encode_state
+from batchform.state.event_codec import decode_event, encode_event
+from batchform.state.events import Event, fold
+from batchform.state.known import Cause, State
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, any_event, events, rejected, seen, states
 
 FULL = replace(

@@ -11,13 +11,17 @@ import pytest
 
 from batchform.errors import OutcomeUnknownError, StateError
 from batchform.state.codec import decode_state
-from batchform.state.events import Event, State, fold
+from batchform.state.disk import paths
+from batchform.state.events import Event, fold
 from batchform.state.journal import Header, Journal
-from batchform.state.local import hold, paths, read
+from batchform.state.local import hold
+from batchform.state.reader import read
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events, seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from batchform.state.known import State
 
 CALLS = ("open", "write", "fsync", "fchmod", "ftruncate", "link", "replace", "unlink", "stat", "fstat")
 

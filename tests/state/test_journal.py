@@ -13,16 +13,9 @@ import pytest
 
 from batchform.errors import Exit, OutcomeUnknownError, StateError
 from batchform.model import Service
-from batchform.state.events import (
-    Cause,
-    Declared,
-    Event,
-    Forgotten,
-    NotAttempted,
-    Removed,
-    Unknown,
-)
+from batchform.state.events import Declared, Event, Forgotten, NotAttempted, Removed, Unknown
 from batchform.state.journal import Header, Journal, replay, salvage
+from batchform.state.known import Cause
 from tests.state.samples import ALREADY, DOWN, INTENDED, RELEASED, STARTED, events, rejected, seen
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.errors import Exit, StateError, StateLockedError
-from batchform.state.local import hold, paths, read
+from batchform.state.disk import paths
+from batchform.state.local import hold
+from batchform.state.reader import read
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ RUN = """
 import json, sys
 from datetime import datetime
 from batchform.model import Service
-from batchform.state.events import Event, Intended, State
+from batchform.state.events import Event, Intended
+from batchform.state.known import State
 from batchform.state.local import hold
 
 path, holder = sys.argv[1], json.loads(sys.argv[2])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from batchform.errors import StateError
 from batchform.model import NOTHING_OBSERVED, Batch, Config, Observed, Reading, Service, Source
 from batchform.plan import Action, Reason, plan
-from batchform.state.events import BEYOND, RUNS_KEPT, Event, Phase, Run, Seen, State, fold
+from batchform.state.events import Event, Seen, fold
+from batchform.state.known import BEYOND, RUNS_KEPT, Phase, Run, State
 from batchform.state.merge import merge
 from tests.properties import small
 from tests.strategies import entries, whats

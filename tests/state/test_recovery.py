@@ -9,8 +9,11 @@ import pytest
 
 from batchform.errors import StateError
 from batchform.model import Service
-from batchform.state.events import Event, Evidence, Intended, Started, State, What
-from batchform.state.local import hold, paths, read
+from batchform.state.disk import paths
+from batchform.state.events import Event, Intended, Started, What
+from batchform.state.known import Evidence, State
+from batchform.state.local import hold
+from batchform.state.reader import read
 from batchform.state.recovery import accept, examine
 
 if TYPE_CHECKING:

@@ -15,9 +15,12 @@ import pytest
 
 from batchform.errors import OutcomeUnknownError, StateError
 from batchform.state.codec import decode_state, encode_state
-from batchform.state.events import Declared, Event, Forgotten, Phase, Removed, State, What, fold
+from batchform.state.disk import paths
+from batchform.state.events import Declared, Event, Forgotten, Removed, What, fold
 from batchform.state.journal import Header, Journal, replay
-from batchform.state.local import Store, hold, paths, read
+from batchform.state.known import Phase, State
+from batchform.state.local import Store, hold
+from batchform.state.reader import read
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events, seen
 
 if TYPE_CHECKING:

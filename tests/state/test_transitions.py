@@ -15,20 +15,14 @@ from hypothesis import strategies as st
 
 from batchform.model import Source
 from batchform.state.events import (
-    BEYOND,
     FORGET_AFTER,
     TRANSITIONS,
-    UNCERTAIN,
     AlreadyStarted,
-    Cause,
     Declared,
-    Entry,
     Event,
-    Evidence,
     Forgotten,
     Intended,
     NotAttempted,
-    Phase,
     Released,
     Removed,
     Seen,
@@ -39,6 +33,7 @@ from batchform.state.events import (
     fold,
     step,
 )
+from batchform.state.known import BEYOND, UNCERTAIN, Cause, Entry, Evidence, Phase
 from tests.state.samples import (
     ALREADY,
     BAD_REQUEST,

@@ -21,11 +21,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batchform.model import RATE_LIMIT
+
 if TYPE_CHECKING:
     from batchform.api.contract import RateHeaders
-
-LIMIT = 150
-"""Requests per window when no header says otherwise. Source: CONTRACT "Limits" (told by a third party)."""
 
 WINDOW = 60.0
 """Seconds in a window."""
@@ -56,7 +55,7 @@ def full_jitter(attempt: int, base: float, cap: float, random01: float) -> float
 def estimate(
     *,
     requests: int,
-    limit: int = LIMIT,
+    limit: int = RATE_LIMIT,
     remaining: int | None = None,
     seconds_to_reset: float = WINDOW,
     window: float = WINDOW,
@@ -92,7 +91,7 @@ class Pacer:
     `throttled_in_a_row` counts the windows that ended in a 429 without a request let through between them.
     """
 
-    def __init__(self, limit: int = LIMIT, window: float = WINDOW) -> None:
+    def __init__(self, limit: int = RATE_LIMIT, window: float = WINDOW) -> None:
         self.limit = limit
         self.window = window
         self.throttled_in_a_row = 0

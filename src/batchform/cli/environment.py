@@ -13,7 +13,7 @@ from batchform import __version__
 from batchform.api.endpoint import DEFAULT_ENDPOINT, parse_endpoint
 from batchform.errors import UsageError
 from batchform.state.codec import encode_time
-from batchform.state.events import Story
+from batchform.state.known import Story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from batchform.cli.options import state_option
 from batchform.errors import StateError
 from batchform.render.documents import history_document
 from batchform.render.text import history_text
-from batchform.state.local import read
+from batchform.state.reader import read
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal

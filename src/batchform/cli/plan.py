@@ -20,18 +20,18 @@ from batchform.cli.options import (
     settle_option,
     state_option,
 )
-from batchform.drift import drift, known_plan
 from batchform.errors import Exit, StateError, UsageError
 from batchform.model import NOTHING_OBSERVED, GuardName
 from batchform.plan import Plan, plan
 from batchform.render.documents import plan_document
 from batchform.render.text import notices_text, plan_text
-from batchform.state.local import read
+from batchform.state.reader import read
 
 if TYPE_CHECKING:
     from batchform.cli.session import Question
     from batchform.cli.terminal import Terminal
     from batchform.drift import Drift
+    from batchform.state.known import State
 
 
 @click.command()
@@ -103,8 +103,16 @@ def _make(terminal: Terminal, asked: Question, options: dict[str, Any]) -> _Made
         selected=asked.selected,
         overridden=tuple(GuardName(name) for name in options["overridden"]),
     )
-    found = drift(known_plan(asked.config, known.state, made, asked.selected), made) if options["refresh"] else ()
-    return _Made(plan=made, drift=found, leftover=known.leftover)
+    return _Made(plan=made, drift=_drift(asked, known.state, made, options), leftover=known.leftover)
+
+
+def _drift(asked: Question, known: State | None, made: Plan, options: dict[str, Any]) -> tuple[Drift, ...]:
+    """Where the account differs from what was known, if it was looked at."""
+    if not options["refresh"]:
+        return ()
+    from batchform.drift import drift, known_plan  # noqa: PLC0415  # an offline plan does without
+
+    return drift(known_plan(asked.config, known, made, asked.selected), made)
 
 
 def _publish(terminal: Terminal, asked: Question, made: Plan, options: dict[str, Any]) -> None:

@@ -15,8 +15,7 @@ from batchform.cli.terminal import in_ci
 from batchform.config.loader import load
 from batchform.config.selection import select
 from batchform.errors import BatchformError, ServerError, StateError, UsageError
-from batchform.state.events import State, fold
-from batchform.state.local import hold
+from batchform.state.known import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -171,6 +170,8 @@ def held(
         StateLockedError: Another run holds it.
         StateError: It cannot be used, or belongs to something else.
     """
+    from batchform.state.local import hold  # noqa: PLC0415  # only for who writes
+
     now = clock.now()
     if timeout is None:
         timeout = _CI_LOCK_TIMEOUT if in_ci() else 0.0
@@ -230,6 +231,7 @@ def look(terminal: Terminal, asked: Question, known: State | None, settle: float
         ServerError: The account could not be read.
     """
     from batchform.observe import Subject, observe  # noqa: PLC0415  # an offline plan does without
+    from batchform.state.events import fold  # noqa: PLC0415  # the same
 
     where = environment.endpoint()
     state = known or fresh_state(asked.config, where)

@@ -16,14 +16,17 @@ from batchform.render.documents import state_document
 from batchform.render.escape import printable
 from batchform.render.text import entry_text, state_list_text
 from batchform.state.codec import encode_state
+from batchform.state.disk import paths, replace_durably
 from batchform.state.events import Event, Removed
-from batchform.state.local import hold, locked, paths, read, replace_durably
+from batchform.state.local import hold
+from batchform.state.lock import locked
 from batchform.state.merge import merge as join
+from batchform.state.reader import read
 from batchform.state.recovery import accept, examine
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
-    from batchform.state.events import Entry, State
+    from batchform.state.known import Entry, State
 
 
 @click.group()

@@ -14,7 +14,7 @@ from batchform.errors import Exit, UsageError
 from batchform.model import NOTHING_OBSERVED
 from batchform.render.documents import status_document
 from batchform.render.text import status_text
-from batchform.state.local import read
+from batchform.state.reader import read
 from batchform.status import look
 
 if TYPE_CHECKING:

@@ -94,14 +94,15 @@ class Terminal:
 
     def problems(self, problems: Iterable[Problem], sources: Mapping[str, SourceText] = NO_SOURCES) -> None:
         """Show what is wrong with the configuration, and where in its text."""
+        found = tuple(problems)
+        if not found:
+            return
         from batchform.cli.ci import annotate, in_github  # noqa: PLC0415  # only when there are some
         from batchform.render.text import problems_text  # noqa: PLC0415  # the same
 
-        found = tuple(problems)
-        if found:
-            self.talk(problems_text(found, self.talk_style, sources))
-            if in_github():
-                self.talk(annotate(found))
+        self.talk(problems_text(found, self.talk_style, sources))
+        if in_github():
+            self.talk(annotate(found))
 
     def warn(self, text: str) -> None:
         """Show a warning."""

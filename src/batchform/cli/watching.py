@@ -23,7 +23,7 @@ from batchform.protocol import Order, Pause, Rules, list_all, read
 from batchform.render.documents import status_document
 from batchform.render.escape import printable
 from batchform.render.text import changed_lines, frame, log_words
-from batchform.state.local import read as read_state
+from batchform.state.reader import read as read_state
 from batchform.status import Look, Pace
 
 if TYPE_CHECKING:

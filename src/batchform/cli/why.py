@@ -15,12 +15,12 @@ from batchform.model import NOTHING_OBSERVED
 from batchform.plan import plan
 from batchform.render.text import why_text
 from batchform.render.text.why import Case
-from batchform.state.local import read
+from batchform.state.reader import read
 
 if TYPE_CHECKING:
     from batchform.cli.session import Question
     from batchform.cli.terminal import Terminal
-    from batchform.state.events import State
+    from batchform.state.known import State
 
 
 @click.command()

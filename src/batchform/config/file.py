@@ -101,9 +101,11 @@ class File:
     def declared(self) -> Iterator[Batch]:
         """The batches of the file, its defaults filled in. Only for a file without problems."""
         common = self.defaults.get("labels", {})
-        for name, own in self.batches.items():
+        if not self.batches:
+            return
+        places = self.document.key_places(("batches",))
+        for (name, own), place in zip(self.batches.items(), places, strict=True):
             labels = {**common, **own.get("labels", {})}
-            place = self.place(("batches", name), key=True)
             yield Batch(name=name, place=place, **{**self.defaults, **own, "labels": labels})
 
     def place(self, path: Steps, *, key: bool = False) -> Place:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchform.config import document
+from batchform.config import reading
 from batchform.config.across import clashes, doubts
 from batchform.config.file import File
 from batchform.config.problems import MAX_PROBLEMS, Code, quote_path, too_many
@@ -36,7 +36,7 @@ def load(paths: Sequence[str | os.PathLike[str]]) -> Config:
         ConfigError: with every problem and warning of all files, sorted by place.
     """
     problems: list[Problem] = []
-    files = [File(document.load(file, _is_hopeless)) for file in _files(paths, problems)]
+    files = [File(reading.load(file, _is_hopeless)) for file in _files(paths, problems)]
     for file in files:
         file.read()
         problems += file.problems

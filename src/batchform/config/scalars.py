@@ -21,7 +21,8 @@ class Plain(str):
 
 
 _CONSTANTS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
-_SUSPECT = frozenset("0123456789+-.yYnNtTfFoO")
+SUSPECT = frozenset("0123456789+-.~yYnNtTfFoO")
+"""What an unquoted scalar begins with that could stand for anything but text."""
 # Numbers like 0441, 1_000, +44770, 12:30:45, 1.50, .5, 6.02e+23; dates like 2026-11-20, with a time of day or without.
 # No two parts of a number can match the same digit, so that the time this takes grows no faster than the text.
 _NOT_ONLY_TEXT = re.compile(
@@ -44,7 +45,7 @@ def resolve(text: str) -> bool | float | str | None:
     """
     if text in _CONSTANTS:
         return _CONSTANTS[text]
-    if text[0] not in _SUSPECT:
+    if text[0] not in SUSPECT:
         return text
     match = _NOT_ONLY_TEXT(text)
     if match is None:

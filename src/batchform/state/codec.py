@@ -1,4 +1,4 @@
-"""Events and State to JSON values and back: one table of field codecs, keyed by field name.
+"""State to JSON values and back: one table of field codecs, keyed by field name. Events are `state.event_codec`'s.
 
 A field means the same wherever it stands (in an event, an entry, a run), so its codec is named once. Fields at their
 default are left out, which keeps a batch on one short line. The file is versioned: a reader refuses what is newer than
@@ -12,11 +12,11 @@ import json
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import StateError
 from batchform.model import ServerProblem, Service, Source
-from batchform.state.events import Cause, Entry, Event, Evidence, Phase, Run, State, Story, What
+from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State, Story
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,13 +26,6 @@ _MAJOR, _MINOR = (int(part) for part in FORMAT_VERSION.split("."))
 
 # What reading a value that is none may raise: a time out of range and a text nested too deep to print are among it.
 _MISFITS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
-
-_KINDS: Mapping[str, type[What]] = {
-    "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_"): cls for cls in get_args(What)
-}
-KIND_OF: Mapping[type[What], str] = {cls: kind for kind, cls in _KINDS.items()}
-"""The name of each kind of event, as it stands in the journal and in JSON outputs."""
-
 
 # --- One codec a field -----------------------------------------------------------------------------------------------
 
@@ -92,6 +85,9 @@ def _same(value: Any) -> Any:
 
 
 _Codec = tuple["Callable[[Any], Any]", "Callable[[Any], Any]"]
+Fields = tuple[tuple[str, Any, _Codec], ...]
+"""The name, the default and the codec of each field of a dataclass."""
+
 _TEXT: _Codec = (_same, _text)
 _COUNT: _Codec = (_same, _count)
 _FLAG: _Codec = (_same, _flag)
@@ -140,22 +136,23 @@ _FIELDS: Mapping[str, _Codec] = {
 }
 
 
-def _plan(cls: type[Any], skip: frozenset[str] = frozenset()) -> tuple[tuple[str, Any, _Codec], ...]:
+def fields_of(cls: type[Any], skip: frozenset[str] = frozenset()) -> Fields:
+    """How the fields of a dataclass are written."""
     return tuple((f.name, f.default, _FIELDS[f.name]) for f in fields(cls) if f.name not in skip)
 
 
-_ENTRY = _plan(Entry, frozenset({"batch_id"}))
-_RUN = _plan(Run)
-_STORY = _plan(Story)
-_EVENT = _plan(Event, frozenset({"what"}))
-_WHAT = {cls: _plan(cls) for cls in _KINDS.values()}
+_ENTRY = fields_of(Entry, frozenset({"batch_id"}))
+_RUN = fields_of(Run)
+_STORY = fields_of(Story)
 
 
-def _encode(value: Any, plan: tuple[tuple[str, Any, _Codec], ...]) -> dict[str, Any]:
+def encode_fields(value: Any, plan: Fields) -> dict[str, Any]:
+    """The fields that are not at their default."""
     return {name: codec[0](v) for name, default, codec in plan if (v := getattr(value, name)) is not default}
 
 
-def _decode(data: Any, plan: tuple[tuple[str, Any, _Codec], ...], where: str) -> dict[str, Any]:
+def decode_fields(data: Any, plan: Fields, where: str) -> dict[str, Any]:
+    """The arguments to make the dataclass of. Raises StateError naming `where` for anything that is not one."""
     if not isinstance(data, dict):
         raise StateError("The state is damaged", f"{where} is not an object.")
     values: dict[str, Any] = {}
@@ -170,32 +167,17 @@ def _decode(data: Any, plan: tuple[tuple[str, Any, _Codec], ...], where: str) ->
     return values
 
 
-# --- Events ----------------------------------------------------------------------------------------------------------
-
-
-def encode_event(event: Event) -> dict[str, Any]:
-    """A flat JSON object: the event's own fields, its `kind`, and the fields of that kind."""
-    return {**_encode(event, _EVENT), "kind": KIND_OF[type(event.what)], **_encode(event.what, _WHAT[type(event.what)])}
-
-
-def decode_event(data: Any, where: str) -> Event:
-    """The event. Raises StateError naming `where` for anything that is not one."""
-    common = _decode(data, _EVENT, where)
-    kind = data.get("kind")
-    cls = _KINDS.get(kind) if isinstance(kind, str) else None
-    if cls is None:
-        raise StateError("The state is damaged", f"{where} is of an unknown kind.")
-    return Event(**common, what=cls(**_decode(data, _WHAT[cls], where)))
+# --- Stories ---------------------------------------------------------------------------------------------------------
 
 
 def encode_story(story: Story) -> dict[str, Any]:
     """Who ran what, as a journal's header holds it."""
-    return _encode(story, _STORY)
+    return encode_fields(story, _STORY)
 
 
 def decode_story(data: Any, where: str) -> Story:
     """Who ran what. Raises StateError naming `where` for anything that is not that."""
-    return Story(**_decode(data, _STORY, where))
+    return Story(**decode_fields(data, _STORY, where))
 
 
 # --- State -----------------------------------------------------------------------------------------------------------
@@ -220,8 +202,8 @@ def encode_state(state: State) -> bytes:
         "serial": state.serial,
         "service": state.service.value,
         "endpoint": state.endpoint,
-        "batches": {key: _encode(state.entries[key], _ENTRY) for key in sorted(state.entries)},
-        "runs": [_encode(run, _RUN) for run in state.runs],
+        "batches": {key: encode_fields(state.entries[key], _ENTRY) for key in sorted(state.entries)},
+        "runs": [encode_fields(run, _RUN) for run in state.runs],
     }
     document["digest"] = digest(document)
     lines = []
@@ -308,12 +290,14 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
         raise StateError("The state is damaged", f"The head of the file: {error}.") from error
     if not isinstance(batches, dict) or not isinstance(runs, list):
         raise StateError("The state is damaged", "`batches` must be an object and `runs` a list.")
-    entries = {key: Entry(batch_id=key, **_decode(value, _ENTRY, f"batches.{key}")) for key, value in batches.items()}
+    entries = {
+        key: Entry(batch_id=key, **decode_fields(value, _ENTRY, f"batches.{key}")) for key, value in batches.items()
+    }
     return State(
         lineage=state.lineage,
         serial=state.serial,
         service=state.service,
         endpoint=state.endpoint,
         entries=MappingProxyType(entries),
-        runs=tuple(Run(**_decode(run, _RUN, f"runs[{number}]")) for number, run in enumerate(runs)),
+        runs=tuple(Run(**decode_fields(run, _RUN, f"runs[{number}]")) for number, run in enumerate(runs)),
     )

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import OutcomeUnknownError, StateError
 from batchform.model import Service
-from batchform.state.codec import decode_event, decode_story, encode_event, encode_story
-from batchform.state.events import UNTOLD, Story
+from batchform.state import disk
+from batchform.state.codec import decode_story, encode_story
+from batchform.state.event_codec import decode_event, encode_event
+from batchform.state.known import UNTOLD, Story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,22 +76,6 @@ def _value(line: bytes) -> Any | None:
         return None
 
 
-def fsync_folder(path: Path) -> None:
-    """Make the entries of `path`'s folder durable."""
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_fully(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; a short write is continued."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
 class Journal:
     """The writing end. Made with its header durable; after a failed append it takes nothing more."""
 
@@ -113,9 +99,9 @@ class Journal:
             **encode_story(header.story),
         }
         try:
-            write_fully(self._descriptor, _line(head))
+            disk.write_fully(self._descriptor, _line(head))
             os.fsync(self._descriptor)
-            fsync_folder(path)
+            disk.fsync_folder(path)
         except OSError:
             with contextlib.suppress(OSError):
                 path.unlink()  # nothing depends on it yet
@@ -131,7 +117,7 @@ class Journal:
         if self._broken:
             raise OutcomeUnknownError("The journal cannot be written any more")
         try:
-            write_fully(self._descriptor, b"".join(_line(encode_event(event)) for event in events))
+            disk.write_fully(self._descriptor, b"".join(_line(encode_event(event)) for event in events))
             os.fsync(self._descriptor)  # safety: what is not durable has not happened
             taken = not self.in_place()
         except OSError as error:

@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import StateError
 from batchform.model import Status
-from batchform.state.events import RUNS_KEPT, Cause, Phase
+from batchform.state.known import RUNS_KEPT, Cause, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchform.state.events import Entry, Run, State
+    from batchform.state.known import Entry, Run, State
 
 # safety: whatever is known to be started is never less than anything else; what is uncertain never less than startable
 _PHASES: Final = (

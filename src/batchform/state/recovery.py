@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
 from batchform.state.codec import decode_state, digest, parse_state
-from batchform.state.events import State, fold
+from batchform.state.disk import Paths, keep_copy, paths, read_bytes, replace_durably
+from batchform.state.events import fold
 from batchform.state.journal import Replay, replay, salvage
-from batchform.state.local import Paths, keep_copy, paths, read_bytes, replace_durably
+from batchform.state.known import State
 
 if TYPE_CHECKING:
     import os

@@ -12,13 +12,13 @@ from batchform.model import Service
 from batchform.render.documents.plan import FORMAT_VERSION
 from batchform.render.text.account import end_text
 from batchform.state.codec import encode_state
-from batchform.state.events import State
+from batchform.state.known import State
 
 if TYPE_CHECKING:
     from batchform.apply import Account, Outcome
     from batchform.engine import End
     from batchform.model import ServerProblem
-    from batchform.state.events import Entry
+    from batchform.state.known import Entry
 
 
 def state_document(state: State) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batchform.render.documents.plan import FORMAT_VERSION
 from batchform.state.codec import encode_time
-from batchform.state.events import Run
+from batchform.state.known import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batchform.state.events import State
+    from batchform.state.known import State
 
 _NUMBERS: Final = tuple(field.name for field in fields(Run) if field.default == 0)
 

@@ -19,7 +19,8 @@ from batchform.render.escape import printable
 from batchform.render.text.account import closing_words
 from batchform.render.text.event import event_words
 from batchform.render.words import why, word_of
-from batchform.state.codec import encode_event, encode_time
+from batchform.state.codec import encode_time
+from batchform.state.event_codec import encode_event
 from batchform.state.events import (
     AlreadyStarted,
     Declared,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Final, assert_never
 
-from batchform.api.pacing import LIMIT
 from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.model import RATE_LIMIT
 from batchform.plan import Reason
 from batchform.render.escape import pad, printable, width
 from batchform.render.layout import Line, table, wrap
 from batchform.render.style import Tone
 from batchform.render.words import count, problem_words, size, word_of
-from batchform.state.events import Cause, Evidence
+from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +116,7 @@ def end_text(end: End) -> str:
         case Starved():
             return (
                 f"{count(end.windows, 'minute')} in a row let no request through: something else is using the"
-                f" account's {LIMIT} requests per minute. Run apply again when it is done."
+                f" account's {RATE_LIMIT} requests per minute. Run apply again when it is done."
             )
         case Interrupted():
             return f"Interrupted by {_signal(end.signum)}: no start was sent after it."

@@ -10,9 +10,7 @@ from batchform.render.style import Tone
 from batchform.render.words import problem_words
 from batchform.state.events import (
     AlreadyStarted,
-    Cause,
     Declared,
-    Evidence,
     Forgotten,
     Intended,
     NotAttempted,
@@ -23,6 +21,7 @@ from batchform.state.events import (
     Started,
     Unknown,
 )
+from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
     from batchform.render.style import Style

@@ -8,13 +8,13 @@ from batchform.render.escape import cut, cut_middle, printable
 from batchform.render.layout import grid, pack, wrap
 from batchform.render.words import count, size
 from batchform.state.codec import encode_time
-from batchform.state.events import RUNS_KEPT
+from batchform.state.known import RUNS_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batchform.render.style import Style
-    from batchform.state.events import Run
+    from batchform.state.known import Run
 
 _HEADINGS: Final = ("WHEN (UTC)", "COMMAND", "WHO", "COMMIT", "STARTED", "RECORDS")
 _NUMBERS: Final = frozenset({4, 5})

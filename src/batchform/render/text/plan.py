@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchform.api.pacing import LIMIT
-from batchform.model import MAX_RECORDS, GuardName
+from batchform.model import MAX_RECORDS, RATE_LIMIT, GuardName
 from batchform.plan import Action, Reason
 from batchform.render.escape import pad, printable, width
 from batchform.render.layout import Line, pack, table, wrap
@@ -163,9 +162,9 @@ def _requests(plan: Plan) -> str:
     total = 1 + reads + starts
     parts = ["1 list", *([count(reads, "read")] if reads else []), *([count(starts, "start")] if starts else [])]
     words = f"API: {' + '.join(parts)} = " if total > 1 else "API: "
-    if total <= LIMIT:
-        return f"{words}{count(total, 'request')} of {LIMIT} per minute."
-    return f"{words}{count(total, 'request')}, about {-(-total // LIMIT):,} minutes at {LIMIT} per minute."
+    if total <= RATE_LIMIT:
+        return f"{words}{count(total, 'request')} of {RATE_LIMIT} per minute."
+    return f"{words}{count(total, 'request')}, about {-(-total // RATE_LIMIT):,} minutes at {RATE_LIMIT} per minute."
 
 
 def _after(plan: Plan) -> list[str]:

@@ -8,14 +8,14 @@ from batchform.render.escape import pad, printable
 from batchform.render.layout import grid, wrap
 from batchform.render.words import count, moment, problem_words, size
 from batchform.state.codec import encode_time
-from batchform.state.events import Cause, Evidence, Phase
+from batchform.state.known import Cause, Evidence, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from batchform.render.style import Style
-    from batchform.state.events import Entry, State
+    from batchform.state.known import Entry, State
 
 _HEADINGS: Final = ("NAME", "PHASE", "STATUS", "RECORDS", "LAST CHANGE")
 _NUMBERS: Final = frozenset({3})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from batchform.model import Batch, Reading
     from batchform.plan import Change, Plan
     from batchform.render.style import Style
-    from batchform.state.events import Entry
+    from batchform.state.known import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
