@@ -109,13 +109,15 @@ def _patient(rules: Rules, entry: Entry, now: datetime) -> Rules:
     return replace(rules, settle=rules.settle + min(rules.in_flight, max(0.0, rules.in_flight - age)))
 
 
-def account(service: Service, engine: Engine, rules: Rules) -> Listing | None:
-    """All that the account holds, by one list call; None when the run is ending, whose end says why.
+def account(service: Service, engine: Engine, rules: Rules, wanted: Collection[str] | None = None) -> Listing | None:
+    """What the account holds of the wanted batches (None: of all), by one list call.
+
+    None when the run is ending, whose end says why.
 
     Raises:
         ServerError: It could not be listed. Nothing was started.
     """
-    results = engine.converse([Conversation(key=_LIST, talk=list_all(service, rules))])
+    results = engine.converse([Conversation(key=_LIST, talk=list_all(service, rules, wanted))])
     listing = results.get(_LIST)
     if isinstance(listing, Listing):
         return listing
@@ -137,14 +139,11 @@ def unlisted(problem: ServerProblem) -> ServerError:
 
 def _listed(subject: Subject, engine: Engine, rules: Rules) -> Observed:
     """The list call's readings, of the batches that are declared or known; the account may hold thousands more."""
-    listing = account(subject.config.service, engine, rules)
-    if listing is None:
-        return NOTHING_OBSERVED
     wanted = {batch.batch_id for batch in subject.config.batches} | set(subject.state().entries)
-    return among(listing, wanted, engine.skew)
+    listing = account(subject.config.service, engine, rules, wanted)
+    return NOTHING_OBSERVED if listing is None else listed(listing, engine.skew)
 
 
-def among(listing: Listing, wanted: Collection[str], skew: timedelta | None) -> Observed:
-    """What the list says of these batches."""
-    readings = {key: value for key, value in listing.readings.items() if key in wanted}
-    return Observed(listed=True, readings=MappingProxyType(readings), skew=skew)
+def listed(listing: Listing, skew: timedelta | None) -> Observed:
+    """What is observed when the account was listed, and nothing else."""
+    return Observed(listed=True, readings=MappingProxyType(dict(listing.readings)), skew=skew)

@@ -22,6 +22,7 @@ from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejec
 from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from batchform.api.contract import Reply, Request, StartMeaning
@@ -254,12 +255,12 @@ def look(order: Order, rules: Rules, *, was_started: bool) -> Talk[Verdict]:
     return Verdict(reading=found)
 
 
-def list_all(service: Service, rules: Rules) -> Talk[Listing | ServerProblem]:
-    """List the account, patiently. The problem of the last try when no answer came."""
+def list_all(service: Service, rules: Rules, wanted: Collection[str] | None = None) -> Talk[Listing | ServerProblem]:
+    """List the account, patiently; the wanted batches, None: all. The problem of the last try when no answer came."""
     request = contract.list_request(service)
     waits = iter(rules.read_waits[:3])
     while True:
-        meaning = contract.list_meaning((yield from _send(Send(request))))
+        meaning = contract.list_meaning((yield from _send(Send(request))), wanted)
         match meaning:
             case Listing():
                 return meaning

@@ -36,7 +36,7 @@ from batchform.api.contract import (
     start_request,
     status_request,
 )
-from batchform.api.decode import date_of, json_value
+from batchform.api.decode import AMBIGUOUS, date_of, json_value
 from batchform.model import Reading, Service, Source
 
 ID = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
@@ -452,6 +452,52 @@ def test_every_date_comes_back(moment: datetime) -> None:
     """As the same instant, unless it is outside what UTC can name."""
     found = date_of(moment.isoformat())
     assert found == moment if found is not None else moment.year in {1, 9999}
+
+
+MOMENTS = st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}Z", fullmatch=True)
+
+
+@given(MOMENTS | st.datetimes().map("{0:%Y-%m-%dT%H:%M:%S.%f}Z".format))
+def test_the_usual_date_is_read_as_any_other(text: str) -> None:
+    """By the short way, and, in lower case, by the long one."""
+    assert date_of(text) == date_of(text.lower())
+
+
+NAMES = st.sampled_from(["a", "b", "A", "b_2", "é", "É", "1"])
+PAIRS = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["x", "é"]), lambda inner: st.lists(st.tuples(NAMES, inner), max_size=4)
+)
+
+
+@given(PAIRS.filter(lambda value: isinstance(value, list)))
+def test_an_object_is_read_alike_by_the_short_way_and_the_long(pairs: list[tuple[str, object]]) -> None:
+    """Keys in lower case, and what stands twice is nobody's answer."""
+
+    def written(value: object) -> str:
+        if not isinstance(value, list):
+            return json.dumps(value)
+        return "{" + ", ".join(f"{json.dumps(name)}: {written(inner)}" for name, inner in value) + "}"
+
+    def expected(value: object) -> object:
+        if isinstance(value, int):
+            return value if len(str(value)) <= 20 else None
+        if not isinstance(value, list):
+            return value
+        names = [name.lower() for name, _ in value]
+        return {
+            name: AMBIGUOUS if names.count(name) > 1 else expected(inner)
+            for name, (_, inner) in zip(names, value, strict=True)
+        }
+
+    assert json_value(written(pairs).encode()) == expected(pairs)
+
+
+def test_of_a_list_only_what_is_wanted_is_read() -> None:
+    """The account may hold thousands more."""
+    batches = [{"batch_id": each, "status": "submitted"} for each in ("a", "b", "c/d")]
+    meaning = list_meaning(reply(200, {"result": {"batches": batches}}), {"b", "z"})
+    assert isinstance(meaning, Listing)
+    assert list(meaning.readings) == ["b"]
 
 
 def test_rate_headers() -> None:

@@ -23,7 +23,7 @@ from batchform.api.decode import count_of, date_of, http_date_of, json_value, nu
 from batchform.model import BEYOND_START, RUNNING, Reading, ServerProblem, Source, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from batchform.model import Service
@@ -313,8 +313,10 @@ def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
     return Read(reading=reading)
 
 
-def list_meaning(reply: Reply) -> ListMeaning:
-    """What a reply to the list call says. Source: CONTRACT "Operations", "Responses".
+def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMeaning:
+    """What a reply to the list call says of the wanted batches, None: of all.
+
+    Source: CONTRACT "Operations", "Responses".
 
     A `result` without `batches`, or with null, is an empty list. Entries without an id that could stand in a path are
     skipped. Of an id that is listed twice, the entry that is further beyond its start is kept.
@@ -338,7 +340,9 @@ def list_meaning(reply: Reply) -> ListMeaning:
     readings: dict[str, Reading] = {}
     for entry in batches:
         batch_id = entry.get("batch_id") if isinstance(entry, dict) else None
-        if not isinstance(batch_id, str) or not _ID.fullmatch(batch_id):
+        if not isinstance(batch_id, str) or (wanted is not None and batch_id not in wanted):
+            continue  # the account may hold a hundred thousand that nobody asked about
+        if not _ID.fullmatch(batch_id):
             continue
         reading = _reading(entry, batch_id, Source.LIST)
         known = readings.get(batch_id)
@@ -382,7 +386,10 @@ def _is_plain_failure(answer: Answer) -> bool:
 
 def _status(result: Mapping[str, object]) -> str | None:
     """The status word; a known one without the spaces and capitals around it, any other as it stands."""
-    word = text_of(result.get("status"), _TITLE_LIMIT)
+    said = result.get("status")
+    if isinstance(said, str) and said in _KNOWN:
+        return said
+    word = text_of(said, _TITLE_LIMIT)
     if word is None or not word.strip():
         return None
     folded = word.strip().lower()

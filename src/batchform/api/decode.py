@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta, timezone
 _DATE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,30}))?(?:([Zz])|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z", re.ASCII)
+"""How the vendor writes its dates: a form that Python reads by itself, and five times as fast."""
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
@@ -46,7 +48,11 @@ def json_value(body: bytes) -> object | None:
 
 
 def _folded(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    found: dict[str, object] = dict(pairs)
+    letters = "".join(found)
+    if len(found) == len(pairs) and letters.isascii() and letters.islower():
+        return found  # nearly every object there is
+    found = {}
     for key, value in pairs:
         folded = key.lower()
         found[folded] = AMBIGUOUS if folded in found else value  # safety: two claims under one name are no claim
@@ -61,6 +67,8 @@ def text_of(value: object, limit: int) -> str | None:
     """The string cut to `limit` characters, without lone surrogates; None for anything but a non-empty string."""
     if not isinstance(value, str) or not value:
         return None
+    if value.isascii():
+        return value[:limit]
     return value[:limit].encode("utf-8", "replace").decode("utf-8")
 
 
@@ -77,7 +85,14 @@ def date_of(value: object) -> datetime | None:
     Offsets and further fractional digits are understood (what is finer than a microsecond is dropped); without a zone
     the date is taken as UTC.
     """
-    match = _DATE.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    if _USUAL.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    match = _DATE.fullmatch(value)
     if match is None:
         return None
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])

@@ -18,7 +18,7 @@ from batchform.api.contract import Listing, Missing
 from batchform.cli import session
 from batchform.engine import Conversation, Interrupted
 from batchform.errors import Exit
-from batchform.observe import among, unlisted
+from batchform.observe import listed, unlisted
 from batchform.protocol import Order, Pause, Rules, list_all, read
 from batchform.render.documents import status_document
 from batchform.render.escape import printable
@@ -278,13 +278,13 @@ class _Rounds:
 
     def _round(self, way: Way) -> Talk[None]:
         asked = self._watched.asked
-        listing = yield from list_all(asked.config.service, _ONCE)
+        wanted = {batch.batch_id for batch in asked.config.batches}
+        listing = yield from list_all(asked.config.service, _ONCE, wanted)
         if not isinstance(listing, Listing):
             self.problem = listing
             self._show.missed(listing)
             return
-        wanted = {batch.batch_id for batch in asked.config.batches}
-        observed = among(listing, wanted, way.engine.skew)
+        observed = listed(listing, way.engine.skew)
         seen = self._look(observed)
         single: dict[str, Reading] = {}
         for one in status.unlisted(seen)[:_SINGLE]:
