@@ -182,24 +182,28 @@ class RateHeaders:
 
 def rate_of(reply: Reply) -> RateHeaders:
     """The rate headers of a reply; what is missing, contradictory or garbage is None."""
-    date = server_date(reply)
+    found = _headers(reply)
+    date = http_date_of(found.get("date"))
     return RateHeaders(
-        limit=number_of(_header(reply, "x-rate-limit-limit")),
-        remaining=number_of(_header(reply, "x-rate-limit-remaining")),
-        reset_epoch=number_of(_header(reply, "x-rate-limit-reset")),
+        limit=number_of(found.get("x-rate-limit-limit")),
+        remaining=number_of(found.get("x-rate-limit-remaining")),
+        reset_epoch=number_of(found.get("x-rate-limit-reset")),
         date_epoch=None if date is None else int(date.timestamp()),
     )
 
 
 def server_date(reply: Reply) -> datetime | None:
     """The server's clock when it answered, in UTC, cut to whole seconds; None without a readable Date header."""
-    return http_date_of(_header(reply, "date"))
+    return http_date_of(_headers(reply).get("date"))
 
 
-def _header(reply: Reply, name: str) -> str | None:
-    """The value of a header, None when it is absent or given twice with different values."""
-    values = {value for key, value in reply.headers if key.lower() == name} if isinstance(reply, Answer) else set()
-    return values.pop() if len(values) == 1 else None
+def _headers(reply: Reply) -> dict[str, str | None]:
+    """The headers by name, in lower case; None for one that is given twice with different values."""
+    found: dict[str, str | None] = {}
+    for key, value in reply.headers if isinstance(reply, Answer) else ():
+        name = key.lower()
+        found[name] = value if found.get(name, value) == value else None
+    return found
 
 
 # --- meanings --------------------------------------------------------------------------------------------------------

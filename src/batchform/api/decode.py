@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 _DATE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,30}))?(?:([Zz])|([+-])(\d\d):?(\d\d))?", re.ASCII
@@ -38,10 +39,7 @@ def json_value(body: bytes) -> object | None:
     Source: CONTRACT "Errors".
     """
     try:
-        text = body.decode("utf-8-sig")
-        value: object = json.loads(
-            text, object_pairs_hook=_folded, parse_int=_integer, parse_constant=lambda _: None, strict=False
-        )
+        value: object = _JSON.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
     return value
@@ -61,6 +59,9 @@ def _folded(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _integer(digits: str) -> int | None:
     return int(digits) if len(digits) <= 20 else None
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_folded, parse_int=_integer, parse_constant=lambda _: None, strict=False)
 
 
 def text_of(value: object, limit: int) -> str | None:
@@ -108,6 +109,7 @@ def date_of(value: object) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=8)  # a thousand answers of one second carry the same date
 def http_date_of(value: str | None) -> datetime | None:
     """The instant in UTC that an HTTP Date header names (whole seconds), None for anything else.
 

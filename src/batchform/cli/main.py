@@ -10,12 +10,16 @@ import importlib
 import keyword
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from batchform import __version__
 from batchform.cli.terminal import Terminal
 from batchform.errors import BatchformError, ConfigError, Exit
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "apply": "Start what the configuration asks for and the account lacks.",
@@ -49,6 +53,13 @@ class _Commands(click.Group):
         module = importlib.import_module(f"batchform.cli.{cmd_name}{suffix}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so. Whoever presses the tab key waits for no module of theirs."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  # only there
+
+        found = [CompletionItem(name, help=told) for name, told in _COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # the same
         with formatter.section("Commands"):
@@ -87,21 +98,23 @@ def batchform() -> None:
     """Carry the commands; each does its own work."""
 
 
-_COLLECT_AFTER = 50_000
+COLLECT_AFTER = 50_000
 """New objects before the garbage collector looks for cycles. Python's 700 make a plan of 100,000 a third slower."""
 
 
 def main() -> None:
     """Run the command line and exit. Nothing a user can cause ends in a traceback."""
-    gc.set_threshold(_COLLECT_AFTER)
-    terminal = Terminal()
-    code = terminal.close(_guarded(terminal))
-    if os.environ.get("GITHUB_OUTPUT"):
-        from batchform.cli.ci import outputs  # noqa: PLC0415  # only where somebody reads them
+    gc.set_threshold(COLLECT_AFTER)
+    try:
+        terminal = Terminal()
+        code = terminal.close(_guarded(terminal))
+        if os.environ.get("GITHUB_OUTPUT"):
+            from batchform.cli.ci import outputs  # noqa: PLC0415  # only where somebody reads them
 
-        outputs(terminal, exitcode=str(int(code)))
-    gc.freeze()  # the interpreter would look through all of it once more before it throws it away
-    sys.exit(code)
+            outputs(terminal, exitcode=str(int(code)))
+        sys.exit(code)
+    finally:
+        gc.freeze()  # else the interpreter looks through all of it once more before it throws it away
 
 
 def _guarded(terminal: Terminal) -> int:

@@ -183,8 +183,7 @@ def decode_story(data: Any, where: str) -> Story:
 # --- State -----------------------------------------------------------------------------------------------------------
 
 
-def _compact(value: Any) -> str:
-    return json.dumps(value, separators=(", ", ": "))
+_compact = json.JSONEncoder(separators=(", ", ": ")).encode
 
 
 def digest(document: Mapping[str, Any]) -> str:

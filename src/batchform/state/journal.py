@@ -60,8 +60,11 @@ class Replay:
         return {} if self.header is None else {self.header.run: self.header.story}
 
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
+
 def _line(value: Any) -> bytes:
-    text = json.dumps(value, separators=(",", ":")).encode()
+    text = _JSON.encode(value).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
