@@ -6,7 +6,7 @@ engine's. What is left is the order of things, and the account of them at the en
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
@@ -29,6 +29,7 @@ from batchform.state.events import (
     Unknown,
     step,
 )
+from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -12,7 +12,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchform.config import builder, quick
-from batchform.config.document import LOOK_AFTER
 from batchform.config.file import File
 from batchform.errors import SourceText
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from batchform.config.document import Document, Steps
 
+AFTER: Final = quick._LOOK_AFTER
 ROOT: Final = Path(__file__).parents[2]
 
 
@@ -132,17 +132,17 @@ def test_a_long_file_is_looked_at_once_and_read_to_its_end() -> None:
         looked.append(len(beginning.root))
         return False
 
-    text = "[" + "x," * (3 * LOOK_AFTER) + "]"
+    text = "[" + "x," * (3 * AFTER) + "]"
     found = quick.build(SourceText("f.yaml", text), hopeless)
     assert found is not None
-    assert found.nodes == 3 * LOOK_AFTER + 1
-    assert looked == [LOOK_AFTER]
+    assert found.nodes == 3 * AFTER + 1
+    assert looked == [AFTER]
     assert quick.build(SourceText("f.yaml", text), lambda _: True) is None
 
 
 def test_who_complains_of_the_beginning_leaves_it_to_the_builder() -> None:
     """A complaint needs a place, and the beginning has none."""
-    text = "batches:\n" + "".join(f"  b{number}: {{batch_id: 1}}\n" for number in range(LOOK_AFTER))
+    text = "batches:\n" + "".join(f"  b{number}: {{batch_id: 1}}\n" for number in range(AFTER))
 
     def complain(beginning: Document) -> bool:
         File(beginning).read()

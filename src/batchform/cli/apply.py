@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from batchform.plan import Action, Plan, approve, plan
 from batchform.render.documents import account_document, load_plan
 from batchform.render.escape import printable
 from batchform.render.words import count, told_by_author
+from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from batchform.config.document import LOOK_AFTER, MAX_DEPTH, MAX_NODES, Document
+from batchform.config.document import MAX_DEPTH, MAX_NODES, Document
 from batchform.config.scalars import SUSPECT, resolve
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _PLACED = 2
 """How many levels have their places kept: the file's own keys, and the names of the batches."""
+
+_LOOK_AFTER = 20_000
+"""After so many keys and values somebody may look whether to read on; sooner than in `builder`, for here it is in vain
+in all but hostile files."""
 
 
 class _OutOfTheOrdinaryError(Exception):
@@ -49,7 +53,7 @@ def _build(source: SourceText, hopeless: Hopeless) -> Document:  # noqa: PLR0915
     spans: list[int] | None = []  # its places, None where they are not kept
     in_mapping, key = False, None  # whether it is a mapping, and the key that waits for its value
     outer: list[tuple[Any, list[int] | None, bool]] = []
-    nodes, limit = 0, min(LOOK_AFTER, MAX_NODES)
+    nodes, limit = 0, min(_LOOK_AFTER, MAX_NODES)
     while (event := next_event()) is not None:
         kind = event.__class__
         if kind is scalar:
