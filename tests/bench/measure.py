@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,10 +20,9 @@ _KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one run took: wall seconds, and the most memory it held, in MB."""
+    """What one run took: wall seconds."""
 
     seconds: float
-    megabytes: float = 0.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -42,12 +42,34 @@ def spend(words: Sequence[str], folder: Path, codes: Sequence[int] = (0,), **mor
     with subprocess.Popen(
         words, cwd=folder, env=environment(**more), stdin=quiet, stdout=quiet, stderr=quiet
     ) as process:
-        _, status, used = os.wait4(process.pid, 0)
+        code = process.wait()
         seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in codes:
-        raise RuntimeError(f"{' '.join(words)[:200]} ended with {process.returncode}")
-    return Spent(seconds, used.ru_maxrss / 1024)
+    if code not in codes:
+        raise RuntimeError(f"{' '.join(words)[:200]} ended with {code}")
+    return Spent(seconds)
+
+
+_WEIGH: Final = """
+import resource, subprocess, sys
+quiet = subprocess.DEVNULL
+code = subprocess.run(sys.argv[1:], stdin=quiet, stdout=quiet, stderr=quiet).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if code == 0 else -code)
+"""
+
+
+def megabytes(words: Sequence[str], folder: Path, **more: str) -> float:
+    """The most memory that a command holds, in MB.
+
+    The kernel counts what a process held before it became the command, so a small one stands between it and us.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    small = [sys.executable, "-I", "-S", "-c", _WEIGH, *words]
+    said = subprocess.run(small, cwd=folder, env=environment(**more), capture_output=True, text=True, check=True).stdout
+    if int(said) <= 0:
+        raise RuntimeError(f"{' '.join(words)[:200]} ended with {-int(said)}")
+    return int(said) / (1024 if sys.platform == "linux" else 1024 * 1024)
 
 
 def timed(call: Callable[[], object]) -> Callable[[], Spent]:
@@ -67,7 +89,4 @@ def in_turns(rounds: int, measured: Mapping[str, Callable[[], Spent]]) -> dict[s
     for _ in range(rounds):
         for name, run in measured.items():
             spent[name].append(run())
-    return {
-        name: Spent(statistics.median(each.seconds for each in runs), max(each.megabytes for each in runs))
-        for name, runs in spent.items()
-    }
+    return {name: Spent(statistics.median(each.seconds for each in runs)) for name, runs in spent.items()}

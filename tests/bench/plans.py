@@ -13,7 +13,7 @@ from batchform.state.codec import encode_state
 from batchform.state.events import Event, Intended, Started, fold
 from batchform.state.known import Evidence, State
 from tests.bench import peers
-from tests.bench.measure import Spent, in_turns, spend
+from tests.bench.measure import Spent, in_turns, megabytes, spend
 from tests.bench.table import Row
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def ten_thousand(table: Table, folder: Path, rounds: int, *, terraform: bool) ->
         Row(
             what=f"{what}: memory",
             peer="terraform, a block each",
-            ours=spent["ours"].megabytes,
-            theirs=blocks.megabytes if blocks else None,
+            ours=megabytes(_PLAN, folder / "10000" / "ours"),
+            theirs=megabytes(peers.TERRAFORM_PLAN, folder / "10000" / "blocks") if blocks else None,
             unit="MB",
             goal=0.1,
             note="" if blocks else missing,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from batchform import simulator
 from tests.bench import peers
-from tests.bench.measure import TOKEN, Spent, in_turns, spend
+from tests.bench.measure import TOKEN, Spent, in_turns, megabytes, spend
 from tests.bench.plans import OURS
 from tests.bench.table import Row
 from tests.engine import lab
@@ -52,19 +52,30 @@ class _Account:
     count: int
 
     def apply(self, parallelism: int) -> Spent:
-        """One apply of all of them, which must have started each once and asked for nothing else."""
-        words = (*OURS, "apply", "--auto-approve", "--parallelism", str(parallelism))
-        spent = spend(words, self.folder, BATCHFORM_ENDPOINT=self.url)
+        """One apply of all of them."""
+        spent = spend(_apply(parallelism), self.folder, BATCHFORM_ENDPOINT=self.url)
+        self.check()
+        return spent
+
+    def check(self) -> None:
+        """Each was started once.
+
+        Raises:
+            RuntimeError: Then no figure counts.
+        """
         started = [entry.batch_id for entry in self.log.entries if entry.accepted]
         if len(started) != self.count or len(set(started)) != self.count:
             raise RuntimeError(f"{len(started)} starts of {self.count} batches")
-        return spent
 
     @property
     def rate(self) -> float:
         """Starts a second, from the first to the last."""
         times = [at for at, entry in zip(self.log.times, self.log.entries, strict=True) if entry.operation == "start"]
         return (len(times) - 1) / (times[-1] - times[0])
+
+
+def _apply(parallelism: int) -> tuple[str, ...]:
+    return (*OURS, "apply", "--auto-approve", "--parallelism", str(parallelism))
 
 
 @contextmanager
@@ -151,13 +162,14 @@ def many(table: Table, folder: Path) -> None:
     """Ten thousand starts: memory and requests."""
     count = 10_000
     with _account(folder / "many", count) as account:
-        spent = account.apply(32)
+        weight = megabytes(_apply(32), account.folder, BATCHFORM_ENDPOINT=account.url)
+        account.check()
         requests = len(account.log.entries)
     table.add(
         Row(
             what="apply, 10,000 starts: memory",
             peer="120 MB",
-            ours=spent.megabytes,
+            ours=weight,
             theirs=120.0,
             unit="MB",
             goal=1.0,
