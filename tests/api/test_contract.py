@@ -332,6 +332,14 @@ def test_a_read_without_a_plain_status_is_no_answer(answer: Reply) -> None:
     assert isinstance(read_meaning(answer, ID), NoAnswer)
 
 
+@pytest.mark.parametrize("field", ["date_submitted", "date_started", "date_ended"])
+def test_each_date_of_a_reading_is_its_own(field: str) -> None:
+    """None is taken for another."""
+    meaning = read_meaning(ok(batch_id=ID, status="completed", **{field: "2025-09-10T01:02:03Z"}), ID)
+    dates: dict[str, Any] = {field: datetime(2025, 9, 10, 1, 2, 3, tzinfo=UTC)}
+    assert meaning == Read(reading=Reading(batch_id=ID, source=Source.READ, status="completed", **dates))
+
+
 @pytest.mark.parametrize("odd", [True, "5", -1, 1.0, 1e300, [], {}, 10**18, None], ids=repr)
 def test_an_odd_count_is_unknown(odd: object) -> None:
     """Not a number that could be added up."""
@@ -392,6 +400,12 @@ def test_a_listed_batch_may_lack_everything_but_its_id() -> None:
     assert meaning == Listing(readings={"a": Reading(batch_id="a", source=Source.LIST)})
 
 
+def test_what_has_no_usable_id_does_not_end_the_list() -> None:
+    """What comes after it is read all the same."""
+    entries = [None, {"status": "stopped"}, {"batch_id": "b/c", "status": "stopped"}, {"batch_id": "a", "status": "x"}]
+    assert statuses(list_meaning(reply(200, {"result": {"batches": entries}}))) == {"a": "x"}
+
+
 @pytest.mark.parametrize(
     ("words", "kept"),
     [
@@ -399,7 +413,13 @@ def test_a_listed_batch_may_lack_everything_but_its_id() -> None:
         (["processing", "submitted"], "processing"),
         (["submitted", "stopped", None], "stopped"),
         (["processing", "completed"], "completed"),
+        (["completed", "processing"], "completed"),
         (["submitted", "on hold"], "on hold"),
+        (["on hold", "submitted"], "on hold"),
+        (["on hold", "processing"], "processing"),
+        (["processing", "on hold"], "processing"),
+        (["on hold", "stopped"], "stopped"),
+        (["stopped", "on hold"], "stopped"),
         ([None, "submitted"], "submitted"),
     ],
     ids=str,
@@ -408,6 +428,57 @@ def test_of_an_id_listed_twice_the_further_one_is_kept(words: list[str | None], 
     """A list can confirm a start, never deny one."""
     entries = [{"batch_id": "a", "status": word} for word in words]
     assert statuses(list_meaning(reply(200, {"result": {"batches": entries}}))) == {"a": kept}
+
+
+# --- why there is no answer ------------------------------------------------------------------------------------------
+
+NO_RESULTS = [
+    pytest.param(reply(200, {"result": {}}, GZIP), "The answer is compressed, which was not asked for", id="gzip"),
+    pytest.param(reply(200, []), "The answer is not a JSON object", id="no object"),
+    pytest.param(reply(200, {"result": {}, "error": "x"}), "The answer carries an error", id="error"),
+    pytest.param(reply(200, {"result": []}), "The answer carries no result", id="no result"),
+]
+NO_ANSWERS = [
+    *NO_RESULTS,
+    pytest.param(Broken(cause="reset"), "No complete answer", id="broken"),
+    pytest.param(NotSent(cause="refused"), "Not sent", id="not sent"),
+    pytest.param(reply(503), "Service Unavailable", id="503"),
+]
+
+
+def check_problem(meaning: object, kind: type[NoAnswer | Doubtful], answer: Reply, title: str) -> None:
+    """It is of that kind, and says under that title what came; the status is the answer's."""
+    assert isinstance(meaning, kind)
+    assert meaning.problem.title == title
+    assert meaning.problem.status == (answer.status if isinstance(answer, Answer) else None)
+
+
+@pytest.mark.parametrize(("answer", "title"), NO_RESULTS)
+def test_a_start_without_a_plain_result_says_why(answer: Reply, title: str) -> None:
+    """The problem stands in the state until the batch is settled."""
+    check_problem(start_meaning(answer, ID), Doubtful, answer, title)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [
+        *NO_ANSWERS,
+        pytest.param(ok(batch_id="other", status="submitted"), "The answer is about another batch", id="another batch"),
+        pytest.param(ok(batch_id=ID), "The answer names no status", id="no status"),
+    ],
+)
+def test_a_read_without_an_answer_says_why(answer: Reply, title: str) -> None:
+    """A person may have to find out what stands between."""
+    check_problem(read_meaning(answer, ID), NoAnswer, answer, title)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [*NO_ANSWERS, pytest.param(ok(batches={}), "The answer holds no list of batches", id="no list")],
+)
+def test_a_list_without_an_answer_says_why(answer: Reply, title: str) -> None:
+    """The same."""
+    check_problem(list_meaning(answer), NoAnswer, answer, title)
 
 
 # --- dates, headers, problems ----------------------------------------------------------------------------------------

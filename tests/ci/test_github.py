@@ -112,7 +112,7 @@ class Team(Forge):
 @contextmanager
 def at_work(folder: Path, world: Mapping[str, Any]) -> Iterator[Team]:
     """A repository, a simulator, and nobody else."""
-    with site(folder, world, fast=True, speed=0.0) as there:
+    with site(folder, world, speed=0.0) as there:
         made = Team(folder=folder, endpoint=there.url, token=TOKEN)
         made.site = there
         made.set_up()

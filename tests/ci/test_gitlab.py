@@ -89,7 +89,7 @@ class Pipeline(Forge):
 def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     """A project with the example in it, and a simulator."""
     world = {"batches": {UK: {"records": 9800, "age": "2d"}, "a-1": {"records": 5, "age": "25d"}}}
-    with site(tmp_path, world, fast=True, speed=0.0) as there:
+    with site(tmp_path, world, speed=0.0) as there:
         made = Pipeline(folder=tmp_path, endpoint=there.url, token=TOKEN)
         git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(made.bare))
         seed = tmp_path / "seed"

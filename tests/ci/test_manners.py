@@ -31,7 +31,7 @@ MANY = {f"b-{number:02}": {"batch_id": f"b-{number:02}"} for number in range(60)
 def here(tmp_path: Path) -> Iterator[Site]:
     """A folder with sixty batches, and a simulator that knows them."""
     known = {name: {"records": 10, "age": "2d"} for name in MANY}
-    with site(tmp_path, {"batches": known}, fast=True) as made:
+    with site(tmp_path, {"batches": known}) as made:
         made.declare(MANY)
         yield made
 

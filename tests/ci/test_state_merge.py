@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def forked(tmp_path: Path) -> Iterator[Site]:
     """Two states that began as one: ours has started `a`, theirs `b`."""
     known = {name: {"records": 10, "age": "2d"} for name in ("base", "a", "b")}
-    with site(tmp_path, {"batches": known}, fast=True, speed=0.0) as made:
+    with site(tmp_path, {"batches": known}, speed=0.0) as made:
         for name in ("base", "a", "b"):
             made.declare({name: {"batch_id": name}}, name=f"{name}.yaml")
         apply = ("apply", "--auto-approve", "--state")

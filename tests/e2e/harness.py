@@ -232,8 +232,8 @@ def warmed(module: str, factor: float, folder: Path) -> Iterator[Warm]:
 
 
 @contextmanager
-def site(folder: Path, values: Mapping[str, Any], *, fast: bool = False, **options: Any) -> Iterator[Site]:
-    """A simulator of this world, and a folder to work in. With `fast` its clock runs as that of fast commands."""
+def site(folder: Path, values: Mapping[str, Any], **options: Any) -> Iterator[Site]:
+    """A simulator of this world, and a folder to work in."""
     world = simulator.from_values({"token": TOKEN, **values})
     log = WatchedLog()
     decisions: list[simulator.Decision] = []
@@ -245,17 +245,8 @@ def site(folder: Path, values: Mapping[str, Any], *, fast: bool = False, **optio
         return decision
 
     world.handle = watched  # type: ignore[method-assign]  # the log holds no bodies, and a judge wants to see them
-    if fast:
-        options["clock"] = fast_clock()
     with simulator.serve(world, log=log, **options) as url:
         yield Site(folder=folder, url=url, world=world, log=log, decisions=decisions)
-
-
-def fast_clock() -> Any:
-    """The wall clock; the rate windows of a fast test are not of interest."""
-    import time  # noqa: PLC0415  # the one place
-
-    return time.time
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -93,6 +93,7 @@ class Server:
     """
 
     batches: Iterable[str]
+    service: Service = Service.PHONE
     lag: float = 0.0
     list_lag: float = 0.0
     limit: int | None = None
@@ -115,14 +116,15 @@ class Server:
         if self.limit is not None and used > self.limit:
             self.throttled += 1
             return self._answer(429, {"error": {"title": "Too Many Requests"}}, at)
-        if request.path == PREFIX:
+        prefix = f"/{self.service.value}/bulk/v1/batches"
+        if request.path == prefix:
             listed = [
                 {"batch_id": each, "status": self.shown(each, at, self.list_lag), "date_submitted": self.submitted}
                 for each in sorted(self.batches)
                 if each not in self.unlisted
             ]
             return self._answer(200, {"result": {"batches": listed}}, at)
-        batch_id, _, verb = request.path.removeprefix(PREFIX + "/").partition("/")
+        batch_id, _, verb = request.path.removeprefix(prefix + "/").partition("/")
         if batch_id not in self.batches:
             return self._answer(404, {"error": {"title": "Not Found"}}, at)
         status = self.shown(batch_id, at, self.lag)
@@ -308,7 +310,7 @@ class Lab:
 
 def batch_of(request: Request) -> str:
     """The batch that a start or a status read is about; empty for the list."""
-    return request.path.removeprefix(PREFIX).lstrip("/").partition("/")[0]
+    return request.path.partition("/batches")[2].lstrip("/").partition("/")[0]
 
 
 class FakeWire:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from batchform.apply import Account, Outcome, Result, account, news, reference_id
+from batchform.apply import Account, Outcome, Result, account, carry_out, news, reference_id
 from batchform.engine import End, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import Exit, OutcomeUnknownError
 from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Source
@@ -28,7 +29,7 @@ from batchform.state.events import (
     fold,
 )
 from batchform.state.known import Cause, Entry, Evidence, Phase, State
-from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, Fate, Lab, Server, config, failed
+from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, RULES, Fate, Lab, Server, config, failed
 
 PROBLEM = ServerProblem(status=500, title="Internal Server Error")
 INTENDED = Intended(reference_id="ref")
@@ -124,6 +125,26 @@ def test_the_contradiction_of_a_read_is_kept() -> None:
     assert (change.action, change.reason) == (Action.VERIFY, Reason.CONTRADICTION)
 
 
+TWO_RUNNING = Observed(
+    listed=True, readings={name: Reading(batch_id=name, source=Source.LIST, status="processing") for name in "ab"}
+)
+
+
+def test_of_what_is_not_selected_nothing_is_news() -> None:
+    """Wherever it stands: a batch that is left out does not end the look at the others."""
+    told = list(news(config("ab"), FRESH, TWO_RUNNING, {"b"}))
+    assert [batch_id for batch_id, _, _ in told] == ["b"]
+
+
+@pytest.mark.parametrize(("selected", "recorded"), [({"b"}, ["b"]), (None, ["a", "b"])], ids=["b", "all"])
+def test_a_targeted_run_records_only_what_it_was_asked_about(selected: set[str] | None, recorded: list[str]) -> None:
+    """The rest is left alone, as if it were not there."""
+    lab = Lab(Server(["a", "b"]))
+    planned = plan(config("ab"), FRESH, TWO_RUNNING, NOW, endpoint=ENDPOINT, selected=selected)
+    carry_out(planned, config=config("ab"), state=FRESH, observed=TWO_RUNNING, engine=lab.engine(), rules=RULES)
+    assert [event.batch_id for event in lab.durable] == recorded
+
+
 # --- the account -----------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +219,37 @@ def test_what_was_not_approved_is_named_and_is_no_failure() -> None:
     assert outcome is not None
     assert outcome.result is Result.NOT_APPROVED
     assert Account(outcomes=(outcome,)).complete
+
+
+def test_what_could_not_be_settled_tells_the_last_problem() -> None:
+    """Of a batch that was only looked into in this run, too."""
+    down = ServerProblem(status=503, title="Service Unavailable")
+    outcome = single(Action.VERIFY, Unknown(problem=down), Unknown(problem=PROBLEM), reason=Reason.UNCERTAIN)
+    (change,) = made(("a", Action.VERIFY, Reason.UNCERTAIN)).changes
+    assert outcome == Outcome(change=change, result=Result.UNKNOWN, problem=PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("action", "reason", "whats"),
+    [
+        (Action.ADOPT, Reason.RUNNING, ()),
+        (Action.FORGET, Reason.NOT_DECLARED, ()),
+        (Action.BLOCKED, Reason.STOPPED, ()),
+        (Action.VERIFY, Reason.ABSENT, ()),
+        (Action.WAIT, Reason.NOT_APPROVED, ()),
+        (Action.START, Reason.NEW, (STARTED,)),
+        (Action.START, Reason.NEW, (AlreadyStarted(status="processing"),)),
+        (Action.START, Reason.NEW, (REJECTED,)),
+        (Action.START, Reason.NEW, (INTENDED,)),
+        (Action.START, Reason.NEW, (NotAttempted(),)),
+        (Action.START, Reason.NEW, ()),
+    ],
+)
+def test_each_outcome_is_of_its_change(action: Action, reason: Reason, whats: tuple[What, ...]) -> None:
+    """Name, batch_id and place of a line in the account come from there."""
+    (change,) = made(("a", action, reason)).changes
+    assert (outcome := single(action, *whats, reason=reason)) is not None
+    assert outcome.change == change
 
 
 def test_what_is_not_on_disk_says_so() -> None:
@@ -275,6 +327,16 @@ def test_a_run_records_what_it_saw_forgets_what_is_gone_and_starts_the_rest() ->
     again = lab.apply(wanted)
     assert [outcome.result for outcome in again.outcomes] == [Result.BLOCKED, Result.BLOCKED]
     assert len(lab.durable) == before
+
+
+def test_a_batch_is_forgotten_under_its_name() -> None:
+    """Screen and history call it what it was declared as."""
+    gone = Entry(batch_id="gone", name="old-customers", phase=Phase.SEEN, updated_at=NOW, run="r0")
+    lab = Lab(Server(["gone"]), base=replace(FRESH, entries={"gone": gone}))
+    lab.apply(config([]))
+    assert [(event.batch_id, event.name, event.what) for event in lab.durable] == [
+        ("gone", "old-customers", Forgotten())
+    ]
 
 
 def test_an_attempt_that_is_settled_while_looking_is_in_the_account() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,14 +14,14 @@ from batchform.api.contract import Broken, NotSent
 from batchform.apply import Result
 from batchform.engine import ServiceDown, Starved, Stopped
 from batchform.errors import Exit
+from batchform.model import Batch, Config, Service
 from batchform.protocol import Rules
-from batchform.state.events import Event, Unknown
-from batchform.state.known import Entry, Phase
-from tests.engine.lab import FRESH, NOW, Fate, Lab, Server, batch_of, config, failed, ids
+from batchform.state.events import Event, Intended, Unknown
+from batchform.state.known import Cause, Entry, Phase
+from tests.engine.lab import FRESH, NOW, PLACE, Fate, Lab, Server, batch_of, config, failed, ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from batchform.api.contract import Reply, Request
 
@@ -96,6 +96,48 @@ def test_a_lost_answer_is_looked_into_before_anything_else_is_sent_for_that_batc
     lab.start(["a"])
     assert [request.method for _, request in lab.sent] == ["POST", "GET", "GET"]
     lab.check_all_started(["a"])
+
+
+# --- what a start is told --------------------------------------------------------------------------------------------
+
+
+def intents(lab: Lab) -> list[Intended]:
+    """What was intended, in order."""
+    return [event.what for event in lab.durable if isinstance(event.what, Intended)]
+
+
+def test_a_start_is_intended_with_all_that_is_known_of_the_batch() -> None:
+    """The declared Reference-Id, the size, and the age that the server told."""
+    lab = Lab(Server(["a"]))
+    lab.apply(config(["a"], reference_id="crm-4711", records=7))
+    submitted = datetime(2026, 11, 20, 9, 0, 0, 4005, tzinfo=UTC)
+    assert intents(lab) == [Intended(reference_id="crm-4711", records=7, submitted_at=submitted)]
+    assert [request.reference_id for _, request in lab.sent if request.method == "POST"] == ["crm-4711"]
+
+
+def test_a_start_without_a_reference_id_is_given_one_of_its_name_and_the_run() -> None:
+    """Not of its batch_id, which the vendor knows anyway."""
+    lab = Lab(Server(["a"]))
+    lab.apply(Config(batches=(Batch(name="uk.mobiles", batch_id="a", place=PLACE),)))
+    assert [intent.reference_id for intent in intents(lab)] == ["uk-mobiles-r1"]
+
+
+@pytest.mark.parametrize(
+    ("service", "days", "cause"),
+    [
+        pytest.param(Service.PHONE, 28, Cause.EXPIRED, id="phone, 28 days"),
+        pytest.param(Service.PHONE, 27, Cause.NOT_STARTED, id="phone, 27 days"),
+        pytest.param(Service.EMAIL, 28, Cause.NOT_STARTED, id="email, 28 days"),
+        pytest.param(Service.EMAIL, 40, Cause.NOT_STARTED, id="email, 40 days"),
+    ],
+)
+def test_a_refusal_is_put_down_to_age_for_phone_only(service: Service, days: int, cause: Cause) -> None:
+    """From 28 days on; for the other services no limit is documented, so the next run may try again."""
+    server = Server(["a"], service=service, submitted=(NOW - timedelta(days=days)).isoformat())
+    lab = Lab(server, base=replace(FRESH, service=service), fate=only_starts(Fate(reply=failed(400), reaches=False)))
+    lab.apply(replace(config(["a"]), service=service))
+    assert lab.starts == ["a"]
+    assert (lab.entry("a").phase, lab.entry("a").cause) == (Phase.REJECTED, cause)
 
 
 # --- durability ------------------------------------------------------------------------------------------------------

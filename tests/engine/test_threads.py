@@ -102,6 +102,10 @@ def test_a_fault_in_the_sender_stops_the_run() -> None:
     wire.submit(1, request())
     with pytest.raises(ZeroDivisionError):
         wire.collect(PATIENCE)
+    wire.close()
+    for thread in wire._threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_cutting_is_the_senders_affair() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchform.model import Batch, GuardName, Reading, ServerProblem, Service
-from batchform.plan import Action, Plan, Reason, approve
+from batchform.plan import Action, Plan, Reason, approve, is_expired
 from batchform.state.known import Cause, Entry, Phase
 from tests.plan.words import (
     DAY,
@@ -36,7 +36,7 @@ from tests.plan.words import (
 )
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 KEEP, ADOPT, VERIFY, FORGET = Action.KEEP, Action.ADOPT, Action.VERIFY, Action.FORGET
 HOLD, WAIT, BLOCKED, START = Action.HOLD, Action.WAIT, Action.BLOCKED, Action.START
@@ -229,6 +229,13 @@ ROWS: dict[str, list[Case]] = {
             case="then the known one", batch=aged(40), entry=entry(Phase.SEEN, submitted_at=ago(days=1)), action=START
         ),
         Case(case="email, 29 days", batch=aged(29), service=Service.EMAIL, action=START),
+        Case(
+            case="email, listed, 40 days",
+            service=Service.EMAIL,
+            reading=listed("submitted", date_submitted=ago(days=40)),
+            action=START,
+        ),
+        Case(case="phone, 40 days", batch=aged(40), action=BLOCKED, reason=Reason.EXPIRED),
         Case(case="address, a year", batch=aged(365), service=Service.ADDRESS, action=START),
         Case(case="phone, a year", batch=aged(365), action=BLOCKED),
         Case(case="submitted in the future", batch=aged(-1), action=START),
@@ -409,6 +416,24 @@ def test_an_unasked_batch_that_may_have_started_is_never_started(phase: Phase, s
 
 
 # --- ages, clocks, warnings ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("service", "submitted_at", "expired"),
+    [
+        pytest.param(Service.PHONE, ago(days=28), True, id="phone, 28 days"),
+        pytest.param(Service.PHONE, ago(days=28, seconds=-1), False, id="phone, a second short of 28 days"),
+        pytest.param(Service.PHONE, ago(days=40), True, id="phone, 40 days"),
+        pytest.param(Service.PHONE, None, False, id="phone, of unknown age"),
+        pytest.param(Service.EMAIL, ago(days=40), False, id="email, 40 days"),
+        pytest.param(Service.ADDRESS, ago(days=40), False, id="address, 40 days"),
+    ],
+)
+def test_age_explains_a_refusal_of_phone_only(
+    service: Service, submitted_at: datetime | None, *, expired: bool
+) -> None:
+    """From 28 days on; for the other services nothing is documented."""
+    assert is_expired(service, submitted_at, NOW) is expired
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -139,6 +141,19 @@ def test_a_journal_of_another_history_is_put_aside(file: Path, tmp_path: Path) -
     state = read(file).state
     assert state is not None
     assert set(state.entries) == {"a", "b"}
+
+
+def test_a_damaged_file_that_cannot_be_kept_stays_where_it_is(file: Path) -> None:
+    """Nothing is written over it before there is a copy, and the message says why there is none."""
+    file.write_bytes(b"{")
+    found = examine(file)
+    copy = paths(file).state.with_name("s.json.damaged-r")
+    copy.write_bytes(b"in the way")
+    with pytest.raises(StateError) as caught:
+        accept(file, found, "r")
+    assert caught.value.summary == "The damaged file cannot be kept"
+    assert caught.value.detail == f"{copy}: {os.strerror(errno.EEXIST)}. Nothing was changed."
+    assert (file.read_bytes(), copy.read_bytes()) == (b"{", b"in the way")
 
 
 def test_nothing_to_recover_is_an_error(tmp_path: Path) -> None:

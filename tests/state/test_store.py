@@ -14,24 +14,35 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.errors import OutcomeUnknownError, StateError
+from batchform.model import Service
+from batchform.state import disk
 from batchform.state.codec import decode_state, encode_state
 from batchform.state.disk import paths
 from batchform.state.events import Declared, Event, Forgotten, Removed, What, fold
 from batchform.state.journal import Header, Journal, replay
-from batchform.state.known import Phase, State
+from batchform.state.known import UNTOLD, Phase, State, Story
 from batchform.state.local import Store, hold
 from batchform.state.reader import read
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events, seen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
 WHO = {"Who": "alice@host", "Created": "2026-11-20T09:00:00Z", "Operation": "apply"}
+ALICE = Story(
+    command="apply",
+    who="alice@host",
+    job="https://ci.example.test/jobs/42",
+    commit="c0ffee",
+    overrides=("max_starts", "max_records"),
+)
+BOB = Story(command="refresh", who="bob@host")
 
 
-def held(path: Path, run: str = "run-1", fresh: State = EMPTY) -> AbstractContextManager[Store]:
+def held(path: Path, run: str = "run-1", fresh: State = EMPTY, story: Story = UNTOLD) -> AbstractContextManager[Store]:
     """The state, locked by this run."""
-    return hold(path, fresh=fresh, run=run, holder=WHO, now=NOW)
+    return hold(path, fresh=fresh, run=run, holder=WHO, now=NOW, story=story)
 
 
 def journal_of(path: Path, some: list[Event], *, serial: int, lineage: str = "lineage-1", run: str = "run-1") -> bytes:
@@ -48,6 +59,13 @@ def phases(state: State | None) -> dict[str, str]:
     """What is known, in short."""
     assert state is not None
     return {key: entry.phase.value for key, entry in state.entries.items()}
+
+
+def stories(state: State | None) -> dict[str, Story]:
+    """Who ran what, by run, as the state tells it."""
+    assert state is not None
+    names = Story.__dataclass_fields__
+    return {run.id: Story(**{name: getattr(run, name) for name in names}) for run in state.runs}
 
 
 def listing(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -136,11 +154,12 @@ def test_the_backup_is_the_state_before(path: Path) -> None:
         assert path.read_bytes() != before
 
 
-def test_without_hard_links_the_backup_is_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some file systems have none."""
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EMLINK], ids=errno.errorcode.get)
+def test_without_hard_links_the_backup_is_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Some file systems have none, and say so in one way or another."""
 
     def link(*_: object) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "link", link)
     before = path.read_bytes()
@@ -292,6 +311,56 @@ def test_a_torn_end_that_cannot_be_kept_changes_nothing(path: Path, monkeypatch:
     assert (paths(path).journal.read_bytes(), path.read_bytes()) == (data, state)
 
 
+# --- Who ran what ----------------------------------------------------------------------------------------------------
+
+
+def test_the_story_of_a_run_that_died_is_told_by_those_after_it(path: Path) -> None:
+    """It stands in the journal, so reading knows it, and the next run commits it beside its own."""
+    with held(path, story=ALICE) as store:
+        store.record(events(INTENDED))
+        assert stories(store.state) == {"run-0": UNTOLD, "run-1": ALICE}
+    assert stories(read(path).state) == {"run-0": UNTOLD, "run-1": ALICE}
+    with held(path, run="run-2", story=BOB) as store:
+        assert stories(decode_state(path.read_bytes())) == {"run-0": UNTOLD, "run-1": ALICE}
+        store.record(events(STARTED, run="run-2"))
+        store.commit(NOW)
+    assert stories(decode_state(path.read_bytes())) == {"run-0": UNTOLD, "run-1": ALICE, "run-2": BOB}
+
+
+def test_a_replacement_of_the_state_loses_no_story(path: Path) -> None:
+    """Neither that of this run, nor of the dead one it took up, nor of the run that put the file there."""
+    old = decode_state(path.read_bytes())
+    carol = Story(command="apply", who="carol@host")
+    with held(path, story=ALICE) as store:
+        store.record(events(INTENDED))
+    with held(path, run="run-2", story=BOB) as store:
+        store.record(events(INTENDED, batch="b2", run="run-2"))
+        theirs = fold(old, events(INTENDED, batch="b3", run="run-3"), {"run-3": carol})
+        path.write_bytes(encode_state(replace(theirs, serial=2)))
+        store.commit(NOW)
+    expected = {"run-0": UNTOLD, "run-1": ALICE, "run-2": BOB, "run-3": carol}
+    assert stories(decode_state(path.read_bytes())) == expected
+
+
+def test_a_first_run_that_died_tells_what_it_worked_on(tmp_path: Path) -> None:
+    """There is no state yet: the head of the journal is all that is known of endpoint, service and run."""
+    file = tmp_path / "state.json"
+    fresh = State(lineage="lineage-7", service=Service.EMAIL, endpoint="https://eu.example.test")
+    with held(file, run="run-7", fresh=fresh, story=ALICE) as store:
+        store.record(events(INTENDED, run="run-7"))
+    assert replay(paths(file).journal.read_bytes(), "journal").header == Header(
+        lineage="lineage-7",
+        serial=0,
+        service=Service.EMAIL,
+        endpoint="https://eu.example.test",
+        run="run-7",
+        story=ALICE,
+    )
+    known = read(file).state
+    assert known == fold(fresh, events(INTENDED, run="run-7"), {"run-7": ALICE})
+    assert stories(known) == {"run-7": ALICE}
+
+
 # --- Files that do not belong together -------------------------------------------------------------------------------
 
 
@@ -375,6 +444,20 @@ def test_a_folder_in_the_place_of_the_state_is_an_error(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(StateError, match="cannot be opened"):
         held(tmp_path / "no" / "such" / "folder" / "state.json").__enter__()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
+def test_what_is_no_file_is_never_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    """Reading a pipe that nobody writes to would never end."""
+    path = paths(tmp_path / "state.json").state
+    make(path)
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail(f"reads {self}"))
+    for look in (disk.read_bytes, read):
+        with pytest.raises(StateError) as caught:
+            look(path)
+        assert (caught.value.summary, caught.value.detail) == ("The state cannot be read", f"{path} is not a file.")
 
 
 # --- Other hands at the files while a run is at work -----------------------------------------------------------------

@@ -433,6 +433,16 @@ def test_folding_leaves_the_rest_alone(history: list[Event], what: What, at: dat
     assert all(key == entry.batch_id for key, entry in result.entries.items())
 
 
+def test_removing_what_is_not_there_changes_nothing() -> None:
+    """A `state rm` folded onto a state that another run has tidied already; only the run is noted."""
+    known = fold(EMPTY, events(INTENDED, STARTED))
+    for state in (EMPTY, known):
+        after_it = fold(state, [event(Removed(), batch="gone", run="run-2")])
+        assert after_it.entries == state.entries
+        assert after_it.runs[:-1] == state.runs
+        assert (after_it.runs[-1].id, after_it.runs[-1].removed) == ("run-2", 0)
+
+
 def test_runs_are_kept_to_a_thousand() -> None:
     """The newest ones."""
     state = fold(EMPTY, [event(Declared(), run=f"run-{number}") for number in range(1_005)])

@@ -1,0 +1,184 @@
+"""What a plan carries besides its decisions: whom it is for, what was known of each batch, and its warnings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.model import Observed, Reading, Service, Source
+from batchform.plan import Action, Change, Reason, RecordsSource, expiring, plan
+from batchform.state.known import Phase, State
+from tests.plan.words import ENDPOINT, NOW, PLACE, ago, ahead, batch, config, entry, listed, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from batchform.model import Batch
+    from batchform.plan import Plan
+    from batchform.state.known import Entry
+
+
+def planned(
+    *batches: Batch,
+    known: Iterable[Entry] = (),
+    said: Iterable[Reading] = (),
+    service: Service = Service.PHONE,
+    skew: timedelta | None = None,
+) -> Plan:
+    """The plan for these, from a state of serial 7."""
+    state = State(
+        lineage="l",
+        serial=7,
+        service=service,
+        endpoint=ENDPOINT,
+        entries=MappingProxyType({each.batch_id: each for each in known}),
+    )
+    readings = {each.batch_id: each for each in said}
+    observed = Observed(listed=bool(readings), readings=MappingProxyType(readings), skew=skew)
+    return plan(config(*batches, service=service), state, observed, NOW, endpoint=ENDPOINT)
+
+
+def test_it_says_what_it_was_made_for_and_from() -> None:
+    """Service, endpoint, state, time, and whether the server was asked."""
+    made = planned(batch(), service=Service.EMAIL)
+    assert (made.service, made.endpoint, made.lineage, made.serial) == (Service.EMAIL, ENDPOINT, "l", 7)
+    assert (made.at, made.refreshed, made.targeted) == (NOW, False, False)
+    assert planned(batch(), said=[listed("submitted")]).refreshed
+    fresh = plan(config(batch()), None, Observed(), NOW, endpoint=ENDPOINT, selected=["b"])
+    assert (fresh.lineage, fresh.serial, fresh.targeted) == (None, None, True)
+
+
+def test_a_change_carries_what_is_known_of_its_batch() -> None:
+    """All a person needs to judge it."""
+    declared = batch(
+        "n", batch_id="b", reference_id="r", not_before=ahead(hours=1), records=1, submitted_at=ago(days=1)
+    )
+    said = Reading(
+        batch_id="b",
+        source=Source.READ,
+        status="submitted",
+        reason="why",
+        records=3,
+        date_submitted=ago(days=3),
+    )
+    known = entry(Phase.SEEN, "b", records=2, submitted_at=ago(days=2), reason="known why")
+    (change,) = planned(declared, known=[known], said=[said]).changes
+    assert change == Change(
+        name="n",
+        batch_id="b",
+        action=Action.WAIT,
+        reason=Reason.NOT_YET,
+        status="submitted",
+        server_reason="why",
+        records=3,
+        records_source=RecordsSource.OBSERVED,
+        submitted_at=ago(days=3),
+        deadline=ahead(days=25),
+        not_before=ahead(hours=1),
+        reference_id="r",
+        place=PLACE,
+    )
+
+
+def test_the_newest_word_counts() -> None:
+    """What was observed, else what is known, else what is declared; of records and of the time of submission."""
+    declared = batch(records=1, submitted_at=ago(days=1))
+    known = entry(Phase.SEEN, records=2, submitted_at=ago(days=2), reason="known why", status="submitted")
+    dated = listed("submitted", records=3, date_submitted=ago(days=3))
+    cases: list[tuple[list[Entry], list[Reading], tuple[object, ...]]] = [
+        ([], [], (1, RecordsSource.DECLARED, ago(days=1), None)),
+        ([known], [], (2, RecordsSource.KNOWN, ago(days=2), "known why")),
+        ([known], [dated], (3, RecordsSource.OBSERVED, ago(days=3), None)),
+        ([known], [listed("submitted")], (2, RecordsSource.KNOWN, ago(days=2), None)),
+        ([known], [listed(None, reason="of nothing")], (2, RecordsSource.KNOWN, ago(days=2), "known why")),
+        ([entry(Phase.SEEN)], [listed("submitted")], (1, RecordsSource.DECLARED, ago(days=1), None)),
+    ]
+    for entries, said, expected in cases:
+        (change,) = planned(declared, known=entries, said=said).changes
+        assert (change.records, change.records_source, change.submitted_at, change.server_reason) == expected
+    (silent,) = planned(batch()).changes
+    assert (silent.records, silent.records_source) == (None, RecordsSource.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("skew", "said"),
+    [
+        (timedelta(minutes=10), "10 minutes behind"),
+        (timedelta(minutes=-61), "61 minutes ahead of"),
+        (timedelta(minutes=5), None),
+        (timedelta(minutes=-5), None),
+    ],
+)
+def test_a_clock_that_is_wrong_is_told_of_and_not_gone_by(skew: timedelta, said: str | None) -> None:
+    """Beyond five minutes."""
+    made = planned(batch(), said=[listed("submitted")], skew=skew)
+    if said is None:
+        assert (made.at, made.notices) == (NOW, ())
+        return
+    (notice,) = made.notices
+    assert notice.text == f"The local clock is {said} the server's, whose time is used here."
+    assert made.at == NOW + skew
+
+
+def test_any_clock_is_a_time() -> None:
+    """Even one of a server that lives at the end of time, or before it began."""
+    assert planned(batch(), skew=timedelta(days=9_000 * 365)).at == datetime.max.replace(tzinfo=UTC)
+    assert planned(batch(), skew=-timedelta(days=2_500 * 365)).at == datetime.min.replace(tzinfo=UTC)
+
+
+def test_warnings_are_for_all_first_then_by_name() -> None:
+    """One of a batch that was stopped says why, where the server did."""
+    stopped = [
+        listed("stopped", "b", reason="too long"),
+        listed("stopped", "a"),
+    ]
+    made = planned(batch("b"), batch("a"), known=[started("b"), started("a")], said=stopped, skew=timedelta(minutes=10))
+    assert [(notice.name, notice.text) for notice in made.notices[1:]] == [
+        ("a", "was started, but the server has stopped it: its results may be incomplete."),
+        ("b", "was started, but the server has stopped it (too long): its results may be incomplete."),
+    ]
+    assert made.notices[0].name is None
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (
+            batch(submitted_at=ago(days=27, hours=1)),
+            "is at its 28-day limit: the server judges whether it can still be started.",
+        ),
+        (
+            batch(not_before=ahead(days=20)),
+            "may not start before a time at which it can no longer be started (28 days after submission).",
+        ),
+    ],
+    ids=["limit", "too late"],
+)
+def test_a_batch_near_its_end_is_warned_of(declared: Batch, said: str) -> None:
+    """In these words."""
+    known = [] if declared.submitted_at else [entry(Phase.SEEN, submitted_at=ago(days=10), status="submitted")]
+    assert [notice.text for notice in planned(declared, known=known).notices] == [said]
+
+
+@pytest.mark.parametrize(
+    ("action", "left", "is_near"),
+    [
+        (Action.START, timedelta(days=7), True),
+        (Action.START, timedelta(days=7, seconds=1), False),
+        (Action.START, timedelta(0), False),
+        (Action.VERIFY, timedelta(seconds=1), True),
+        (Action.WAIT, timedelta(seconds=1), True),
+        (Action.HOLD, timedelta(seconds=1), False),
+        (Action.KEEP, timedelta(seconds=1), False),
+        (Action.START, None, False),
+    ],
+)
+def test_what_is_near_its_end(action: Action, left: timedelta | None, *, is_near: bool) -> None:
+    """What is to be started and can be for a week more; for phone only."""
+    deadline = None if left is None else NOW + left
+    change = Change(name="b", batch_id="b", action=action, reason=Reason.NEW, deadline=deadline)
+    assert expiring(change, Service.PHONE, NOW) is is_near
+    assert not expiring(change, Service.EMAIL, NOW)

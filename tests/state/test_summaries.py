@@ -1,0 +1,253 @@
+"""What each error of the state is called: the fixed first words that a person searches for."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from batchform.errors import OutcomeUnknownError, StateError, StateLockedError
+from batchform.state.disk import keep_copy, paths
+from batchform.state.journal import Header, Journal, replay
+from batchform.state.local import hold
+from batchform.state.reader import read
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from batchform.errors import BatchformError
+    from batchform.state.local import Store
+
+    Scene = Callable[[Path, pytest.MonkeyPatch], object]
+
+HEADER = Header(lineage="lineage-1", serial=1, service=EMPTY.service, endpoint=EMPTY.endpoint, run="run-9")
+
+
+def held(path: Path, run: str = "run-1") -> AbstractContextManager[Store]:
+    """The state, locked by this run."""
+    return hold(path, fresh=EMPTY, run=run, holder={}, now=NOW)
+
+
+def committed(path: Path, run: str = "run-0") -> bytes:
+    """Leave the state of a run that ended well; its bytes."""
+    with held(path, run) as store:
+        store.record(events(INTENDED, STARTED, batch=run, run=run))
+        store.commit(NOW)
+    return path.read_bytes()
+
+
+def left(path: Path, **head: Any) -> bytes:
+    """Leave the journal of a run that died; its bytes."""
+    words = {name: getattr(HEADER, name) for name in Header.__dataclass_fields__}
+    journal = Journal(paths(path).journal, Header(**words | head))
+    journal.append(events(INTENDED, STARTED, run="run-9"))
+    journal.close()
+    return paths(path).journal.read_bytes()
+
+
+def full(*_: object, **__: object) -> NoReturn:
+    """A call that finds no room."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# --- The files -------------------------------------------------------------------------------------------------------
+
+
+def not_to_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state may not be read."""
+    monkeypatch.setattr(Path, "read_bytes", full)
+    read(path)
+
+
+def no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder stands in the place of the state."""
+    path.mkdir()
+    read(path)
+
+
+def not_to_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new state cannot be put in the place of the old."""
+    monkeypatch.setattr(os, "replace", full)
+    committed(path)
+
+
+def not_to_be_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to copy any more."""
+    keep_copy(path, "run-1")
+
+
+def state_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal builds on a state that is not there."""
+    left(path)
+    read(path)
+
+
+def other_history(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal is of another lineage."""
+    committed(path)
+    left(path, lineage="lineage-2")
+    read(path)
+
+
+def older_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal builds on a newer state."""
+    committed(path)
+    left(path, serial=2)
+    read(path)
+
+
+# --- The lock --------------------------------------------------------------------------------------------------------
+
+
+def locked_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run is at work."""
+    with held(path), held(path, "run-2"):
+        pass
+
+
+def no_locks_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    committed(path)
+
+
+def no_lock_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is missing."""
+    committed(path.parent / "missing" / "state.json")
+
+
+def lock_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system has no locks."""
+    monkeypatch.setattr(fcntl, "flock", full)
+    committed(path)
+
+
+def lock_lies(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system gives the lock to everyone."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    committed(path)
+
+
+# --- The run ---------------------------------------------------------------------------------------------------------
+
+
+def torn_end_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place of the torn end's copy is taken."""
+    committed(path)
+    paths(path).journal.write_bytes(left(path) + b"torn")
+    (path.parent / "state.json.journal.torn-run-1").touch()
+    committed(path, "run-1")
+
+
+def journal_in_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's journal appeared since the state was opened."""
+    with held(path) as store:
+        left(path)
+        store.record(events(INTENDED))
+
+
+def journal_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state is written, but its journal cannot be removed."""
+    with held(path) as store:
+        store.record(events(INTENDED))
+        really = Path.unlink
+        monkeypatch.setattr(
+            Path, "unlink", lambda one, **options: full() if one == paths(path).journal else really(one, **options)
+        )
+        store.commit(NOW)
+
+
+# --- The journal -----------------------------------------------------------------------------------------------------
+
+
+def disk_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event cannot be made durable."""
+    with held(path) as store:
+        store.record(events(INTENDED))
+        monkeypatch.setattr(os, "fsync", full)
+        store.record(events(STARTED, first=2))
+
+
+def disk_was_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one, after that."""
+    with held(path) as store:
+        store.record(events(INTENDED))
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", full)
+            with pytest.raises(OutcomeUnknownError):
+                store.record(events(STARTED, first=2))
+        store.record(events(STARTED, first=2))
+
+
+def journal_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal was removed while the run was at work."""
+    with held(path) as store:
+        store.record(events(INTENDED))
+        paths(path).journal.unlink()
+        store.record(events(STARTED, first=2))
+
+
+def damaged_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole line follows a damaged one."""
+    head, first, second = left(path).splitlines(keepends=True)
+    replay(head + b"x" + first + second, "journal")
+
+
+def damaged_head(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line is damaged."""
+    replay(left(path).replace(b"\n", b"\r\n"), "journal")
+
+
+def odd_head(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The header is whole, and says what it cannot."""
+    replay(left(path, serial="three"), "journal")
+
+
+def other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no header."""
+    _, *rest = left(path).splitlines(keepends=True)
+    replay(b"".join(rest), "journal")
+
+
+@pytest.mark.parametrize(
+    ("scene", "kind", "summary"),
+    [
+        (not_to_be_read, StateError, "The state cannot be read"),
+        (no_file, StateError, "The state cannot be read"),
+        (not_to_be_written, StateError, "The state file cannot be written"),
+        (not_to_be_kept, StateError, "The damaged file cannot be kept"),
+        (state_gone, StateError, "The state file is gone"),
+        (other_history, StateError, "Two histories that do not belong together"),
+        (older_state, StateError, "An older state was put in the place of the state"),
+        (locked_already, StateLockedError, "The state is locked by another run"),
+        (no_locks_here, StateError, "This system cannot lock files"),
+        (no_lock_file, StateError, "The lock file cannot be opened"),
+        (lock_fails, StateError, "This file system cannot lock"),
+        (lock_lies, StateError, "This file system cannot lock"),
+        (torn_end_stays, StateError, "The journal's torn end cannot be kept aside"),
+        (journal_in_the_way, StateError, "The journal cannot be written"),
+        (journal_stays, StateError, "The journal cannot be removed"),
+        (disk_full, OutcomeUnknownError, "The journal cannot be written"),
+        (disk_was_full, OutcomeUnknownError, "The journal cannot be written any more"),
+        (journal_gone, OutcomeUnknownError, "The journal was taken away"),
+        (damaged_line, StateError, "The journal is damaged"),
+        (damaged_head, StateError, "The journal is damaged"),
+        (odd_head, StateError, "The journal is damaged"),
+        (other_format, StateError, "The journal is of another format"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_each_error_is_called_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scene: Scene, kind: type[BatchformError], summary: str
+) -> None:
+    """The summary is fixed, whatever the detail says of this case."""
+    with pytest.raises(kind) as caught:
+        scene(tmp_path / "state.json", monkeypatch)
+    assert (type(caught.value), caught.value.summary) == (kind, summary)
