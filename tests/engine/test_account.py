@@ -229,6 +229,13 @@ def test_what_could_not_be_settled_tells_the_last_problem() -> None:
     assert outcome == Outcome(change=change, result=Result.UNKNOWN, problem=PROBLEM)
 
 
+def test_what_was_not_attempted_tells_why() -> None:
+    """Where the attempt itself did."""
+    outcome = single(Action.START, INTENDED, NotAttempted(problem=PROBLEM), reason=Reason.NEW)
+    assert outcome is not None
+    assert (outcome.result, outcome.problem) == (Result.NOT_ATTEMPTED, PROBLEM)
+
+
 @pytest.mark.parametrize(
     ("action", "reason", "whats"),
     [

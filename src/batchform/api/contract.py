@@ -86,26 +86,24 @@ def start_request(service: Service, batch_id: str, reference_id: str | None = No
     )
 
 
-def status_request(service: Service, batch_id: str, reference_id: str | None = None) -> Request:
+def status_request(service: Service, batch_id: str) -> Request:
     """The call that reads one batch. Raises ValueError as `start_request` does. Source: CONTRACT "Operations"."""
     return Request(
         method="GET",
         path=f"{_prefix(service)}/{_segment(batch_id)}",
-        headers=(("Accept", "application/json"), *_reference(reference_id)),
+        headers=(("Accept", "application/json"),),
         deadline=SINGLE_DEADLINE,
-        reference_id=reference_id,
     )
 
 
-def list_request(service: Service, reference_id: str | None = None) -> Request:
+def list_request(service: Service) -> Request:
     """The call that lists batches: no paging, no filter. Source: CONTRACT "Operations"."""
     return Request(
         method="GET",
         path=_prefix(service),
-        headers=(("Accept", "application/json"), *_reference(reference_id)),
+        headers=(("Accept", "application/json"),),
         deadline=LIST_DEADLINE,
         max_bytes=LIST_BYTES,
-        reference_id=reference_id,
     )
 
 
