@@ -104,6 +104,37 @@ def test_the_newest_word_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("records", "source"), [(5, RecordsSource.KNOWN), (0, RecordsSource.KNOWN), (None, RecordsSource.UNKNOWN)]
+)
+def test_what_is_no_longer_declared_is_shown_as_it_is_known(records: int | None, source: RecordsSource) -> None:
+    """Its name, its status and its size."""
+    (change,) = planned(known=[started("gone", records=records)]).changes
+    assert change == Change(
+        name="gone",
+        batch_id="gone",
+        action=Action.FORGET,
+        reason=Reason.NOT_DECLARED,
+        status="processing",
+        records=records,
+        records_source=source,
+    )
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"), [(49, "2 days"), (48, "2 days"), (47, "47 hours"), (25, "25 hours"), (24 * 6, "6 days")]
+)
+def test_one_warning_for_all_that_must_be_started_soon(hours: int, said: str) -> None:
+    """The first of them by name; alone, it is about that batch."""
+    end = ago(days=28) + timedelta(hours=hours)
+    first, second = batch("b", submitted_at=end), batch("a", submitted_at=end + timedelta(hours=1))
+    (alone,) = planned(first).notices
+    assert (alone.name, alone.text) == ("b", f"can be started for {said} more; after that it must be recreated.")
+    (both,) = planned(first, second).notices
+    text = f"2 batches can be started for less than 7 days more, the first of them for {said}: b."
+    assert (both.name, both.text) == (None, text)
+
+
+@pytest.mark.parametrize(
     ("skew", "said"),
     [
         (timedelta(minutes=10), "10 minutes behind"),

@@ -277,6 +277,15 @@ def test_an_attempt_of_an_earlier_run_is_not_taken_from_a_later_one() -> None:
     assert [numbers(run) for run in both.runs] == [{"unknown": 1}, {"started": 1, "records": 40}]
 
 
+def test_a_run_that_settles_anothers_attempt_still_has_its_own_open() -> None:
+    """Attempts are told apart by when they were made."""
+    first = fold(EMPTY, events(SIZED, run="run-1"))
+    own = event(SIZED, seq=1, run="run-2", batch="b2", at=LATER)
+    settled = event(STARTED, seq=2, run="run-2", at=LATER)
+    both = fold(first, [own, settled])
+    assert numbers(both.runs[-1]) == {"unknown": 1, "started": 1, "records": 40}
+
+
 def test_a_run_begins_with_its_first_event_and_its_story() -> None:
     """Who, what, where and past which guards."""
     story = Story(command="apply", who="ann@host", job="https://ci/1", commit="c0ffee", overrides=("max_starts",))
