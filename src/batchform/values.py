@@ -16,7 +16,7 @@ else:
 
     def dataclass(cls: type[Any] | None = None, /, *, frozen: bool = False, **options: Any) -> Any:
         """As `dataclasses.dataclass`, without the checks of `frozen`."""
-        return dataclasses.dataclass(cls, unsafe_hash=frozen, **options)
+        return dataclasses.dataclass(cls, unsafe_hash=frozen and options.get("eq", True), **options)
 
 
 __all__ = ["dataclass"]

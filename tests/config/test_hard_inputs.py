@@ -44,6 +44,7 @@ def written(text: str) -> Callable[[Path], object]:
 
 LADDER = "".join(f"{n}: &{n} [{', '.join([f'*{p}'] * 9)}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True))
 HEAD = "version: 1\nbatches:\n  uk:\n    batch_id: uk-1\n"
+GOOD = "".join(f" g{n}: {{batch_id: g{n}, records: 1}}\n" for n in range(4_000))
 HARD = {
     "alias-bomb": (
         written("version: 1\na: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + LADDER),
@@ -85,8 +86,13 @@ def test_each_ends_in_one_clear_error_at_once(name: str, tmp_path: Path) -> None
         ("version: 1\nbatches:\n" + "".join(f" uk-{number}:\n" for number in range(1_000_000)), "BF203"),
         ("version: 1\nbatches:\n" + "".join(f" b{n}: {{batch_id: same}}\n" for n in range(500_000)), "BF301"),
         ("batches:\n" + "".join(f" uk-{number}:\n" for number in range(1_000_000)) + "version: 1\n", "BF203"),
+        (
+            "version: 1\nbatches:\n" + GOOD + "".join(f" b{n}: {{batch_id: b{n}, x: 1}}\n" for n in range(400_000)),
+            "BF202",
+        ),
+        ("version: 1\nbatches:\n uk: {" + ",".join(f"a{n}: 1" for n in range(1_000_000)) + "}\n", "BF202"),
     ],
-    ids=["duplicates", "keys", "tags", "unknown", "missing", "same-id", "version-last"],
+    ids=["duplicates", "keys", "tags", "unknown", "missing", "same-id", "version-last", "begins-well", "one-batch"],
 )
 def test_a_million_faults_end_as_soon_as_there_are_too_many(text: str, code: str, tmp_path: Path) -> None:
     """The first thousand are told, fifty of them in full, and the rest of the file is not looked at."""

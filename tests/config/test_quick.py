@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from batchform.config.document import Document, Steps
 
-AFTER: Final = quick._LOOK_AFTER
+FIRST, SECOND = quick._LOOKS
 ROOT: Final = Path(__file__).parents[2]
 
 
@@ -123,7 +123,7 @@ def test_what_is_out_of_the_ordinary_is_left_alone(text: str) -> None:
     assert quick.build(SourceText("f.yaml", text), None) is None
 
 
-def test_a_long_file_is_looked_at_once_and_read_to_its_end() -> None:
+def test_a_long_file_is_looked_at_twice_and_read_to_its_end() -> None:
     """As the builder does it: what is hopeless is left after the beginning."""
     looked: list[int] = []
 
@@ -132,17 +132,19 @@ def test_a_long_file_is_looked_at_once_and_read_to_its_end() -> None:
         looked.append(len(beginning.root))
         return False
 
-    text = "[" + "x," * (3 * AFTER) + "]"
+    text = "[" + "x," * (2 * SECOND) + "]"
     found = quick.build(SourceText("f.yaml", text), hopeless)
     assert found is not None
-    assert found.nodes == 3 * AFTER + 1
-    assert looked == [AFTER]
+    assert found.nodes == 2 * SECOND + 1
+    assert looked == [FIRST, SECOND]
     assert quick.build(SourceText("f.yaml", text), lambda _: True) is None
+    answers = iter([False, True])
+    assert quick.build(SourceText("f.yaml", text), lambda _: next(answers)) is None
 
 
 def test_who_complains_of_the_beginning_leaves_it_to_the_builder() -> None:
     """A complaint needs a place, and the beginning has none."""
-    text = "batches:\n" + "".join(f"  b{number}: {{batch_id: 1}}\n" for number in range(AFTER))
+    text = "batches:\n" + "".join(f"  b{number}: {{batch_id: 1}}\n" for number in range(FIRST))
 
     def complain(beginning: Document) -> bool:
         File(beginning).read()

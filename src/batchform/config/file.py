@@ -5,6 +5,7 @@ Walked key by key against the tables in `fields`. What more than one file is nee
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from batchform.config import advice, fields, schema
@@ -78,9 +79,10 @@ class File:
         self.service = top.get("service")
         self.limits = self._entries(("guards",), top.get("guards", {}), fields.GUARDS)
         self.defaults = self._with_labels(("defaults",), top.get("defaults", {}), fields.DEFAULTS)
-        batches = list(top.get("batches", {}).items())
-        for name, body in batches[:-1] if self.document.cut else batches:  # of one that is cut, the last is not whole
-            self.batches[name] = self._batch(name, body)
+        batches = top.get("batches", {})
+        cut = next(reversed(batches), None) if self.document.cut else None  # its last batch may go on
+        for name, body in batches.items():
+            self.batches[name] = self._batch(name, body, whole=name != cut)
 
     def _hear_the_schema(self) -> None:
         """Once something is wrong, keep what jsonschema finds beyond it."""
@@ -112,7 +114,7 @@ class File:
         """Where the value at `path` stands, or its key."""
         return self.document.key_place(path) if key else self.document.value_place(path)
 
-    def _batch(self, name: str, body: object) -> dict[str, Any]:
+    def _batch(self, name: str, body: object, *, whole: bool) -> dict[str, Any]:
         """The fields of one batch that are right."""
         path = ("batches", name)
         try:
@@ -129,7 +131,7 @@ class File:
                 hint = f"Write `batch_id: {body}` on a line of its own below the name, indented further."
             self._report(unfit.code, unfit.detail, hint, path)
             return {}
-        if "batch_id" not in body and not _misspelt("batch_id", body, fields.BATCH):
+        if whole and "batch_id" not in body and not _misspelt("batch_id", body, fields.BATCH):
             detail = f"The batch {quote(name)} has no batch_id, which is what it is started by."
             self._report(
                 Code.MISSING_KEY, detail, "Write `batch_id:` with the id the create call returned.", path, key=True
@@ -204,4 +206,5 @@ _ELSEWHERE = {
 
 def _misspelt(key: str, found: Mapping[str, Any], readers: Readers) -> bool:
     """Whether an unknown key is taken for this one: then it is not missing as well."""
-    return any(key in advice.nearest(other, readers)[:1] for other in found if other not in readers)
+    unknown = (other for other in found if other not in readers)
+    return any(key in advice.nearest(other, readers)[:1] for other in islice(unknown, MAX_PROBLEMS))

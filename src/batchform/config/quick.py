@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _PLACED = 2
 """How many levels have their places kept: the file's own keys, and the names of the batches."""
 
-_LOOK_AFTER = 20_000
-"""After so many keys and values somebody may look whether to read on; sooner than in `builder`, for here it is in vain
-in all but hostile files."""
+_LOOKS = (20_000, 250_000)
+"""After so many keys and values somebody looks whether to read on: soon, where it costs least, for it is in vain in all
+but hostile files, and once more, for those that begin well. Ten thousand batches lie between the two."""
 
 
 class _OutOfTheOrdinaryError(Exception):
@@ -53,7 +53,8 @@ def _build(source: SourceText, hopeless: Hopeless) -> Document:  # noqa: PLR0915
     spans: list[int] | None = []  # its places, None where they are not kept
     in_mapping, key = False, None  # whether it is a mapping, and the key that waits for its value
     outer: list[tuple[Any, list[int] | None, bool]] = []
-    nodes, limit = 0, min(_LOOK_AFTER, MAX_NODES)
+    nodes, looks = 0, iter(_LOOKS)
+    limit = min(next(looks), MAX_NODES)
     while (event := next_event()) is not None:
         kind = event.__class__
         if kind is scalar:
@@ -100,7 +101,7 @@ def _build(source: SourceText, hopeless: Hopeless) -> Document:  # noqa: PLR0915
         if nodes > limit:
             if limit == MAX_NODES or (hopeless is not None and hopeless(_beginning(source, top))):
                 raise _OutOfTheOrdinaryError
-            limit = MAX_NODES
+            limit = next(looks, MAX_NODES)
     places[id(top)] = array("I", spans or (0, 0))
     return Document(source=source, nodes=nodes, _top=top, _spans=places, _whole=lambda: _wholly(source))
 
