@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batchform.config import advice, reading
+from batchform.config.file import File
 from batchform.config.problems import MAX_PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SCRIPT = Path(__file__).parents[1] / "fuzz_config.py"
 MEASURED = """
@@ -131,3 +133,20 @@ def test_malformed_files_never_break_it(count: int, record_property: Callable[[s
     assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}"
     assert f"{count:,} inputs" in ended.stdout
     assert " 0 faults" in ended.stdout
+
+
+def test_a_batch_of_unknown_keys_is_not_compared_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guessing what each was meant to be takes longer than reading it."""
+    asked: list[str] = []
+
+    def nearest(word: str, known: Iterable[str]) -> list[str]:
+        assert known
+        asked.append(word)
+        return []
+
+    monkeypatch.setattr(advice, "nearest", nearest)
+    text = "version: 1\nbatches:\n uk: {" + ",".join(f"a{number}: 1" for number in range(5 * MAX_PROBLEMS)) + "}\n"
+    file = File(reading.parse(text.encode(), "f.yaml"))
+    file.read()
+    assert len(file.problems) == MAX_PROBLEMS + 1
+    assert len(asked) <= 2 * MAX_PROBLEMS + 2
