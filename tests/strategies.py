@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from batchform.apply import Account, Outcome, Result
+from batchform.apply import Outcome, Report, Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import OutcomeUnknownError, Place, Problem, Severity
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
@@ -324,7 +324,7 @@ def ends() -> st.SearchStrategy[End]:
     )
 
 
-def accounts() -> st.SearchStrategy[Account]:
+def reports() -> st.SearchStrategy[Report]:
     """Anything an account can hold."""
     outcomes = st.builds(
         Outcome,
@@ -336,4 +336,4 @@ def accounts() -> st.SearchStrategy[Account]:
         recorded=st.booleans(),
     )
     some = st.tuples(st.lists(outcomes, max_size=6), st.sampled_from([1, 1, 1, 20]))
-    return st.builds(Account, outcomes=some.map(lambda each: tuple(each[0] * each[1])), end=st.none() | ends())
+    return st.builds(Report, outcomes=some.map(lambda each: tuple(each[0] * each[1])), end=st.none() | ends())

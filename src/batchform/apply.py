@@ -6,7 +6,7 @@ engine's. What is left is the order of things, and the account of them at the en
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
@@ -29,7 +29,6 @@ from batchform.state.events import (
     Unknown,
     step,
 )
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -150,7 +149,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Report:
     """What a run did, whichever way it ended. In the order of the plan; what needed nothing is left out."""
 
     outcomes: tuple[Outcome, ...]
@@ -180,7 +179,7 @@ class Account:
         return Exit.DONE
 
 
-def account(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], end: End | None) -> Account:
+def report(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], end: End | None) -> Report:
     """What came of the plan, told from the events of this run.
 
     Args:
@@ -197,7 +196,7 @@ def account(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], en
         outcome = _outcome(change, last.get(change.batch_id))
         if outcome is not None:
             outcomes.append(replace(outcome, recorded=change.batch_id not in lost))
-    return Account(outcomes=tuple(outcomes), end=end)
+    return Report(outcomes=tuple(outcomes), end=end)
 
 
 _TELLING = (Intended, NotAttempted, Started, AlreadyStarted, Unknown, Released, Rejected)

@@ -7,11 +7,11 @@ look at an account that has not changed finds none.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import NOTHING_OBSERVED
 from batchform.plan import Action, Reason, plan
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -23,7 +24,6 @@ from batchform.api.pacing import full_jitter
 from batchform.errors import OutcomeUnknownError
 from batchform.protocol import Backoff, Ended, Pause, Record, Send, Stop
 from batchform.state.events import AlreadyStarted, Event, NotAttempted, Rejected, Started, Unknown
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
 from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
-
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,14 +7,13 @@ credits. `Source:` lines name the heading in CONTRACT.md that a fact about the s
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from batchform.errors import NO_SOURCES
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

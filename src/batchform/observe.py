@@ -6,7 +6,7 @@ for the plan to judge. Which batches need a single read is not decided here: the
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
 from batchform.plan import Action, is_expired, plan
 from batchform.protocol import Order, Rules, Verdict, confirmed, list_all, look, settle
 from batchform.state.known import BEYOND, Phase
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

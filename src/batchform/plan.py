@@ -7,14 +7,13 @@ behaviour, the reason is for people: nothing may branch on a reason.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import DEADLINE, MAX_RECORDS, RUNNING, Guard, GuardName, Service, Source, Status
 from batchform.state.known import BEYOND, FOR_GOOD, Cause, Entry, Phase, State
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

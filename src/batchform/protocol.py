@@ -12,6 +12,7 @@ attempt (`Rules`). The list can confirm a start, never release one.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, assert_never
 
 from batchform.api import contract
@@ -19,7 +20,6 @@ from batchform.api.contract import Accepted, Doubtful, Listing, Missing, NoAnswe
 from batchform.model import BEYOND_START, Reading, Source, Status
 from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejected, Released, Seen, Started, Unknown
 from batchform.state.known import Cause, Evidence
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection

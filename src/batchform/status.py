@@ -5,6 +5,7 @@ Pure. Whether a batch is still under way is decided here; what to do with it is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -12,7 +13,6 @@ from batchform.errors import Exit
 from batchform.model import Status
 from batchform.plan import Action, Reason, expiring, plan
 from batchform.state.known import Phase
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

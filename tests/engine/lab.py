@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchform.api.contract import Answer, Broken, Reply, Request
 from batchform.api.pacing import Pacer
-from batchform.apply import Account, account, carry_out
+from batchform.apply import Report, carry_out, report
 from batchform.engine import Conversation, Engine
 from batchform.errors import OutcomeUnknownError, Place
 from batchform.model import Batch, Config, Service
@@ -244,7 +244,7 @@ class Lab:
 
     # -- runs --
 
-    def apply(self, wanted: Config, *, refresh: bool = True, rules: Rules = RULES) -> Account:
+    def apply(self, wanted: Config, *, refresh: bool = True, rules: Rules = RULES) -> Report:
         """One run of apply, from looking to the account."""
         engine = self.engine()
         before = len(self.told)
@@ -252,7 +252,7 @@ class Lab:
         observed = observe(subject, engine, rules, self.clock.now(), refresh=refresh)
         made = plan(wanted, self.state(), observed, self.clock.now(), endpoint=ENDPOINT)
         carry_out(made, config=wanted, state=self.state(), observed=observed, engine=engine, rules=rules)
-        return account(made, self.told[before:], engine.unrecorded, engine.end)
+        return report(made, self.told[before:], engine.unrecorded, engine.end)
 
     def start(self, names: Iterable[str], rules: Rules = RULES) -> Engine:
         """Only the starts, of these batches, without looking first."""

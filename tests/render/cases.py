@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchform.api.decode import date_of
-from batchform.apply import account
+from batchform.apply import report
 from batchform.config.loader import load
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import OutcomeUnknownError
@@ -20,7 +20,7 @@ from batchform.state.codec import decode_state
 from batchform.state.event_codec import decode_event
 
 if TYPE_CHECKING:
-    from batchform.apply import Account
+    from batchform.apply import Report
     from batchform.engine import End
     from batchform.plan import Plan
     from batchform.state.events import Event
@@ -61,11 +61,11 @@ def plan_of(folder: Path) -> Plan:
     )
 
 
-def account_of(folder: Path) -> tuple[Account, list[Event]]:
+def account_of(folder: Path) -> tuple[Report, list[Event]]:
     """The account of a case and its events: `events.jsonl`, `unrecorded.jsonl` and `end.json` beside what a plan is."""
     events = _events(folder / "events.jsonl")
     lost = _events(folder / "unrecorded.jsonl")
-    return account(plan_of(folder), events, lost, _end(_json(folder / "end.json", None))), events + lost
+    return report(plan_of(folder), events, lost, _end(_json(folder / "end.json", None))), events + lost
 
 
 def check(path: Path, text: str) -> None:

@@ -16,19 +16,19 @@ from batchform.errors import UsageError
 from batchform.model import Service
 from batchform.plan import Action, Change, Plan, Reason
 from batchform.render.documents import (
-    account_document,
     event_document,
     load_plan,
     plan_document,
     plan_from_document,
     planned_documents,
+    report_document,
 )
 from batchform.state.event_codec import KIND_OF
 from batchform.state.events import Event, Forgotten, Intended, Rejected
 from tests import strategies as bf
 
 if TYPE_CHECKING:
-    from batchform.apply import Account
+    from batchform.apply import Report
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 JSON = st.recursive(
@@ -226,10 +226,10 @@ def test_planned_lines_leave_out_what_is_as_declared(made: Plan) -> None:
     assert all(line["@message"].isprintable() for line in lines)
 
 
-@given(bf.accounts())
-def test_account_document_counts_every_outcome(account: Account) -> None:
+@given(bf.reports())
+def test_account_document_counts_every_outcome(account: Report) -> None:
     """Each result is named, also where there was none of it."""
-    made = account_document(account)
+    made = report_document(account)
     counts = {key: value for key, value in made["summary"].items() if "records" not in key}
     assert sum(counts.values()) == len(account.outcomes) == len(made["outcomes"])
     assert made["exit_code"] == int(account.exit)

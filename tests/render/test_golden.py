@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.render.style import Style
-from batchform.render.text import account_text, event_text, notices_text, plan_text
+from batchform.render.text import event_text, notices_text, plan_text, report_text
 from tests.render.cases import account_of, check, folders, plan_of, settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def test_account_reads_as_written_down(folder: Path, monkeypatch: pytest.MonkeyP
     """`expected.txt` is the account, `progress.txt` the line of each event."""
     monkeypatch.chdir(folder)
     what, events = account_of(folder)
-    check(folder / "expected.txt", account_text(what, PLAIN, state_path="batchform.state.json"))
+    check(folder / "expected.txt", report_text(what, PLAIN, state_path="batchform.state.json"))
     check(folder / "progress.txt", "\n".join(event_text(event, PLAIN) for event in events))
 
 

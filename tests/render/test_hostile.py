@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchform.apply import Account, Outcome, Result
+from batchform.apply import Outcome, Report, Result
 from batchform.engine import Stopped
 from batchform.errors import Place, Problem, Severity
 from batchform.model import ServerProblem, Service
 from batchform.plan import Action, Change, Notice, Plan, Reason
 from batchform.render import text
 from batchform.render.github import github_text
-from batchform.render.markdown import account_markdown, plan_markdown
+from batchform.render.markdown import plan_markdown, report_markdown
 from batchform.render.style import Style
 from batchform.state.events import Event, Unknown
 from batchform.state.known import Cause, Entry, Phase, State
@@ -58,7 +58,7 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
     )
     said = ServerProblem(status=400, title=name, detail=server)
     outcome = Outcome(change=change, result=Result.REJECTED, cause=Cause.REFUSED, problem=said)
-    account = Account(outcomes=(outcome,), end=Stopped(problem=said))
+    account = Report(outcomes=(outcome,), end=Stopped(problem=said))
     entry = Entry(
         batch_id="a", name=name, phase=Phase.UNKNOWN, status=server, reason=server, problem=said,
         reference_id=note, updated_at=NOW, run="r",
@@ -66,11 +66,11 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
     state = State(lineage="l", service=Service.PHONE, endpoint=note, entries={"a": entry})
     event = Event(run="r", seq=1, at=NOW, batch_id="a", name=name, what=Unknown(problem=said))
     problem = Problem(code="BF101", summary=name, detail=note, hint=server, place=place, related=((place, note),))
-    told = text.account_text(account, PLAIN, state_path=note)
+    told = text.report_text(account, PLAIN, state_path=note)
     yield from (text.plan_text(made, PLAIN), text.notices_text(made, PLAIN), told, text.event_text(event, PLAIN))
     yield from (text.state_list_text(state, PLAIN), text.entry_text(entry, PLAIN))
     yield text.problems_text([problem], PLAIN)
-    yield from (plan_markdown(made, key="0123abcd"), account_markdown(told, title="complete"))
+    yield from (plan_markdown(made, key="0123abcd"), report_markdown(told, title="complete"))
 
 
 @settings(max_examples=1000)

@@ -15,7 +15,7 @@ from batchform.errors import Place
 from batchform.model import Guard, GuardName, Service
 from batchform.plan import Action, Change, GuardCheck, Notice, Plan, Reason
 from batchform.render.gitlab import gitlab_report
-from batchform.render.markdown import GITHUB_COMMENT, account_markdown, plan_markdown
+from batchform.render.markdown import GITHUB_COMMENT, plan_markdown, report_markdown
 from tests.strategies import plans, texts
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -161,7 +161,7 @@ def test_five_thousand_batches_fit_into_a_comment(letter: str) -> None:
 def test_a_summary_of_an_apply_keeps_the_totals_when_it_must_cut() -> None:
     """The totals and what to do next stand last."""
     text = "\n".join([*(f"  + batch {number} started" for number in range(9000)), "", "Apply complete! ```"])
-    shown = account_markdown(text, title="exit 0", limit=10_000)
+    shown = report_markdown(text, title="exit 0", limit=10_000)
     assert len(shown.encode()) <= 10_000
     assert "Apply complete! ```\n````\n" in shown
     assert "lines left out here" in shown

@@ -20,7 +20,7 @@ from tests import strategies as bf
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batchform.apply import Account
+    from batchform.apply import Report
     from batchform.errors import Problem
     from batchform.plan import Plan
     from batchform.state.events import Event
@@ -124,20 +124,20 @@ def test_planned_lines_fit_their_schema(made: Plan) -> None:
     assert [line["type"] for line in lines[-1:]] == ["change_summary"]
 
 
-@given(bf.accounts())
-def test_account_lines_fit_their_schema(account: Account) -> None:
+@given(bf.reports())
+def test_account_lines_fit_their_schema(account: Report) -> None:
     """One for each outcome, and the totals with the exit code last."""
-    lines = [through_json(line) for line in documents.account_documents(account, at=NOW)]
+    lines = [through_json(line) for line in documents.report_documents(account, at=NOW)]
     for line in lines:
         strict("events-1").validate(line)
     assert len(lines) == len(account.outcomes) + 1
     assert lines[-1]["exit_code"] == int(account.exit)
 
 
-@given(bf.accounts())
-def test_account_document_fits_its_schema(account: Account) -> None:
+@given(bf.reports())
+def test_account_document_fits_its_schema(account: Report) -> None:
     """The account in one piece."""
-    strict("events-1", "account").validate(through_json(documents.account_document(account)))
+    strict("events-1", "account").validate(through_json(documents.report_document(account)))
 
 
 @given(bf.problems())

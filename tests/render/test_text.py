@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchform.apply import Account, Outcome, Result
+from batchform.apply import Outcome, Report, Result
 from batchform.engine import Interrupted
 from batchform.errors import BatchformError, ConfigError, Place, Problem, Severity, SourceText
 from batchform.model import ServerProblem, Service
@@ -20,7 +20,6 @@ from batchform.render.escape import width
 from batchform.render.layout import COLUMNS
 from batchform.render.style import Style
 from batchform.render.text import (
-    account_text,
     end_text,
     entry_text,
     error_text,
@@ -28,6 +27,7 @@ from batchform.render.text import (
     notices_text,
     plan_text,
     problems_text,
+    report_text,
     state_list_text,
 )
 from batchform.render.words import problem_words, span
@@ -58,10 +58,10 @@ def test_plan_text_is_safe_whatever_the_plan_holds(made: Plan, recovered: int) -
     check_safe(notices_text(made, PLAIN))
 
 
-@given(bf.accounts(), bf.texts())
-def test_account_text_is_safe_whatever_the_server_said(account: Account, path: str) -> None:
+@given(bf.reports(), bf.texts())
+def test_account_text_is_safe_whatever_the_server_said(account: Report, path: str) -> None:
     """Problems are the server's words."""
-    check_safe(account_text(account, PLAIN, state_path=path))
+    check_safe(report_text(account, PLAIN, state_path=path))
 
 
 @given(bf.events())
@@ -99,13 +99,13 @@ def test_error_and_end_texts_are_safe(summary: str, detail: str, end: Interrupte
     assert end_text(end).isprintable()
 
 
-@given(bf.plans(), bf.accounts(), bf.events(), bf.states())
-def test_colour_adds_nothing_but_colour(made: Plan, account: Account, event: Event, state: State) -> None:
+@given(bf.plans(), bf.reports(), bf.events(), bf.states())
+def test_colour_adds_nothing_but_colour(made: Plan, account: Report, event: Event, state: State) -> None:
     """Without its sequences the coloured text is the plain one, so nobody needs colour to understand."""
     for coloured, plain in (
         (plan_text(made, COLOUR), plan_text(made, PLAIN)),
         (notices_text(made, COLOUR), notices_text(made, PLAIN)),
-        (account_text(account, COLOUR, state_path="s"), account_text(account, PLAIN, state_path="s")),
+        (report_text(account, COLOUR, state_path="s"), report_text(account, PLAIN, state_path="s")),
         (event_text(event, COLOUR), event_text(event, PLAIN)),
         (state_list_text(state, COLOUR), state_list_text(state, PLAIN)),
     ):
@@ -196,7 +196,7 @@ def _outcomes(number: int, result: Result, **fields: Any) -> list[Outcome]:
 
 def test_forty_ordinary_lines_are_shown() -> None:
     """Nothing is folded that still can be read."""
-    text = account_text(Account(outcomes=tuple(_outcomes(40, Result.STARTED))), PLAIN, state_path="s")
+    text = report_text(Report(outcomes=tuple(_outcomes(40, Result.STARTED))), PLAIN, state_path="s")
     assert "started-039" in text
 
 
@@ -210,7 +210,7 @@ def test_many_ordinary_lines_are_folded_and_troubles_are_not() -> None:
         *_outcomes(50, Result.UNKNOWN, problem=problem),
         *_outcomes(50, Result.REJECTED, problem=problem, cause=Cause.NOT_STARTED),
     ]
-    lines = account_text(Account(outcomes=tuple(outcomes), end=Interrupted(signum=2)), PLAIN, state_path="s")
+    lines = report_text(Report(outcomes=tuple(outcomes), end=Interrupted(signum=2)), PLAIN, state_path="s")
     table = lines.split("\n\n")[0].splitlines()
     assert [line.split()[1:4] for line in table[:2]] == [["41", "batches", "started"], ["60", "batches", "not"]]
     assert len(table) == 2 + 5 + 50 + 50
@@ -219,14 +219,14 @@ def test_many_ordinary_lines_are_folded_and_troubles_are_not() -> None:
 def test_an_outcome_that_is_not_on_disk_is_never_folded() -> None:
     """It is the only place where it is told."""
     outcomes = [*_outcomes(41, Result.STARTED), *_outcomes(1, Result.STARTED, recorded=False)]
-    text = account_text(Account(outcomes=tuple(outcomes)), PLAIN, state_path="s")
+    text = report_text(Report(outcomes=tuple(outcomes)), PLAIN, state_path="s")
     assert text.count("NOT RECORDED") == 1
 
 
 def test_an_unknown_outcome_is_not_said_to_be_unstarted() -> None:
     """The sentence on how the run ended claims no more than is known."""
-    unknown = Account(outcomes=tuple(_outcomes(1, Result.UNKNOWN)), end=Interrupted(signum=2))
-    assert "No batch is known to be started" in account_text(unknown, PLAIN, state_path="s")
+    unknown = Report(outcomes=tuple(_outcomes(1, Result.UNKNOWN)), end=Interrupted(signum=2))
+    assert "No batch is known to be started" in report_text(unknown, PLAIN, state_path="s")
 
 
 # --- Problems --------------------------------------------------------------------------------------------------------

@@ -15,13 +15,12 @@ No branch ever hangs on a text for people. Source: CONTRACT "Errors", eight situ
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
 from batchform.api.decode import count_of, date_of, http_date_of, json_value, number_of, text_of
 from batchform.model import BEYOND_START, RUNNING, Reading, ServerProblem, Source, Status
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -7,10 +7,10 @@ plain HTTP to another machine, a host name that a resolver might map anywhere) i
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchform.errors import UsageError
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address

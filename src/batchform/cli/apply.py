@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchform.apply import Result, account, carry_out
+from batchform.apply import Result, carry_out, report
 from batchform.cli import ci, environment, session
 from batchform.cli.options import (
     check_timeout,
@@ -27,16 +28,15 @@ from batchform.errors import BatchformError, Exit, RefusedError, UsageError
 from batchform.model import GuardName
 from batchform.observe import Subject, observe
 from batchform.plan import Action, Plan, approve, plan
-from batchform.render.documents import account_document, load_plan
+from batchform.render.documents import load_plan, report_document
 from batchform.render.escape import printable
 from batchform.render.words import count, told_by_author
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batchform.api.endpoint import Endpoint
-    from batchform.apply import Account
+    from batchform.apply import Report
     from batchform.cli.session import Question, Way
     from batchform.cli.terminal import Terminal
     from batchform.model import Observed
@@ -196,9 +196,9 @@ def _apply(run: _Run, store: Store) -> int:
                 rules=run.rules,
             )
         progress.end()
-        what = account(made, told, way.engine.unrecorded, way.engine.end)
+        what = report(made, told, way.engine.unrecorded, way.engine.end)
         unsaved = _commit(store)
-        progress.account(what, run.asked.state_file)
+        progress.report(what, run.asked.state_file)
         _publish(run, made, what)
         if unsaved is not None:
             run.terminal.error(unsaved)
@@ -206,24 +206,24 @@ def _apply(run: _Run, store: Store) -> int:
         return what.exit
 
 
-def _publish(run: _Run, made: Plan, what: Account) -> None:
+def _publish(run: _Run, made: Plan, what: Report) -> None:
     """Tell the outcomes to whoever reads them elsewhere: a report, the CI system."""
     if (report := run.options["report"]) is not None:
         try:
-            Path(report).write_text(json.dumps(account_document(what), indent=2) + "\n", encoding="utf-8")
+            Path(report).write_text(json.dumps(report_document(what), indent=2) + "\n", encoding="utf-8")
         except OSError as error:  # the starts are made: their account must not end in another exit code
             run.terminal.warn(f"The report could not be written: {printable(report)}: {error.strerror}.")
     if not ci.in_github():
         return
-    from batchform.render.documents.account import account_summary  # noqa: PLC0415  # only where somebody reads it
-    from batchform.render.markdown import STEP_SUMMARY, account_markdown  # noqa: PLC0415  # the same
+    from batchform.render.documents.report import report_summary  # noqa: PLC0415  # only where somebody reads it
+    from batchform.render.markdown import STEP_SUMMARY, report_markdown  # noqa: PLC0415  # the same
     from batchform.render.style import Style  # noqa: PLC0415  # the same
-    from batchform.render.text import account_text  # noqa: PLC0415  # the same
+    from batchform.render.text import report_text  # noqa: PLC0415  # the same
 
-    text = account_text(what, Style(color=False), state_path=str(run.asked.state_file))
+    text = report_text(what, Style(color=False), state_path=str(run.asked.state_file))
     title = "complete" if what.complete else "incomplete"
-    ci.summary(run.terminal, account_markdown(text, title=title, limit=STEP_SUMMARY // 2), STEP_SUMMARY)
-    numbers = account_summary(what)
+    ci.summary(run.terminal, report_markdown(text, title=title, limit=STEP_SUMMARY // 2), STEP_SUMMARY)
+    numbers = report_summary(what)
     ci.outputs(
         run.terminal,
         starts=str(numbers[Result.STARTED.value]),

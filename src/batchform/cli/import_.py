@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ from batchform.render.declarations import Declaration, declarations_text, names_
 from batchform.render.escape import printable
 from batchform.render.layout import pack
 from batchform.state.events import Event
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

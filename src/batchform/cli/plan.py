@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ from batchform.plan import Plan, plan
 from batchform.render.documents import plan_document
 from batchform.render.text import notices_text, plan_text
 from batchform.state.reader import read
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from batchform.cli.session import Question

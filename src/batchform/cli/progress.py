@@ -19,7 +19,7 @@ from batchform.render.documents import (
     planned_change_document,
     version_document,
 )
-from batchform.render.text import account_text, event_text, notices_text, plan_text
+from batchform.render.text import event_text, notices_text, plan_text, report_text
 from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejected, Released, Started, Unknown
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batchform.api.pacing import Pacer
-    from batchform.apply import Account
+    from batchform.apply import Report
     from batchform.cli.terminal import Terminal
     from batchform.engine import Clock
     from batchform.plan import Plan
@@ -58,7 +58,7 @@ class Progress(Protocol):
     def end(self) -> None:
         """No more will come."""
 
-    def account(self, what: Account, state_file: Path) -> None:
+    def report(self, what: Report, state_file: Path) -> None:
         """What came of it all."""
 
 
@@ -142,9 +142,9 @@ class TextProgress:
         self._wipe()
         self._pacer = None
 
-    def account(self, what: Account, state_file: Path) -> None:
+    def report(self, what: Report, state_file: Path) -> None:
         """Print the outcome table."""
-        self._terminal.data("\n" + account_text(what, self._terminal.style, state_path=str(state_file)))
+        self._terminal.data("\n" + report_text(what, self._terminal.style, state_path=str(state_file)))
 
 
 class JsonProgress:
@@ -189,7 +189,7 @@ class JsonProgress:
     def end(self) -> None:
         """Nothing."""
 
-    def account(self, what: Account, state_file: Path) -> None:  # noqa: ARG002  # the protocol's signature
+    def report(self, what: Report, state_file: Path) -> None:  # noqa: ARG002  # the protocol's signature
         """The outcome of every batch, and the exit code."""
         now = self._clock.now()
         for outcome in what.outcomes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,6 @@ from batchform.observe import Subject, observe
 from batchform.plan import Action, Plan, plan
 from batchform.render.documents import refresh_document
 from batchform.render.text import notices_text, refresh_text
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection

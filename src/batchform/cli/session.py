@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,6 @@ from batchform.config.loader import load
 from batchform.config.selection import select
 from batchform.errors import BatchformError, ServerError, StateError, UsageError
 from batchform.state.known import State
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -25,7 +25,6 @@ from batchform.render.escape import printable
 from batchform.render.text import changed_lines, frame, log_words
 from batchform.state.reader import read as read_state
 from batchform.status import Look, Pace
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from batchform.api.endpoint import Endpoint

@@ -8,10 +8,8 @@ where others are asked for, which is where something is wrong, the document is r
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from array import array

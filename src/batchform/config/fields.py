@@ -10,6 +10,7 @@ A reader returns the field's value or raises `Unfit`; it knows neither the path 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +20,6 @@ from batchform.config.problems import Code, quote
 from batchform.config.scalars import Plain
 from batchform.config.source import UNSEEN
 from batchform.model import MAX_RECORDS, GuardName, Service
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,6 +8,7 @@ is taken for a number, a date or a word such as `no`; whatever the server said b
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import MAX_RECORDS, Status
@@ -15,7 +16,6 @@ from batchform.plan import Action
 from batchform.render.escape import printable
 from batchform.render.words import moment, size, why, word_of
 from batchform.state.codec import encode_time
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,10 +7,10 @@ text from the server, the place in the source, the middle of a name beyond 40 co
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchform.render.escape import cut, cut_middle, cut_start, defused, pad, width
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

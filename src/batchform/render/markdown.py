@@ -81,7 +81,7 @@ def plan_markdown(plan: Plan, *, key: str, limit: int = GITHUB_COMMENT) -> str:
     return _join(top, warnings, _table(plan, shown, left_out), [], bottom)
 
 
-def account_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
+def report_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
     """What an apply printed, as a summary of at most `limit` bytes.
 
     Args:

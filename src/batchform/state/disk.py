@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
 from batchform.state.codec import encode_state
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from batchform.state.known import State

@@ -12,14 +12,13 @@ whatever arrives late, a batch once known to be started is never thought startab
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from batchform.model import BEYOND_START, RUNNING, Source, Status
 from batchform.state.known import BEYOND, RUNS_KEPT, UNCERTAIN, UNTOLD, Cause, Entry, Evidence, Phase, Run
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import OutcomeUnknownError, StateError
@@ -20,7 +21,6 @@ from batchform.state import disk
 from batchform.state.codec import decode_story, encode_story
 from batchform.state.event_codec import decode_event, encode_event
 from batchform.state.known import UNTOLD, Story
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,12 +5,10 @@ Plain values. What turns one into the next is `state.events`; how they stand in 
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

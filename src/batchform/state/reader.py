@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
 from batchform.state.codec import decode_state
 from batchform.state.disk import paths, read_bytes
 from batchform.state.known import State
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     import os

@@ -7,7 +7,7 @@ was started, and the next apply looks before it sends.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
@@ -16,7 +16,6 @@ from batchform.state.disk import Paths, keep_copy, paths, read_bytes, replace_du
 from batchform.state.events import fold
 from batchform.state.journal import Replay, replay, salvage
 from batchform.state.known import State
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     import os

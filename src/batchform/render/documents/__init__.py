@@ -14,14 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchform.render.documents.account import account_document, entry_document, state_document
     from batchform.render.documents.diagnostics import diagnostics_document
     from batchform.render.documents.history import history_document
     from batchform.render.documents.plan import plan_document, refresh_document
+    from batchform.render.documents.report import entry_document, report_document, state_document
     from batchform.render.documents.saved import load_plan, plan_from_document
     from batchform.render.documents.status import status_document, waited_document
     from batchform.render.documents.stream import (
-        account_documents,
         apply_summary_document,
         change_summary_document,
         diagnostic_document,
@@ -29,12 +28,11 @@ if TYPE_CHECKING:
         outcome_document,
         planned_change_document,
         planned_documents,
+        report_documents,
         version_document,
     )
 
 __all__ = [
-    "account_document",
-    "account_documents",
     "apply_summary_document",
     "change_summary_document",
     "diagnostic_document",
@@ -49,6 +47,8 @@ __all__ = [
     "planned_change_document",
     "planned_documents",
     "refresh_document",
+    "report_document",
+    "report_documents",
     "state_document",
     "status_document",
     "version_document",
@@ -56,13 +56,13 @@ __all__ = [
 ]
 
 _HOME = {
-    "account_document": "account",
-    "account_documents": "stream",
+    "report_document": "report",
+    "report_documents": "stream",
     "apply_summary_document": "stream",
     "change_summary_document": "stream",
     "diagnostic_document": "stream",
     "diagnostics_document": "diagnostics",
-    "entry_document": "account",
+    "entry_document": "report",
     "event_document": "stream",
     "history_document": "history",
     "load_plan": "saved",
@@ -72,7 +72,7 @@ _HOME = {
     "planned_change_document": "stream",
     "planned_documents": "stream",
     "refresh_document": "plan",
-    "state_document": "account",
+    "state_document": "report",
     "status_document": "status",
     "version_document": "stream",
     "waited_document": "status",

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from batchform.apply import Result
 from batchform.errors import Problem, Severity
 from batchform.plan import Action
-from batchform.render.documents.account import account_summary, end_document, outcome_fields
 from batchform.render.documents.diagnostics import problem_document
 from batchform.render.documents.plan import FORMAT_VERSION, actions_of, address_of, change_document, summary
+from batchform.render.documents.report import end_document, outcome_fields, report_summary
 from batchform.render.escape import printable
-from batchform.render.text.account import closing_words
 from batchform.render.text.event import event_words
+from batchform.render.text.report import closing_words
 from batchform.render.words import why, word_of
 from batchform.state.codec import encode_time
 from batchform.state.event_codec import encode_event
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from batchform.apply import Account, Outcome
+    from batchform.apply import Outcome, Report
     from batchform.model import Service
     from batchform.plan import Change, Notice, Plan
     from batchform.state.events import Event, What
@@ -144,7 +144,7 @@ def diagnostic_document(about: Problem | Notice, *, at: datetime) -> dict[str, A
     return {**_line("diagnostic", message, at, level=level), "diagnostic": diagnostic}
 
 
-def account_documents(account: Account, *, at: datetime) -> Iterator[dict[str, Any]]:
+def report_documents(account: Report, *, at: datetime) -> Iterator[dict[str, Any]]:
     """A line for each batch that was touched, and the totals with the exit code last."""
     for outcome in account.outcomes:
         yield outcome_document(outcome, at=at)
@@ -160,9 +160,9 @@ def outcome_document(outcome: Outcome, *, at: datetime) -> dict[str, Any]:
     }
 
 
-def apply_summary_document(account: Account, *, at: datetime) -> dict[str, Any]:
+def apply_summary_document(account: Report, *, at: datetime) -> dict[str, Any]:
     """The last line: the totals and the exit code."""
-    numbers = account_summary(account)
+    numbers = report_summary(account)
     return {
         **_line("change_summary", closing_words(account), at, level="info" if account.complete else "error"),
         "changes": _changes("apply", add=numbers["started"], forget=numbers["forgotten"]),

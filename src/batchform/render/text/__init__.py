@@ -13,18 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchform.render.text.account import account_text, end_text
     from batchform.render.text.drift import drift_lines, refresh_text
     from batchform.render.text.event import event_text
     from batchform.render.text.history import history_text
     from batchform.render.text.plan import notices_text, plan_text
     from batchform.render.text.problems import error_text, problems_text
+    from batchform.render.text.report import end_text, report_text
     from batchform.render.text.state import entry_text, state_list_text
     from batchform.render.text.status import changed_lines, frame, log_words, status_text
     from batchform.render.text.why import why_text
 
 __all__ = [
-    "account_text",
     "changed_lines",
     "drift_lines",
     "end_text",
@@ -38,16 +37,17 @@ __all__ = [
     "plan_text",
     "problems_text",
     "refresh_text",
+    "report_text",
     "state_list_text",
     "status_text",
     "why_text",
 ]
 
 _HOME = {
-    "account_text": "account",
+    "report_text": "report",
     "changed_lines": "status",
     "drift_lines": "drift",
-    "end_text": "account",
+    "end_text": "report",
     "entry_text": "state",
     "error_text": "problems",
     "event_text": "event",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from batchform.model import Service, Source
@@ -11,7 +12,6 @@ from batchform.render.layout import wrap
 from batchform.render.text.state import PHASES
 from batchform.render.words import count, moment, place_of, problem_words, size, span
 from batchform.state.events import FORGET_AFTER
-from batchform.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

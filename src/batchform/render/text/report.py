@@ -18,7 +18,7 @@ from batchform.state.known import Cause, Evidence
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batchform.apply import Account, Outcome
+    from batchform.apply import Outcome, Report
     from batchform.engine import End
     from batchform.render.style import Style
 
@@ -66,30 +66,30 @@ _CAUSES: Mapping[Cause, str] = {
 }
 
 
-def account_text(account: Account, style: Style, *, state_path: str) -> str:
+def report_text(report: Report, style: Style, *, state_path: str) -> str:
     """What was done, what was not, and what to do next.
 
     Args:
-        account: What came of the run.
+        report: What came of the run.
         style: Colour or none.
         state_path: Where the outcomes were recorded.
     """
-    blocks = [outcome_lines(account, style), _closing(account, style), _ended(account, state_path), _next(account)]
+    blocks = [outcome_lines(report, style), _closing(report, style), _ended(report, state_path), _next(report)]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def outcome_lines(account: Account, style: Style) -> list[str]:
+def outcome_lines(report: Report, style: Style) -> list[str]:
     """One line a batch; where there are many, those without a problem are folded into one line a kind."""
-    columns = max((width(size(o.change.records)) for o in account.having(Result.STARTED)), default=0)
-    folded = _folded(account)
+    columns = max((width(size(o.change.records)) for o in report.having(Result.STARTED)), default=0)
+    folded = _folded(report)
     lines = [_fold(some) for some in folded.values()]
-    lines += [_line(o, account, columns) for o in account.outcomes if not (o.result in folded and _ordinary(o))]
+    lines += [_line(o, report, columns) for o in report.outcomes if not (o.result in folded and _ordinary(o))]
     return table(lines, style)
 
 
-def _folded(account: Account) -> dict[Result, list[Outcome]]:
+def _folded(report: Report) -> dict[Result, list[Outcome]]:
     """The outcomes that are told by their number."""
-    ordinary = [outcome for outcome in account.outcomes if _ordinary(outcome)]
+    ordinary = [outcome for outcome in report.outcomes if _ordinary(outcome)]
     if len(ordinary) <= FOLDED_FROM:
         return {}
     kinds = {kind: [outcome for outcome in ordinary if outcome.result is kind] for kind in _ORDER}
@@ -142,10 +142,10 @@ def _fold(outcomes: Sequence[Outcome]) -> Line:
     return Line(symbol=symbol, tone=tone, name=f"{len(outcomes):,} batches", word=_word(kind), detail=detail)
 
 
-def _line(outcome: Outcome, account: Account, columns: int) -> Line:
+def _line(outcome: Outcome, report: Report, columns: int) -> Line:
     symbol, tone = _SYMBOLS[outcome.result]
     word = word_of(outcome.change) if outcome.result is Result.BLOCKED else _word(outcome.result)
-    detail = _detail(outcome, account, columns)
+    detail = _detail(outcome, report, columns)
     if not outcome.recorded:
         detail = f"{detail}, NOT RECORDED"
     return Line(symbol=symbol, tone=tone, name=printable(outcome.change.name), word=word, detail=detail)
@@ -155,7 +155,7 @@ def _word(result: Result) -> str:
     return result.value.replace("_", " ")
 
 
-def _detail(outcome: Outcome, account: Account, columns: int) -> str:
+def _detail(outcome: Outcome, report: Report, columns: int) -> str:
     """What a person should know about it."""
     problem = problem_words(outcome.problem) if outcome.problem is not None else ""
     match outcome.result:
@@ -177,7 +177,7 @@ def _detail(outcome: Outcome, account: Account, columns: int) -> str:
         case Result.NOT_APPROVED:
             return "not in the approved plan"
         case Result.NOT_ATTEMPTED:
-            return problem or ("the run ended before its turn" if account.end is not None else "could not be sent")
+            return problem or ("the run ended before its turn" if report.end is not None else "could not be sent")
         case Result.UNKNOWN:
             return problem or "the run ended before its outcome was known"
     assert_never(outcome.result)
@@ -196,28 +196,28 @@ _BLOCKED: Mapping[Reason, str] = {
 # --- The totals ------------------------------------------------------------------------------------------------------
 
 
-def closing_words(account: Account) -> str:
+def closing_words(report: Report) -> str:
     """`Apply complete! ...` or `Apply incomplete. ...`, with every kind that occurred, on one line."""
     numbers = [
         f"{number:,} {_word(kind)}"
         for kind in _ORDER
-        if (number := len(account.having(kind))) or (account.complete and kind in _ALWAYS)
+        if (number := len(report.having(kind))) or (report.complete and kind in _ALWAYS)
     ]
-    text = f"{_head(account)} {', '.join(numbers) or 'Nothing was done'}."
-    if started := account.having(Result.STARTED):
+    text = f"{_head(report)} {', '.join(numbers) or 'Nothing was done'}."
+    if started := report.having(Result.STARTED):
         text += f" {' + '.join(_stake(started))}."
     return text
 
 
-def _closing(account: Account, style: Style) -> list[str]:
-    first, *rest = wrap(closing_words(account), rest="  ")
-    head = _head(account)
-    tone = Tone.GREEN if account.complete else Tone.YELLOW
+def _closing(report: Report, style: Style) -> list[str]:
+    first, *rest = wrap(closing_words(report), rest="  ")
+    head = _head(report)
+    tone = Tone.GREEN if report.complete else Tone.YELLOW
     return [first.replace(head, style.paint(tone, head), 1), *rest]
 
 
-def _head(account: Account) -> str:
-    return "Apply complete!" if account.complete else "Apply incomplete."
+def _head(report: Report) -> str:
+    return "Apply complete!" if report.complete else "Apply incomplete."
 
 
 def _stake(outcomes: Sequence[Outcome]) -> list[str]:
@@ -230,32 +230,32 @@ def _stake(outcomes: Sequence[Outcome]) -> list[str]:
 # --- What to do next -------------------------------------------------------------------------------------------------
 
 
-def _ended(account: Account, state_path: str) -> list[str]:
+def _ended(report: Report, state_path: str) -> list[str]:
     """Why the run ended early, and what became of the outcomes so far."""
-    if account.end is None:
+    if report.end is None:
         return []
     path = printable(state_path)
-    unrecorded = [outcome for outcome in account.outcomes if not outcome.recorded]
-    if unrecorded or isinstance(account.end, Unrecordable):
+    unrecorded = [outcome for outcome in report.outcomes if not outcome.recorded]
+    if unrecorded or isinstance(report.end, Unrecordable):
         lost = f"{count(len(unrecorded), 'outcome stands', 'outcomes stand')} above only and not in {path}. "
         kept = (
             f"{lost if unrecorded else ''}Intents are on disk: the next apply asks the server before it sends a start."
         )
     else:
-        started = len(account.having(Result.STARTED))
-        none = "No batch is known to be" if account.having(Result.UNKNOWN) else "No batch was"
+        started = len(report.having(Result.STARTED))
+        none = "No batch is known to be" if report.having(Result.UNKNOWN) else "No batch was"
         kept = f"{count(started, 'batch was', 'batches were') if started else none} started;"
         kept += f" every outcome is recorded in {path}."
-    return wrap(f"{end_text(account.end)} {kept}", rest="  ")
+    return wrap(f"{end_text(report.end)} {kept}", rest="  ")
 
 
-def _next(account: Account) -> list[str]:
+def _next(report: Report) -> list[str]:
     """What to do about each kind of trouble: a label and a text, in two columns."""
-    causes = {outcome.cause for outcome in account.having(Result.REJECTED)}
-    reasons = {outcome.change.reason for outcome in account.having(Result.BLOCKED)}
-    if isinstance(account.end, Stopped):
+    causes = {outcome.cause for outcome in report.having(Result.REJECTED)}
+    reasons = {outcome.change.reason for outcome in report.having(Result.BLOCKED)}
+    if isinstance(report.end, Stopped):
         causes.discard(Cause.REFUSED)  # its end has said it
-    steps = {_word(result): text for result, text in _AFTER_RESULT.items() if account.having(result)}
+    steps = {_word(result): text for result, text in _AFTER_RESULT.items() if report.having(result)}
     steps |= {_AFTER[word][0]: _AFTER[word][1] for word in _AFTER if word in causes | reasons}
     if not steps:
         return []

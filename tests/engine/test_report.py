@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchform.apply import Account, Outcome, Result, account, carry_out, news, reference_id
+from batchform.apply import Outcome, Report, Result, carry_out, news, reference_id, report
 from batchform.engine import End, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import Exit, OutcomeUnknownError
 from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Source
@@ -165,7 +165,7 @@ def made(*actions: tuple[str, Action, Reason]) -> Plan:
 
 def single(action: Action, *whats: What, reason: Reason = Reason.NEW) -> Outcome | None:
     """The account of one batch."""
-    told = account(made(("a", action, reason)), events(*(("a", what) for what in whats)), (), None)
+    told = report(made(("a", action, reason)), events(*(("a", what) for what in whats)), (), None)
     return told.outcomes[0] if told.outcomes else None
 
 
@@ -200,7 +200,7 @@ def test_each_batch_has_one_line_in_the_account(
     """What came of it, and the exit code that alone would lead to."""
     outcome = single(action, *whats)
     assert (outcome.result if outcome is not None else None) == result
-    assert account(made(("a", action, Reason.NEW)), events(*(("a", w) for w in whats)), (), None).exit is code
+    assert report(made(("a", action, Reason.NEW)), events(*(("a", w) for w in whats)), (), None).exit is code
 
 
 def test_the_account_tells_how_and_why() -> None:
@@ -218,7 +218,7 @@ def test_what_was_not_approved_is_named_and_is_no_failure() -> None:
     outcome = single(Action.WAIT, reason=Reason.NOT_APPROVED)
     assert outcome is not None
     assert outcome.result is Result.NOT_APPROVED
-    assert Account(outcomes=(outcome,)).complete
+    assert Report(outcomes=(outcome,)).complete
 
 
 def test_what_could_not_be_settled_tells_the_last_problem() -> None:
@@ -264,7 +264,7 @@ def test_what_is_not_on_disk_says_so() -> None:
     three = made(("a", Action.START, Reason.NEW), ("b", Action.ADOPT, Reason.RUNNING), ("c", Action.START, Reason.NEW))
     lost = events(("b", Seen(source=Source.LIST, status="processing")), ("c", STARTED))
     end = Unrecordable(error=OutcomeUnknownError("full"))
-    told = account(three, events(("a", INTENDED), ("a", STARTED), ("c", INTENDED)), lost, end)
+    told = report(three, events(("a", INTENDED), ("a", STARTED), ("c", INTENDED)), lost, end)
     assert [(o.result, o.recorded) for o in told.outcomes] == [
         (Result.STARTED, True),
         (Result.ADOPTED, False),
@@ -305,7 +305,7 @@ FULL = Unrecordable(error=OutcomeUnknownError("full"))
 def test_the_exit_code_has_its_order(end: End | None, results: list[Result], code: Exit) -> None:
     """Signal, then unknown, then error, then incomplete."""
     change = made(("a", Action.START, Reason.NEW)).changes[0]
-    told = Account(outcomes=tuple(Outcome(change=change, result=result) for result in results), end=end)
+    told = Report(outcomes=tuple(Outcome(change=change, result=result) for result in results), end=end)
     assert told.exit is code
     assert told.complete == (code is Exit.DONE)
 

@@ -10,12 +10,12 @@ from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.model import Service
 from batchform.render.documents.plan import FORMAT_VERSION
-from batchform.render.text.account import end_text
+from batchform.render.text.report import end_text
 from batchform.state.codec import encode_state
 from batchform.state.known import State
 
 if TYPE_CHECKING:
-    from batchform.apply import Account, Outcome
+    from batchform.apply import Outcome, Report
     from batchform.engine import End
     from batchform.model import ServerProblem
     from batchform.state.known import Entry
@@ -33,23 +33,23 @@ def entry_document(entry: Entry) -> dict[str, Any]:
     return {"batch_id": entry.batch_id, **state_document(alone)["batches"][entry.batch_id]}
 
 
-def account_document(account: Account) -> dict[str, Any]:
+def report_document(report: Report) -> dict[str, Any]:
     """What a run did, batch by batch, why it ended early if it did, and the exit code."""
     return {
         "format_version": FORMAT_VERSION,
-        "complete": account.complete,
-        "exit_code": int(account.exit),
-        "end": end_document(account.end),
-        "outcomes": [outcome_fields(outcome) for outcome in account.outcomes],
-        "summary": account_summary(account),
+        "complete": report.complete,
+        "exit_code": int(report.exit),
+        "end": end_document(report.end),
+        "outcomes": [outcome_fields(outcome) for outcome in report.outcomes],
+        "summary": report_summary(report),
     }
 
 
-def account_summary(account: Account) -> dict[str, int]:
+def report_summary(report: Report) -> dict[str, int]:
     """How many batches of each result, and the records of those that were started."""
-    started = account.having(Result.STARTED)
+    started = report.having(Result.STARTED)
     return {
-        **{result.value: len(account.having(result)) for result in Result},
+        **{result.value: len(report.having(result)) for result in Result},
         "records_started": sum(o.change.records for o in started if o.change.records is not None),
         "unknown_records": sum(o.change.records is None for o in started),
     }

@@ -42,7 +42,7 @@ ENDPOINT = "https://api.example"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Report:
     """A configuration, a state and what was heard, of the same few batches."""
 
     config: Config
@@ -61,7 +61,7 @@ class Account:
 
 
 @st.composite
-def accounts(draw: st.DrawFn) -> Account:
+def accounts(draw: st.DrawFn) -> Report:
     """Anything that can be known of the same few batches."""
     batches: list[Batch] = draw(
         st.lists(bf.batches(), max_size=4, unique_by=(lambda one: one.name, lambda one: one.batch_id))
@@ -74,7 +74,7 @@ def accounts(draw: st.DrawFn) -> Account:
         if draw(st.booleans()):
             readings[batch.batch_id] = draw(bf.readings(batch.batch_id))
     service = draw(st.sampled_from(Service))
-    return Account(
+    return Report(
         config=Config(service=service, batches=tuple(batches)),
         state=State(lineage="l", service=service, endpoint=ENDPOINT, entries=MappingProxyType(entries)),
         observed=Observed(listed=draw(st.booleans()), readings=MappingProxyType(readings)),
@@ -82,7 +82,7 @@ def accounts(draw: st.DrawFn) -> Account:
 
 
 @given(accounts())
-def test_refresh_is_safe_and_fits_its_schema(account: Account) -> None:
+def test_refresh_is_safe_and_fits_its_schema(account: Report) -> None:
     """Names, statuses and reasons are somebody else's words."""
     made = account.plan
     found = drift(known_plan(account.config, account.state, made, None), made)
@@ -94,7 +94,7 @@ def test_refresh_is_safe_and_fits_its_schema(account: Account) -> None:
 
 
 @given(accounts())
-def test_status_is_safe_and_fits_its_schema(account: Account) -> None:
+def test_status_is_safe_and_fits_its_schema(account: Report) -> None:
     """The table, the words of a log, the document, and the line of the stream."""
     seen = account.look
     check_safe(status_text(seen, PLAIN))
@@ -107,7 +107,7 @@ def test_status_is_safe_and_fits_its_schema(account: Account) -> None:
 
 
 @given(accounts(), st.integers(1, 200), st.integers(1, 60), st.none() | st.floats(0, 10**9))
-def test_a_frame_fits_any_window(account: Account, columns: int, rows: int, left: float | None) -> None:
+def test_a_frame_fits_any_window(account: Report, columns: int, rows: int, left: float | None) -> None:
     """However small; and colour adds nothing but colour."""
     seen = account.look
     lines = frame(seen, PLAIN, columns=columns, rows=rows, left=left, footer="the last line")
@@ -118,7 +118,7 @@ def test_a_frame_fits_any_window(account: Account, columns: int, rows: int, left
 
 
 @given(accounts())
-def test_why_is_one_safe_paragraph(account: Account) -> None:
+def test_why_is_one_safe_paragraph(account: Report) -> None:
     """Whatever is known of the batch."""
     made = account.plan
     for batch in account.config.batches:
