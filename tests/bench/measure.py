@@ -53,23 +53,24 @@ _WEIGH: Final = """
 import resource, subprocess, sys
 quiet = subprocess.DEVNULL
 code = subprocess.run(sys.argv[1:], stdin=quiet, stdout=quiet, stderr=quiet).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if code == 0 else -code)
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-def megabytes(words: Sequence[str], folder: Path, **more: str) -> float:
+def megabytes(words: Sequence[str], folder: Path, *, code: int = 0, **more: str) -> float:
     """The most memory that a command holds, in MB.
 
     The kernel counts what a process held before it became the command, so a small one stands between it and us.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: It ended otherwise than with `code`.
     """
     small = [sys.executable, "-I", "-S", "-c", _WEIGH, *words]
     said = subprocess.run(small, cwd=folder, env=environment(**more), capture_output=True, text=True, check=True).stdout
-    if int(said) <= 0:
-        raise RuntimeError(f"{' '.join(words)[:200]} ended with {-int(said)}")
-    return int(said) / (1024 if sys.platform == "linux" else 1024 * 1024)
+    ended, weight = map(int, said.split())
+    if ended != code:
+        raise RuntimeError(f"{' '.join(words)[:200]} ended with {ended}")
+    return weight / (1024 if sys.platform == "linux" else 1024 * 1024)
 
 
 def timed(call: Callable[[], object]) -> Callable[[], Spent]:

@@ -98,7 +98,7 @@ def listing(table: Table, rounds: int) -> None:
         rounds,
         {"json": timed(lambda: json.loads(body)), "some": timed(lambda: read(10)), "all": timed(lambda: read(1))},
     )
-    for name, what, goal in (("some", "10,000 of them declared", 3.0), ("all", "all declared", None)):
+    for name, what, goal in (("some", "10,000 of them declared", 3.0), ("all", "all declared", 5.0)):
         table.add(
             Row(
                 what=f"list of 100,000, {what}",

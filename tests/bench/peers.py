@@ -10,12 +10,30 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from batchform.config import schema
 from tests.bench.measure import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BARE_YAML: Final = (sys.executable, "-c", "import yaml; yaml.load(open('batchform.yaml'), Loader=yaml.CSafeLoader)")
+_BY_HAND: Final = """
+import json, jsonschema, yaml
+with open("batchform.yaml") as file:
+    values = yaml.load(file, Loader=yaml.CSafeLoader)
+with open("schema.json") as file:
+    validator = jsonschema.Draft202012Validator(json.load(file))
+for error in validator.iter_errors(values):
+    raise SystemExit(error.message)
+"""
+"""The least that reads the same file and validates it."""
+
+
+def by_hand(folder: Path) -> tuple[str, ...]:
+    """Load `batchform.yaml` and validate it by our schema, in one process."""
+    folder.joinpath("schema.json").write_text(schema.text("config-1"), encoding="utf-8")
+    return sys.executable, "-c", _BY_HAND
+
+
 TERRAFORM_PLAN: Final = ("terraform", "plan", "-no-color", "-input=false", "-detailed-exitcode")
 """Exits 0 when there is nothing to do, 2 when there is: a peer that does other work than ours stops the bench."""
 

@@ -60,11 +60,12 @@ def startup(table: Table, folder: Path, rounds: int) -> None:
 
 
 def plans(table: Table, folder: Path, rounds: int, *, quick: bool) -> None:
-    """Plans that find nothing to do."""
+    """Plans that find nothing to do, and files that are hard to refuse."""
     thousand(table, folder, rounds)
     ten_thousand(table, folder, rounds, terraform=not quick)
     if not quick:
         a_hundred_thousand(table, folder, rounds)
+    worst(table, folder, rounds)
 
 
 def _prepared(folder: Path, count: int, terraform: Sequence[str]) -> dict[str, Callable[[], Spent]]:
@@ -72,7 +73,7 @@ def _prepared(folder: Path, count: int, terraform: Sequence[str]) -> dict[str, C
     settled(folder / "ours", count)
     found: dict[str, Callable[[], Spent]] = {
         "ours": partial(spend, _PLAN, folder / "ours"),
-        "yaml": partial(spend, peers.BARE_YAML, folder / "ours"),
+        "by hand": partial(spend, peers.by_hand(folder / "ours"), folder / "ours"),
     }
     if peers.has("octodns"):
         words = peers.octodns(folder / "octodns", count)
@@ -94,6 +95,7 @@ def _against(spent: Mapping[str, Spent], name: str, missing: str = "") -> dict[s
     }
 
 
+_BY_HAND: Final = "CSafeLoader + jsonschema, by hand"
 _NO_TERRAFORM: Final = "no terraform on PATH"
 _NO_OCTODNS: Final = "octodns is not installed"
 
@@ -102,19 +104,20 @@ def thousand(table: Table, folder: Path, rounds: int) -> None:
     """1,000 batches."""
     spent = in_turns(rounds, _prepared(folder / "1000", 1_000, ["blocks", "for_each"]))
     what = "plan, 1,000 batches, no changes"
-    table.add(Row(what=what, peer="terraform, a block each", goal=0.06, **_against(spent, "blocks", _NO_TERRAFORM)))
+    table.add(Row(what=what, peer=_BY_HAND, goal=1.3, **_against(spent, "by hand")))
+    table.add(Row(what=what, peer="octodns", goal=0.5, **_against(spent, "octodns", _NO_OCTODNS)))
+    table.add(Row(what=what, peer="terraform, a block each", goal=0.25, **_against(spent, "blocks", _NO_TERRAFORM)))
     table.add(Row(what=what, peer="terraform, for_each", **_against(spent, "for_each", _NO_TERRAFORM)))
-    table.add(Row(what=what, peer="octodns", **_against(spent, "octodns", _NO_OCTODNS)))
 
 
 def ten_thousand(table: Table, folder: Path, rounds: int, *, terraform: bool) -> None:
     """10,000 batches. Terraform takes its time, and a gigabyte."""
     spent = in_turns(rounds, _prepared(folder / "10000", 10_000, ["blocks"] if terraform else []))
     what = "plan, 10,000 batches, no changes"
-    table.add(Row(what=what, peer="yaml.CSafeLoader alone", goal=0.6, **_against(spent, "yaml")))
-    table.add(Row(what=what, peer="octodns", **_against(spent, "octodns", _NO_OCTODNS)))
+    table.add(Row(what=what, peer=_BY_HAND, goal=1.0, **_against(spent, "by hand")))
+    table.add(Row(what=what, peer="octodns", goal=0.2, **_against(spent, "octodns", _NO_OCTODNS)))
     missing = _NO_TERRAFORM if terraform else "not in --quick"
-    table.add(Row(what=what, peer="terraform, a block each", goal=0.04, **_against(spent, "blocks", missing)))
+    table.add(Row(what=what, peer="terraform, a block each", goal=0.1, **_against(spent, "blocks", missing)))
     blocks = spent.get("blocks")
     table.add(
         Row(
@@ -143,3 +146,53 @@ def a_hundred_thousand(table: Table, folder: Path, rounds: int) -> None:
             goal=12,
         )
     )
+
+
+_LARGEST: Final = 16 << 20
+"""Bytes: the largest configuration file that is read."""
+
+_HARD: Final = {
+    "mappings": ("version: 1\nbatches: [", "{},", "]\n"),
+    "lists": ("version: 1\nbatches: [", "[],", "]\n"),
+    "numbers": ("version: 1\nbatches: [", "0,", "]\n"),
+    "aliases": ("version: 1\nbatches: [&a {},", "*a,", "]\n"),
+    "names without a batch": ("version: 1\nbatches:\n", "  b%d:\n", ""),
+    "unknown keys": ("version: 1\nbatches:\n a:\n", "  k%d: 1\n", ""),
+    "duplicate keys": ("version: 1\nbatches:\n a:\n", "  hold: 1\n", ""),
+    "one long text": ("version: 1\nbatches:\n a:\n  batch_id: ", "x", "\n"),
+    "unquoted words": ("version: 1\nbatches:\n", "  b%d: {batch_id: 1e5}\n", ""),
+    "brackets": ("", "[", ""),
+}
+"""Files of 16 MiB that are wrong all over: beginning, what is repeated, end. `%d` stands for a number."""
+
+
+def worst(table: Table, folder: Path, rounds: int) -> None:
+    """The hardest file to refuse: seconds and memory."""
+    folder = folder / "worst"
+    folder.mkdir()
+    validate = (*OURS, "validate")
+    slowest, heaviest = ("", 0.0), ("", 0.0)
+    for name, (begin, unit, end) in _HARD.items():
+        folder.joinpath("batchform.yaml").write_text(_repeated(begin, unit, end), encoding="utf-8")
+        seconds = in_turns(min(rounds, 3), {name: partial(spend, validate, folder, codes=(1,))})[name].seconds
+        slowest = max(slowest, (name, seconds), key=lambda one: one[1])
+        heaviest = max(heaviest, (name, megabytes(validate, folder, code=1)), key=lambda one: one[1])
+    for (name, figure), unit, limit in ((slowest, "s", 2.0), (heaviest, "MB", 300.0)):
+        table.add(
+            Row(
+                what=f"worst file of 16 MiB ({name})",
+                peer=f"{limit:g} {unit}",
+                ours=figure,
+                theirs=limit,
+                unit=unit,
+                goal=1.0,
+            )
+        )
+
+
+def _repeated(begin: str, unit: str, end: str) -> str:
+    """The text: `unit` as often as fits."""
+    room = _LARGEST - len(begin) - len(end)
+    if "%d" not in unit:
+        return begin + unit * (room // len(unit)) + end
+    return begin + "".join(unit % number for number in range(room // (len(unit) + 5))) + end
