@@ -70,12 +70,12 @@ def question(
 
     Raises:
         ConfigError: It is not valid; carries every problem.
-        UsageError: A target fits nothing.
+        UsageError: A target matches nothing.
     """
     config = load(configs)
     return Question(
         config=config,
-        selected=select(config, targets, excludes),
+        selected=select(config.batches, targets, excludes),
         state_file=environment.state_file(state, configs),
     )
 
@@ -84,15 +84,9 @@ def named(asked: Question, words: Sequence[str]) -> Question:
     """The same question about these batches only, given by name, glob, label or batch_id; about all, when none is.
 
     Raises:
-        UsageError: One fits nothing; names the nearest.
+        UsageError: A pattern matches nothing; names the nearest.
     """
-    if not words:
-        return asked
-    declared = {batch.batch_id for batch in asked.config.batches}
-    ids = declared.intersection(words)
-    patterns = [word for word in words if word not in declared]
-    chosen = select(asked.config, patterns, (), option="") if patterns else frozenset[str]()
-    return replace(asked, selected=frozenset(ids) | (chosen or frozenset()))
+    return replace(asked, selected=select(asked.config.batches, words, option=""))
 
 
 def fresh_state(config: Config, endpoint: Endpoint) -> State:
