@@ -22,7 +22,7 @@ from batchform.config import loader
 from batchform.config.problems import Code
 from batchform.errors import ConfigError
 from batchform.render.style import Style
-from batchform.render.text import problems_text
+from batchform.render.text.problems import problems_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,10 +19,10 @@ import pytest
 from batchform.config import loader, schema
 from batchform.config.problems import Code
 from batchform.errors import ConfigError
-from batchform.render.documents import diagnostics_document
+from batchform.render.documents.diagnostics import diagnostics_document
 from batchform.render.github import github_text
 from batchform.render.style import Style
-from batchform.render.text import problems_text
+from batchform.render.text.problems import problems_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecor
 from batchform.errors import OutcomeUnknownError
 from batchform.model import NOTHING_OBSERVED, GuardName, Observed, Reading, ServerProblem, Source
 from batchform.plan import plan
-from batchform.render.documents import plan_from_document
+from batchform.render.documents.saved import plan_from_document
 from batchform.state.codec import decode_state
 from batchform.state.event_codec import decode_event
 

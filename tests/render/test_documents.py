@@ -15,14 +15,10 @@ from hypothesis import strategies as st
 from batchform.errors import UsageError
 from batchform.model import Service
 from batchform.plan import Action, Change, Plan, Reason
-from batchform.render.documents import (
-    event_document,
-    load_plan,
-    plan_document,
-    plan_from_document,
-    planned_documents,
-    report_document,
-)
+from batchform.render.documents.plan import plan_document
+from batchform.render.documents.report import report_document
+from batchform.render.documents.saved import load_plan, plan_from_document
+from batchform.render.documents.stream import event_document, planned_documents
 from batchform.state.event_codec import KIND_OF
 from batchform.state.events import Event, Forgotten, Intended, Rejected
 from tests import strategies as bf

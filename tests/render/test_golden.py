@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.render.style import Style
-from batchform.render.text import event_text, notices_text, plan_text, report_text
+from batchform.render.text.event import event_text
+from batchform.render.text.plan import notices_text, plan_text
+from batchform.render.text.report import report_text
 from tests.render.cases import account_of, check, folders, plan_of, settings
 
 if TYPE_CHECKING:

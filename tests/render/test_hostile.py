@@ -16,10 +16,14 @@ from batchform.engine import Stopped
 from batchform.errors import Place, Problem, Severity
 from batchform.model import ServerProblem, Service
 from batchform.plan import Action, Change, Notice, Plan, Reason
-from batchform.render import text
 from batchform.render.github import github_text
 from batchform.render.markdown import plan_markdown, report_markdown
 from batchform.render.style import Style
+from batchform.render.text.event import event_text
+from batchform.render.text.plan import notices_text, plan_text
+from batchform.render.text.problems import problems_text
+from batchform.render.text.report import report_text
+from batchform.render.text.state import entry_text, state_list_text
 from batchform.state.events import Event, Unknown
 from batchform.state.known import Cause, Entry, Phase, State
 from tests.strategies import problems, texts
@@ -66,10 +70,10 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
     state = State(lineage="l", service=Service.PHONE, endpoint=note, entries={"a": entry})
     event = Event(run="r", seq=1, at=NOW, batch_id="a", name=name, what=Unknown(problem=said))
     problem = Problem(code="BF101", summary=name, detail=note, hint=server, place=place, related=((place, note),))
-    told = text.report_text(account, PLAIN, state_path=note)
-    yield from (text.plan_text(made, PLAIN), text.notices_text(made, PLAIN), told, text.event_text(event, PLAIN))
-    yield from (text.state_list_text(state, PLAIN), text.entry_text(entry, PLAIN))
-    yield text.problems_text([problem], PLAIN)
+    told = report_text(account, PLAIN, state_path=note)
+    yield from (plan_text(made, PLAIN), notices_text(made, PLAIN), told, event_text(event, PLAIN))
+    yield from (state_list_text(state, PLAIN), entry_text(entry, PLAIN))
+    yield problems_text([problem], PLAIN)
     yield from (plan_markdown(made, key="0123abcd"), report_markdown(told, title="complete"))
 
 

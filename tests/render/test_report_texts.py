@@ -15,20 +15,16 @@ from batchform.drift import drift, known_plan
 from batchform.errors import Place
 from batchform.model import Batch, Config, Observed, Reading, Service, Source
 from batchform.plan import Plan, plan
-from batchform.render import documents
 from batchform.render.declarations import Declaration, declarations_text, names_for
+from batchform.render.documents.history import history_document
+from batchform.render.documents.plan import plan_document, refresh_document
+from batchform.render.documents.status import status_document, waited_document
 from batchform.render.escape import width
 from batchform.render.style import Style
-from batchform.render.text import (
-    changed_lines,
-    frame,
-    history_text,
-    log_words,
-    refresh_text,
-    status_text,
-    why_text,
-)
-from batchform.render.text.why import Case
+from batchform.render.text.drift import refresh_text
+from batchform.render.text.history import history_text
+from batchform.render.text.status import changed_lines, frame, log_words, status_text
+from batchform.render.text.why import Case, why_text
 from batchform.state.known import Entry, Run, State
 from batchform.status import Look, Pace, look
 from tests import strategies as bf
@@ -88,9 +84,9 @@ def test_refresh_is_safe_and_fits_its_schema(account: Report) -> None:
     found = drift(known_plan(account.config, account.state, made, None), made)
     check_safe(refresh_text(found, made, PLAIN, saved_as="s.json"))
     assert drift(made, made) == ()
-    document = documents.refresh_document(made, found, version="1.2.3", changed=True)
+    document = refresh_document(made, found, version="1.2.3", changed=True)
     strict("refresh-1").validate(through_json(document))
-    strict("plan-1").validate(through_json(documents.plan_document(made, version="1.2.3", drift=found)))
+    strict("plan-1").validate(through_json(plan_document(made, version="1.2.3", drift=found)))
 
 
 @given(accounts())
@@ -102,8 +98,8 @@ def test_status_is_safe_and_fits_its_schema(account: Report) -> None:
     for line in changed_lines(None, seen):
         check_safe(line)
     check_safe(log_words(seen, 90.0))
-    strict("status-1").validate(through_json(documents.status_document(seen)))
-    strict("events-1").validate(through_json(documents.waited_document(seen, exit_code=3)))
+    strict("status-1").validate(through_json(status_document(seen)))
+    strict("events-1").validate(through_json(waited_document(seen, exit_code=3)))
 
 
 @given(accounts(), st.integers(1, 200), st.integers(1, 60), st.none() | st.floats(0, 10**9))
@@ -140,7 +136,7 @@ def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None) 
     """Who ran it, and where, is the environment's word."""
     check_safe(history_text(runs, PLAIN, last=last))
     state = State(lineage="l", service=Service.PHONE, endpoint=ENDPOINT, runs=tuple(runs))
-    strict("history-1").validate(through_json(documents.history_document(state, runs)))
+    strict("history-1").validate(through_json(history_document(state, runs)))
 
 
 @given(st.lists(bf.readings(), min_size=1, max_size=4, unique_by=lambda one: one.batch_id), st.sampled_from(Service))

@@ -14,7 +14,17 @@ from jsonschema import Draft202012Validator
 
 from batchform.model import Service
 from batchform.plan import Notice
-from batchform.render import documents
+from batchform.render.documents.diagnostics import diagnostics_document
+from batchform.render.documents.plan import plan_document
+from batchform.render.documents.report import report_document
+from batchform.render.documents.state import state_document
+from batchform.render.documents.stream import (
+    diagnostic_document,
+    event_document,
+    planned_documents,
+    report_documents,
+    version_document,
+)
 from tests import strategies as bf
 
 if TYPE_CHECKING:
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
     from batchform.errors import Problem
     from batchform.plan import Plan
     from batchform.state.events import Event
-    from batchform.state.known import Entry, State
+    from batchform.state.known import State
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1", "refresh-1", "status-1", "history-1")
@@ -90,35 +100,27 @@ def test_schema_is_valid_and_described(name: str) -> None:
 @given(bf.plans())
 def test_plan_document_fits_its_schema(made: Plan) -> None:
     """Whatever the plan holds."""
-    strict("plan-1").validate(through_json(documents.plan_document(made, version="1.2.3")))
+    strict("plan-1").validate(through_json(plan_document(made, version="1.2.3")))
 
 
 @given(bf.states())
 def test_state_document_fits_its_schema(state: State) -> None:
     """Whatever the state holds; it is the file's own content."""
-    strict("state-1").validate(through_json(documents.state_document(state)))
-
-
-@given(bf.entries())
-def test_entry_document_holds_the_entry_of_the_state_and_its_id(entry: Entry) -> None:
-    """`state show --json` has the same fields as the file."""
-    document = through_json(documents.entry_document(entry))
-    assert document.pop("batch_id") == entry.batch_id
-    strict("state-1", "entry").validate(document)
+    strict("state-1").validate(through_json(state_document(state)))
 
 
 @given(bf.events())
 def test_event_line_fits_its_schema(event: Event) -> None:
     """Each event is one line of the stream."""
     for service in Service:
-        document = documents.event_document(event, service=service)
+        document = event_document(event, service=service)
         strict("events-1").validate(through_json(document))
 
 
 @given(bf.plans())
 def test_planned_lines_fit_their_schema(made: Plan) -> None:
     """One for each change, the warnings, and the totals last."""
-    lines = [through_json(line) for line in documents.planned_documents(made, at=NOW)]
+    lines = [through_json(line) for line in planned_documents(made, at=NOW)]
     for line in lines:
         strict("events-1").validate(line)
     assert [line["type"] for line in lines[-1:]] == ["change_summary"]
@@ -127,7 +129,7 @@ def test_planned_lines_fit_their_schema(made: Plan) -> None:
 @given(bf.reports())
 def test_account_lines_fit_their_schema(account: Report) -> None:
     """One for each outcome, and the totals with the exit code last."""
-    lines = [through_json(line) for line in documents.report_documents(account, at=NOW)]
+    lines = [through_json(line) for line in report_documents(account, at=NOW)]
     for line in lines:
         strict("events-1").validate(line)
     assert len(lines) == len(account.outcomes) + 1
@@ -137,24 +139,24 @@ def test_account_lines_fit_their_schema(account: Report) -> None:
 @given(bf.reports())
 def test_account_document_fits_its_schema(account: Report) -> None:
     """The account in one piece."""
-    strict("events-1", "account").validate(through_json(documents.report_document(account)))
+    strict("events-1", "account").validate(through_json(report_document(account)))
 
 
 @given(bf.problems())
 def test_diagnostics_fit_their_schemas(problem: Problem) -> None:
     """In the document of `validate` and in the stream."""
-    strict("diagnostics-1").validate(through_json(documents.diagnostics_document([problem])))
-    strict("events-1").validate(through_json(documents.diagnostic_document(problem, at=NOW)))
+    strict("diagnostics-1").validate(through_json(diagnostics_document([problem])))
+    strict("events-1").validate(through_json(diagnostic_document(problem, at=NOW)))
 
 
 def test_the_smaller_lines_fit_their_schema() -> None:
     """The first line, and a warning."""
-    strict("events-1").validate(through_json(documents.version_document("1.2.3", at=NOW)))
-    strict("events-1").validate(through_json(documents.diagnostic_document(Notice(text="is old", name="a"), at=NOW)))
+    strict("events-1").validate(through_json(version_document("1.2.3", at=NOW)))
+    strict("events-1").validate(through_json(diagnostic_document(Notice(text="is old", name="a"), at=NOW)))
 
 
 def test_strict_schemas_refuse_what_is_not_described() -> None:
     """So that the tests above can fail."""
-    document = documents.version_document("1.2.3", at=NOW) | {"surprise": 1}
+    document = version_document("1.2.3", at=NOW) | {"surprise": 1}
     assert not strict("events-1").is_valid(through_json(document))
     assert Draft202012Validator(schema("events-1")).is_valid(through_json(document))

@@ -18,18 +18,13 @@ from batchform.model import ServerProblem, Service
 from batchform.plan import NEAR, Action, Change, Plan, Reason
 from batchform.render.escape import width
 from batchform.render.layout import COLUMNS
+from batchform.render.outcomes import end_text
 from batchform.render.style import Style
-from batchform.render.text import (
-    end_text,
-    entry_text,
-    error_text,
-    event_text,
-    notices_text,
-    plan_text,
-    problems_text,
-    report_text,
-    state_list_text,
-)
+from batchform.render.text.event import event_text
+from batchform.render.text.plan import notices_text, plan_text
+from batchform.render.text.problems import error_text, problems_text
+from batchform.render.text.report import report_text
+from batchform.render.text.state import entry_text, state_list_text
 from batchform.render.words import problem_words, span
 from batchform.state.events import Event, Rejected, Started, Unknown
 from batchform.state.known import Cause, Entry, Evidence, Phase, State

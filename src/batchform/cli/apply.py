@@ -28,7 +28,8 @@ from batchform.errors import BatchformError, Exit, RefusedError, UsageError
 from batchform.model import GuardName
 from batchform.observe import Subject, observe
 from batchform.plan import Action, Plan, approve, plan
-from batchform.render.documents import load_plan, report_document
+from batchform.render.documents.report import report_document
+from batchform.render.documents.saved import load_plan
 from batchform.render.escape import printable
 from batchform.render.words import count, told_by_author
 
@@ -218,7 +219,7 @@ def _publish(run: _Run, made: Plan, what: Report) -> None:
     from batchform.render.documents.report import report_summary  # noqa: PLC0415  # only where somebody reads it
     from batchform.render.markdown import STEP_SUMMARY, report_markdown  # noqa: PLC0415  # the same
     from batchform.render.style import Style  # noqa: PLC0415  # the same
-    from batchform.render.text import report_text  # noqa: PLC0415  # the same
+    from batchform.render.text.report import report_text  # noqa: PLC0415  # the same
 
     text = report_text(what, Style(color=False), state_path=str(run.asked.state_file))
     title = "complete" if what.complete else "incomplete"
@@ -236,8 +237,8 @@ def _publish(run: _Run, made: Plan, what: Report) -> None:
 def _wait(run: _Run, patience: float) -> Exit:
     """Wait until nothing is processing; the lock is free meanwhile."""
     from batchform.cli.watching import Quiet, Watched, show_for, watch  # noqa: PLC0415  # for those who wait
-    from batchform.render.documents import waited_document  # noqa: PLC0415  # the same
-    from batchform.render.text import status_text  # noqa: PLC0415  # the same
+    from batchform.render.documents.status import waited_document  # noqa: PLC0415  # the same
+    from batchform.render.text.status import status_text  # noqa: PLC0415  # the same
 
     as_json = run.options["as_json"]
     watched = Watched(

@@ -11,8 +11,8 @@ from batchform.cli import environment
 from batchform.cli.environment import DEFAULT_CONFIG
 from batchform.cli.options import state_option
 from batchform.errors import StateError
-from batchform.render.documents import history_document
-from batchform.render.text import history_text
+from batchform.render.documents.history import history_document
+from batchform.render.text.history import history_text
 from batchform.state.reader import read
 
 if TYPE_CHECKING:

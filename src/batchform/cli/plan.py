@@ -23,8 +23,8 @@ from batchform.cli.options import (
 from batchform.errors import Exit, StateError, UsageError
 from batchform.model import NOTHING_OBSERVED, GuardName
 from batchform.plan import Plan, plan
-from batchform.render.documents import plan_document
-from batchform.render.text import notices_text, plan_text
+from batchform.render.documents.plan import plan_document
+from batchform.render.text.plan import notices_text, plan_text
 from batchform.state.reader import read
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from batchform.api.pacing import estimate
 from batchform.cli import ci
 from batchform.model import Service
 from batchform.plan import Action
-from batchform.render.documents import (
+from batchform.render.documents.stream import (
     apply_summary_document,
     change_summary_document,
     diagnostic_document,
@@ -19,7 +19,9 @@ from batchform.render.documents import (
     planned_change_document,
     version_document,
 )
-from batchform.render.text import event_text, notices_text, plan_text, report_text
+from batchform.render.text.event import event_text
+from batchform.render.text.plan import notices_text, plan_text
+from batchform.render.text.report import report_text
 from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejected, Released, Started, Unknown
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from batchform.drift import Drift, drift, known_plan
 from batchform.errors import Exit
 from batchform.observe import Subject, observe
 from batchform.plan import Action, Plan, plan
-from batchform.render.documents import refresh_document
-from batchform.render.text import notices_text, refresh_text
+from batchform.render.documents.plan import refresh_document
+from batchform.render.text.drift import refresh_text
+from batchform.render.text.plan import notices_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection

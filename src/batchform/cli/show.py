@@ -10,8 +10,11 @@ import click
 
 from batchform import __version__
 from batchform.errors import UsageError
-from batchform.render.documents import plan_document, plan_from_document, state_document
-from batchform.render.text import notices_text, plan_text, state_list_text
+from batchform.render.documents.plan import plan_document
+from batchform.render.documents.saved import plan_from_document
+from batchform.render.documents.state import state_document
+from batchform.render.text.plan import notices_text, plan_text
+from batchform.render.text.state import state_list_text
 from batchform.state.codec import decode_state
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from batchform.cli import environment, session
 from batchform.cli.environment import DEFAULT_CONFIG
 from batchform.cli.options import Duration, state_option
 from batchform.errors import Exit, RefusedError, StateError, UsageError
-from batchform.render.documents import state_document
+from batchform.render.documents.state import state_document
 from batchform.render.escape import printable
-from batchform.render.text import entry_text, state_list_text
+from batchform.render.text.state import entry_text, state_list_text
 from batchform.state.codec import encode_state
 from batchform.state.disk import paths, replace_durably
 from batchform.state.events import Event, Removed

@@ -12,8 +12,8 @@ from batchform.cli import environment, session
 from batchform.cli.options import Duration, check_timeout, config_option, state_option, timeout_option
 from batchform.errors import Exit, UsageError
 from batchform.model import NOTHING_OBSERVED
-from batchform.render.documents import status_document
-from batchform.render.text import status_text
+from batchform.render.documents.status import status_document
+from batchform.render.text.status import status_text
 from batchform.state.reader import read
 from batchform.status import look
 

@@ -88,7 +88,7 @@ class Terminal:
 
     def error(self, error: BatchformError) -> None:
         """Show an error."""
-        from batchform.render.text import error_text  # noqa: PLC0415  # only when there is one
+        from batchform.render.text.problems import error_text  # noqa: PLC0415  # only when there is one
 
         self.talk(error_text(error, self.talk_style))
 
@@ -98,7 +98,7 @@ class Terminal:
         if not found:
             return
         from batchform.cli.ci import annotate, in_github  # noqa: PLC0415  # only when there are some
-        from batchform.render.text import problems_text  # noqa: PLC0415  # the same
+        from batchform.render.text.problems import problems_text  # noqa: PLC0415  # the same
 
         self.talk(problems_text(found, self.talk_style, sources))
         if in_github():

@@ -50,7 +50,7 @@ def command(terminal: Terminal, *, configs: tuple[str, ...], form: str) -> int:
 def _show(terminal: Terminal, form: str, problems: Sequence[Problem], sources: Mapping[str, SourceText]) -> None:
     """Print what was found: for people to stderr, for programs to stdout."""
     if form == "json":
-        from batchform.render.documents import diagnostics_document  # noqa: PLC0415  # only for those who ask for it
+        from batchform.render.documents.diagnostics import diagnostics_document  # noqa: PLC0415  # only for this format
 
         terminal.data(json.dumps(diagnostics_document(problems, sources), indent=2))
     elif form == "text":

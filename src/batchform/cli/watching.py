@@ -20,9 +20,9 @@ from batchform.engine import Conversation, Interrupted
 from batchform.errors import Exit
 from batchform.observe import listed, unlisted
 from batchform.protocol import Order, Pause, Rules, list_all, read
-from batchform.render.documents import status_document
+from batchform.render.documents.status import status_document
 from batchform.render.escape import printable
-from batchform.render.text import changed_lines, frame, log_words
+from batchform.render.text.status import changed_lines, frame, log_words
 from batchform.state.reader import read as read_state
 from batchform.status import Look, Pace
 

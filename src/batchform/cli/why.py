@@ -13,8 +13,7 @@ from batchform.cli.options import config_option, settle_option, state_option
 from batchform.errors import UsageError
 from batchform.model import NOTHING_OBSERVED
 from batchform.plan import plan
-from batchform.render.text import why_text
-from batchform.render.text.why import Case
+from batchform.render.text.why import Case, why_text
 from batchform.state.reader import read
 
 if TYPE_CHECKING:

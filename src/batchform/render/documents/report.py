@@ -1,36 +1,19 @@
-"""What came of a run, and what is known, as JSON."""
+"""The report of a run, as JSON."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
-from batchform.model import Service
 from batchform.render.documents.plan import FORMAT_VERSION
-from batchform.render.text.report import end_text
-from batchform.state.codec import encode_state
-from batchform.state.known import State
+from batchform.render.outcomes import end_text
 
 if TYPE_CHECKING:
     from batchform.apply import Outcome, Report
     from batchform.engine import End
     from batchform.model import ServerProblem
-    from batchform.state.known import Entry
-
-
-def state_document(state: State) -> dict[str, Any]:
-    """The state, exactly as its file holds it: one shape, one schema."""
-    document: dict[str, Any] = json.loads(encode_state(state))
-    return document
-
-
-def entry_document(entry: Entry) -> dict[str, Any]:
-    """One batch of the state: its id, and the fields as the file holds them."""
-    alone = State(lineage="", service=Service.PHONE, endpoint="", entries={entry.batch_id: entry})
-    return {"batch_id": entry.batch_id, **state_document(alone)["batches"][entry.batch_id]}
 
 
 def report_document(report: Report) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from batchform.render.documents.diagnostics import problem_document
 from batchform.render.documents.plan import FORMAT_VERSION, actions_of, address_of, change_document, summary
 from batchform.render.documents.report import end_document, outcome_fields, report_summary
 from batchform.render.escape import printable
-from batchform.render.text.event import event_words
-from batchform.render.text.report import closing_words
+from batchform.render.outcomes import closing_words, event_words
 from batchform.render.words import why, word_of
 from batchform.state.codec import encode_time
 from batchform.state.event_codec import encode_event
@@ -118,7 +117,7 @@ def event_document(event: Event, *, service: Service) -> dict[str, Any]:
     action = Action.FORGET if kind is Forgotten else Action.START
     if kind in {Seen, Declared, Removed}:
         action = Action.KEEP
-    message = f"{printable(event.name)}: {event_words(event.what)}"
+    message = f"{printable(event.name)}: {event_words(event.what)[1]}"
     return {
         **_line(_TYPES[kind], message, event.at, level=_LEVELS.get(kind, "info")),
         "hook": {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.apply import Result
-from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
-from batchform.model import RATE_LIMIT
+from batchform.engine import Stopped, Unrecordable
 from batchform.plan import Reason
 from batchform.render.escape import pad, printable, width
 from batchform.render.layout import Line, table, wrap
+from batchform.render.outcomes import ORDER, closing_words, end_text, headline, records_of, result_word
 from batchform.render.style import Tone
 from batchform.render.words import count, problem_words, size, word_of
 from batchform.state.known import Cause, Evidence
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from batchform.apply import Outcome, Report
-    from batchform.engine import End
     from batchform.render.style import Style
 
 FOLDED_FROM: Final = 40
@@ -29,21 +27,6 @@ _FEW: Final = 5
 """Kinds with no more lines than this are never folded."""
 
 _ORDINARY: Final = frozenset({Result.STARTED, Result.ADOPTED, Result.FORGOTTEN, Result.NOT_ATTEMPTED})
-
-_ALWAYS: Final = frozenset({Result.STARTED, Result.ADOPTED, Result.FORGOTTEN})
-"""What a complete apply counts even when there was none."""
-
-_ORDER: Final = (
-    Result.STARTED,
-    Result.ADOPTED,
-    Result.FORGOTTEN,
-    Result.ALREADY_STARTED,
-    Result.REJECTED,
-    Result.UNKNOWN,
-    Result.BLOCKED,
-    Result.NOT_ATTEMPTED,
-    Result.NOT_APPROVED,
-)
 
 _SYMBOLS: Mapping[Result, tuple[str, Tone]] = {
     Result.STARTED: ("+", Tone.GREEN),
@@ -92,7 +75,7 @@ def _folded(report: Report) -> dict[Result, list[Outcome]]:
     ordinary = [outcome for outcome in report.outcomes if _ordinary(outcome)]
     if len(ordinary) <= FOLDED_FROM:
         return {}
-    kinds = {kind: [outcome for outcome in ordinary if outcome.result is kind] for kind in _ORDER}
+    kinds = {kind: [outcome for outcome in ordinary if outcome.result is kind] for kind in ORDER}
     return {kind: some for kind, some in kinds.items() if len(some) > _FEW}
 
 
@@ -101,58 +84,23 @@ def _ordinary(outcome: Outcome) -> bool:
     return outcome.result in _ORDINARY and outcome.problem is None and outcome.recorded
 
 
-def end_text(end: End) -> str:
-    """Why a run ended early, and what to do about it, on one line."""
-    match end:
-        case Stopped():
-            return f"The server refuses every call ({problem_words(end.problem)}). " + (
-                _CREDENTIALS.get(end.problem.status or 0, "Something between here and the server may change requests.")
-            )
-        case ServiceDown():
-            return (
-                f"{count(end.batches, 'batch', 'batches')} in a row got no usable answer: the service seems to be down."
-                " Run apply again later."
-            )
-        case Starved():
-            return (
-                f"{count(end.windows, 'minute')} in a row let no request through: something else is using the"
-                f" account's {RATE_LIMIT} requests per minute. Run apply again when it is done."
-            )
-        case Interrupted():
-            return f"Interrupted by {_signal(end.signum)}: no start was sent after it."
-        case Unrecordable():
-            detail = f" {printable(' '.join(end.error.detail.split()))}" if end.error.detail else ""
-            return f"{printable(end.error.summary)}.{detail}"
-    assert_never(end)
-
-
-_CREDENTIALS: Mapping[int, str] = {
-    401: "Check the token: it may be wrong, expired or for another product.",
-    403: "Check that credits are left, and that the token may be used for this product and from here.",
-}
-
-
 # --- One line --------------------------------------------------------------------------------------------------------
 
 
 def _fold(outcomes: Sequence[Outcome]) -> Line:
     kind = outcomes[0].result
     symbol, tone = _SYMBOLS[kind]
-    detail = " + ".join(_stake(outcomes)) if kind is Result.STARTED else ""
-    return Line(symbol=symbol, tone=tone, name=f"{len(outcomes):,} batches", word=_word(kind), detail=detail)
+    detail = " + ".join(records_of(outcomes)) if kind is Result.STARTED else ""
+    return Line(symbol=symbol, tone=tone, name=f"{len(outcomes):,} batches", word=result_word(kind), detail=detail)
 
 
 def _line(outcome: Outcome, report: Report, columns: int) -> Line:
     symbol, tone = _SYMBOLS[outcome.result]
-    word = word_of(outcome.change) if outcome.result is Result.BLOCKED else _word(outcome.result)
+    word = word_of(outcome.change) if outcome.result is Result.BLOCKED else result_word(outcome.result)
     detail = _detail(outcome, report, columns)
     if not outcome.recorded:
         detail = f"{detail}, NOT RECORDED"
     return Line(symbol=symbol, tone=tone, name=printable(outcome.change.name), word=word, detail=detail)
-
-
-def _word(result: Result) -> str:
-    return result.value.replace("_", " ")
 
 
 def _detail(outcome: Outcome, report: Report, columns: int) -> str:
@@ -196,35 +144,11 @@ _BLOCKED: Mapping[Reason, str] = {
 # --- The totals ------------------------------------------------------------------------------------------------------
 
 
-def closing_words(report: Report) -> str:
-    """`Apply complete! ...` or `Apply incomplete. ...`, with every kind that occurred, on one line."""
-    numbers = [
-        f"{number:,} {_word(kind)}"
-        for kind in _ORDER
-        if (number := len(report.having(kind))) or (report.complete and kind in _ALWAYS)
-    ]
-    text = f"{_head(report)} {', '.join(numbers) or 'Nothing was done'}."
-    if started := report.having(Result.STARTED):
-        text += f" {' + '.join(_stake(started))}."
-    return text
-
-
 def _closing(report: Report, style: Style) -> list[str]:
     first, *rest = wrap(closing_words(report), rest="  ")
-    head = _head(report)
+    head = headline(report)
     tone = Tone.GREEN if report.complete else Tone.YELLOW
     return [first.replace(head, style.paint(tone, head), 1), *rest]
-
-
-def _head(report: Report) -> str:
-    return "Apply complete!" if report.complete else "Apply incomplete."
-
-
-def _stake(outcomes: Sequence[Outcome]) -> list[str]:
-    known = [o.change.records for o in outcomes if o.change.records is not None]
-    unknown = len(outcomes) - len(known)
-    parts = [size(sum(known))] if known else []
-    return [*parts, *([f"{count(unknown, 'batch', 'batches')} of unknown size"] if unknown else [])]
 
 
 # --- What to do next -------------------------------------------------------------------------------------------------
@@ -255,7 +179,7 @@ def _next(report: Report) -> list[str]:
     reasons = {outcome.change.reason for outcome in report.having(Result.BLOCKED)}
     if isinstance(report.end, Stopped):
         causes.discard(Cause.REFUSED)  # its end has said it
-    steps = {_word(result): text for result, text in _AFTER_RESULT.items() if report.having(result)}
+    steps = {result_word(result): text for result, text in _AFTER_RESULT.items() if report.having(result)}
     steps |= {_AFTER[word][0]: _AFTER[word][1] for word in _AFTER if word in causes | reasons}
     if not steps:
         return []
@@ -286,10 +210,3 @@ _AFTER: Mapping[Cause | Reason, tuple[str, str]] = {
     ),
 }
 """What to do about a rejection or a block. A cause and a reason of the same value are the same trouble."""
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
