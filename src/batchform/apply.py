@@ -12,10 +12,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.engine import Conversation, Interrupted, Stopped, Unrecordable
-from batchform.errors import Exit
+from batchform.errors import Exit, StateError
 from batchform.model import Status
-from batchform.plan import Action, Reason, is_expired
-from batchform.protocol import Order, Rules, seen, start
+from batchform.plan import Action, Reason, check_guards, is_expired
+from batchform.protocol import Order, Rules, check_rules, seen, start
 from batchform.state.events import (
     AlreadyStarted,
     Declared,
@@ -29,6 +29,7 @@ from batchform.state.events import (
     Unknown,
     step,
 )
+from batchform.state.known import BEYOND, check_belongs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -76,16 +77,31 @@ def _tells_something(entry: Entry | None, batch_id: str, name: str, what: What) 
 
 
 def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, engine: Engine, rules: Rules) -> None:
-    """Do what the plan says. Everything that happens is recorded and told by the engine; why it ended early, too.
+    """Carry out the plan. The engine records and reports every event, and keeps why the run ended early.
 
     Args:
-        plan: What was approved.
-        config: What it was made from.
-        state: What was known when it was made.
-        observed: What was seen when it was made.
+        plan: The approved plan.
+        config: The configuration it was made from.
+        state: The state it was made from.
+        observed: What the server said before it was made.
         engine: Records and sends.
-        rules: How patient to be.
+        rules: Waits and numbers of tries.
+
+    Raises:
+        RefusedError: A guard blocks the plan.
+        StateError: The state belongs to another service or endpoint, or is newer than the plan.
+        UsageError: The rules are too short. Whatever is raised: nothing was recorded or sent.
     """
+    check_guards(plan)
+    check_belongs(state, plan.service, plan.endpoint)
+    check_rules(rules, plan.endpoint)
+    for change in plan.having(Action.START):
+        entry = state.entries.get(change.batch_id)
+        if entry is not None and (entry.uncertain or entry.phase in BEYOND):  # safety: the plan did not know of it
+            raise StateError(
+                "The plan is older than the state",
+                f"It starts {change.name}, but the state says {entry.phase.value}. Nothing was sent. Make a new plan.",
+            )
     selected = {change.batch_id for change in plan.changes} if plan.targeted else None
     for batch_id, name, what in news(config, state, observed, selected):
         engine.record(batch_id, name, what)

@@ -15,8 +15,8 @@ from batchform.engine import Conversation
 from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
 from batchform.plan import Action, is_expired, plan
-from batchform.protocol import Order, Rules, Verdict, confirmed, list_all, look, settle
-from batchform.state.known import BEYOND, Phase
+from batchform.protocol import Order, Rules, Verdict, check_rules, confirmed, list_all, look, settle
+from batchform.state.known import BEYOND, Phase, check_belongs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -52,7 +52,11 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
 
     Raises:
         ServerError: The account could not be listed. Nothing was started.
+        StateError: The state belongs to another service or endpoint. Nothing was sent.
+        UsageError: The rules are too short. Nothing was sent.
     """
+    check_belongs(subject.state(), subject.config.service, subject.endpoint)
+    check_rules(rules, subject.endpoint)
     observed = _listed(subject, engine, rules) if refresh else NOTHING_OBSERVED
     state = subject.state()
     view = plan(subject.config, state, observed, now, endpoint=subject.endpoint, selected=subject.selected)

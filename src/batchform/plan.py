@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from batchform.errors import RefusedError
 from batchform.model import DEADLINE, MAX_RECORDS, RUNNING, Guard, GuardName, Service, Source, Status
 from batchform.state.known import BEYOND, FOR_GOOD, Cause, Entry, Phase, State
 
@@ -275,12 +276,55 @@ def decide(
     return Action.START, _why_start(entry, status)
 
 
+def check_guards(made: Plan) -> None:
+    """Refuse a plan that a guard blocks.
+
+    Raises:
+        RefusedError: A guard fails and is not overridden.
+    """
+    if made.failed_guards:  # safety: the author limited what one apply may spend
+        checks = "; ".join(
+            f"{check.guard.name.value} allows {check.guard.limit:,}, the plan has {check.measured:,}"
+            for check in made.failed_guards
+        )
+        names = " ".join(f"--override-guard {check.guard.name.value}" for check in made.failed_guards)
+        raise RefusedError(
+            "A guard blocks this apply", f"{checks}. No batch was started. To override it once: `{names}`"
+        )
+
+
+def check_approval(approved: Plan, state: State) -> None:
+    """Refuse an approval that was given for another service, endpoint or state.
+
+    Raises:
+        RefusedError: It was.
+    """
+    _check_same(approved, state.service, state.endpoint, state.lineage)
+
+
+def _check_same(approved: Plan, service: Service, endpoint: str, lineage: str | None) -> None:
+    for what, theirs, ours in (
+        ("service", approved.service.value, service.value),
+        ("endpoint", approved.endpoint, endpoint),
+        ("state file", approved.lineage, lineage),
+    ):
+        if theirs != ours and theirs is not None:  # safety: the reviewer approved starts somewhere else
+            raise RefusedError(
+                f"The plan was made for another {what}",
+                f"The plan was made for {theirs}, this apply is for {ours}. Nothing was sent. Make a new plan here.",
+            )
+
+
 def approve(fresh: Plan, approved: Plan) -> Plan:
     """The fresh plan, less every start that the approved one did not offer.
 
-    An approval can only deny: whatever it says, nothing is started that the fresh plan would not start by itself. So an
-    old approval does nothing twice, and a forged one nothing at all. Guards are judged on what is left.
+    An approval can only deny: it never adds a start to the fresh plan. So an old approval repeats nothing, and a forged
+    one starts nothing. Guards are checked on the starts that remain.
+
+    Raises:
+        RefusedError: The approval is for another service, endpoint or state.
     """
+    _check_same(approved, fresh.service, fresh.endpoint, fresh.lineage)
     offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
     changes = tuple(
         replace(change, action=Action.WAIT, reason=Reason.NOT_APPROVED)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, assert_never
 
 from batchform.api import contract
 from batchform.api.contract import Accepted, Doubtful, Listing, Missing, NoAnswer, NotSent, Read, Refused, Throttled
+from batchform.errors import UsageError
 from batchform.model import BEYOND_START, Reading, Source, Status
 from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejected, Released, Seen, Started, Unknown
 from batchform.state.known import Cause, Evidence
@@ -26,10 +27,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from batchform.api.contract import Reply, Request, StartMeaning
+    from batchform.api.endpoint import Endpoint
     from batchform.model import ServerProblem, Service
     from batchform.state.events import What
 
 T = TypeVar("T")
+
+SETTLE: Final = 10.0
+"""The shortest settle time in seconds where starts are paid for."""
+
+IN_FLIGHT: Final = 20.0
+"""Seconds that a request of an interrupted run may take to arrive."""
 
 _PLAIN_NO: Final = frozenset({400, 404})
 """Statuses by which the server says that it did not take a start, if nothing else is in doubt."""
@@ -84,20 +92,45 @@ Talk: TypeAlias = Generator[Step, "Reply | None", T]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How patient the protocol is. Times in seconds.
+    """Waits (in seconds) and numbers of tries.
 
-    `settle`: how long after an attempt a status may still lag behind it. `spacing`: between two reads that must agree.
-    `in_flight`: how long a request of a run that died may take to land.
-    `attempts`: starts sent for one batch in one run. `unsent_tries`: tries at a request that cannot get out.
-    `read_waits`: between reads that give no answer.
+    `settle`: how long a status may lag behind a start; also the time between two reads that must agree.
+    `in_flight`: how long a request of an interrupted run may take to arrive.
+    `attempts`: starts sent for one batch in one run. `unsent_tries`: tries to send a request that does not get out.
+    `read_waits`: between reads that get no answer.
     """
 
-    settle: float = 10.0
-    spacing: float = 5.0
-    in_flight: float = 20.0
+    settle: float = SETTLE
+    in_flight: float = IN_FLIGHT
     attempts: int = 3
     unsent_tries: int = 3
     read_waits: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+def rules(settle: float, endpoint: Endpoint) -> Rules:
+    """The rules for this settle time at this endpoint.
+
+    Raises:
+        UsageError: It is too short where starts are paid for.
+    """
+    made = Rules(settle=settle, in_flight=IN_FLIGHT if settle >= SETTLE else 2 * settle)
+    check_rules(made, str(endpoint))
+    return made
+
+
+def check_rules(rules: Rules, endpoint: str) -> None:
+    """Refuse rules that are too short for an endpoint where starts are paid for: any but plain http.
+
+    Raises:
+        UsageError: They are too short.
+    """
+    # safety: a start that does not show yet would be taken for one that never happened, and repeated
+    if not endpoint.startswith("http:") and not (rules.settle >= SETTLE and rules.in_flight >= IN_FLIGHT):
+        raise UsageError(
+            "The settle time is too short",
+            "With `--settle` below 10s, a start that does not show yet could be repeated and paid for twice. A shorter"
+            " time is allowed only with a simulator (plain http on a loopback address). Nothing was sent.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +231,7 @@ def settle(order: Order, rules: Rules, *, problem: ServerProblem | None, doubt: 
             break
         first = False
         # safety: a status may lag behind a start, so one `submitted` is not believed, not after a 400 either
-        yield Pause(max(rules.spacing, rules.settle))
+        yield Pause(rules.settle)
     if not said_no:
         yield Record(Released())
         return Verdict(released=True, reading=found)
@@ -248,7 +281,7 @@ def look(order: Order, rules: Rules, *, was_started: bool) -> Talk[Verdict]:
     """
     found = yield from read(order, rules, believe_missing=True)
     if was_started and isinstance(found, Reading) and found.status == Status.SUBMITTED:
-        yield Pause(max(rules.spacing, rules.settle))
+        yield Pause(rules.settle)
         found = yield from read(order, rules, believe_missing=True)
     if isinstance(found, Missing):
         return Verdict(reading=Reading(batch_id=order.batch_id, source=Source.READ, found=False))

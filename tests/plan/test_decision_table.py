@@ -6,13 +6,14 @@ table holds batches that fit two rows, so that the order of the rows is held, to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from batchform.errors import Exit, RefusedError
 from batchform.model import Batch, GuardName, Reading, ServerProblem, Service
-from batchform.plan import Action, Plan, Reason, approve, is_expired
+from batchform.plan import Action, Plan, Reason, approve, check_approval, is_expired
 from batchform.state.known import Cause, Entry, Phase
 from tests.plan.words import (
     DAY,
@@ -521,7 +522,7 @@ def test_what_was_offered_as_verify_may_start() -> None:
     [
         pytest.param(planned(config(HELD)), id="held then"),
         pytest.param(planned(config(LATER)), id="waiting then"),
-        pytest.param(planned(config(PLAIN), state(started())), id="running then"),
+        pytest.param(replace(planned(config(PLAIN), state(started())), lineage=None), id="running then"),
         pytest.param(planned(config(batch("other"))), id="not there then"),
         pytest.param(planned(config()), id="an empty plan"),
         pytest.param(planned(config(batch("b", batch_id="other"))), id="another batch under that name"),
@@ -536,6 +537,26 @@ def test_an_approval_starts_nothing_by_itself() -> None:
     """An old plan that says START does not start what is running by now."""
     old = planned(config(PLAIN))
     assert only(approve(planned(config(PLAIN), state(started())), old)).action is KEEP
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"service": Service.EMAIL}, "service"),
+        ({"endpoint": "https://other.example"}, "endpoint"),
+        ({"lineage": "other"}, "state file"),
+    ],
+)
+def test_an_approval_for_something_else_is_refused(other: dict[str, Any], what: str) -> None:
+    """Whether it is checked early, against the state, or late, against the new plan."""
+    known = state(started())
+    fresh = planned(config(PLAIN), known)
+    check_approval(fresh, known)
+    check_approval(replace(fresh, lineage=None), known)  # there was no state when it was approved
+    for check in (lambda made: check_approval(made, known), lambda made: approve(fresh, made)):
+        with pytest.raises(RefusedError, match=f"made for another {what}") as refused:
+            check(replace(fresh, **other))
+        assert refused.value.exit_code is Exit.REFUSED
 
 
 def test_guards_are_judged_on_what_the_approval_leaves() -> None:

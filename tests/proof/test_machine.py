@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from batchform import protocol
 from batchform.api.contract import Answer, Broken, NotSent
 from batchform.state import events as state_events
 from batchform.state.events import Forgotten
@@ -251,7 +252,7 @@ def test_in_any_history_nothing_is_paid_twice_and_no_outcome_is_lost(
 class Hasty(History):
     """A planted bug: no time is given to a start to show."""
 
-    patience = replace(RULES, settle=0.0, spacing=0.0)
+    patience = replace(RULES, settle=0.0)
 
 
 class Careless(History):
@@ -268,8 +269,9 @@ def found(machine: type[History]) -> None:
 
 
 @pytest.mark.parametrize("machine", [Hasty, Careless])
-def test_the_histories_find_planted_bugs(machine: type[History]) -> None:
+def test_the_histories_find_planted_bugs(machine: type[History], monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is not blind."""
+    monkeypatch.setattr(protocol, "SETTLE", 0.0)  # else the rules of `Hasty` are refused
     found(machine)
 
 

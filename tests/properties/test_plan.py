@@ -173,9 +173,15 @@ def test_a_late_echo_of_an_old_status_starts_nothing_again(
 PLANS = st.builds(planned, configs(), states(), observeds())
 
 
+def meant_for(fresh: Plan, approved: Plan) -> Plan:
+    """The approved plan, as one for the same service, endpoint and state; any other is refused."""
+    return replace(approved, service=fresh.service, endpoint=fresh.endpoint, lineage=fresh.lineage)
+
+
 @given(fresh=PLANS, approved=PLANS)
 def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
     """Whatever was approved, nothing but starts changes, and only to a start that does not happen."""
+    approved = meant_for(fresh, approved)
     left = approve(fresh, approved)
     offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
     for before, after in zip(fresh.changes, left.changes, strict=True):
@@ -192,7 +198,7 @@ def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
 @given(fresh=PLANS, forged=strategies.plans())
 def test_a_forged_approval_starts_nothing(fresh: Plan, forged: Plan) -> None:
     """Whatever somebody wrote into a saved plan, it can only deny."""
-    left = approve(fresh, forged)
+    left = approve(fresh, meant_for(fresh, forged))
     started, before = ({change.batch_id for change in each.having(Action.START)} for each in (left, fresh))
     assert started <= before
     assert started <= {change.batch_id for change in forged.having(Action.START, Action.VERIFY)}

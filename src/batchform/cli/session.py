@@ -131,7 +131,7 @@ def rules(settle: float, endpoint: Endpoint) -> Rules:
             " allowed against a simulator only (plain http on a loopback address). Nothing was sent.",
         )
     if settle < _SETTLE:  # a simulator is as quick as it is told to be
-        return Rules(settle=settle, spacing=settle / 2, in_flight=2 * settle)
+        return Rules(settle=settle, in_flight=2 * settle)
     return Rules(settle=settle)
 
 

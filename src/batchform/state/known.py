@@ -10,6 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from batchform.errors import StateError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -169,3 +171,24 @@ class State:
     endpoint: str
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     runs: tuple[Run, ...] = ()
+
+
+def check_belongs(state: State, service: Service, endpoint: str | None) -> None:
+    """Refuse a state of another service or endpoint; None: the endpoint does not matter, no request will be sent.
+
+    Raises:
+        StateError: It belongs to another service or endpoint.
+    """
+    # safety: an outcome at one service or endpoint says nothing about a batch at another
+    if state.service is not service:
+        raise StateError(
+            "The state belongs to another service",
+            f"The configuration is for {service.value}, the state for {state.service.value}. Use one state per service:"
+            " name another file with `--state`. Nothing was sent.",
+        )
+    if endpoint is not None and state.endpoint != endpoint:
+        raise StateError(
+            "The state belongs to another endpoint",
+            f"`BATCHFORM_ENDPOINT` is {endpoint}, but the state was made with {state.endpoint}. Name another file with"
+            " `--state`, or set the endpoint. Nothing was sent.",
+        )
