@@ -174,21 +174,20 @@ class State:
 
 
 def check_belongs(state: State, service: Service, endpoint: str | None) -> None:
-    """Refuse a state of another service or endpoint; None: the endpoint does not matter, no request will be sent.
+    """Refuse a state of another service or another endpoint. Without an endpoint, only the service is compared.
 
     Raises:
-        StateError: It belongs to another service or endpoint.
+        StateError: The state records outcomes of another service or endpoint; a start could be paid for twice.
     """
-    # safety: an outcome at one service or endpoint says nothing about a batch at another
-    if state.service is not service:
+    if state.service is not service:  # safety: a batch of another service is not the batch that was started
         raise StateError(
             "The state belongs to another service",
-            f"The configuration is for {service.value}, the state for {state.service.value}. Use one state per service:"
-            " name another file with `--state`. Nothing was sent.",
+            f"The state is for {state.service.value}, the configuration for {service.value}. Use a separate state file"
+            " for each service: name one with --state. Nothing was sent.",
         )
-    if endpoint is not None and state.endpoint != endpoint:
+    if endpoint is not None and state.endpoint != endpoint:  # safety: the same id elsewhere is another batch
         raise StateError(
             "The state belongs to another endpoint",
-            f"`BATCHFORM_ENDPOINT` is {endpoint}, but the state was made with {state.endpoint}. Name another file with"
-            " `--state`, or set the endpoint. Nothing was sent.",
+            f"The state was made with {state.endpoint}, but the endpoint is {endpoint}. Name another state file with"
+            " --state, or correct BATCHFORM_ENDPOINT. Nothing was sent.",
         )

@@ -16,7 +16,7 @@ from batchform.state import disk
 from batchform.state.codec import decode_state
 from batchform.state.events import expire, fold
 from batchform.state.journal import Header, Journal
-from batchform.state.known import UNTOLD
+from batchform.state.known import UNTOLD, check_belongs
 from batchform.state.lock import locked
 from batchform.state.reader import combine, not_older, same_lineage
 
@@ -41,6 +41,7 @@ class Store:
         self._on_disk = disk.read_bytes(files.state)
         base, leftover = combine(files, self._on_disk, disk.read_bytes(files.journal))
         self._base = base or fresh
+        check_belongs(self._base, fresh.service, fresh.endpoint)  # safety: also for callers without the command line
         self._events: list[Event] = list(leftover.events) if leftover else []
         self.recovered = len(self._events)
         self._stories = {**(leftover.stories if leftover else {}), run: story}
@@ -170,7 +171,7 @@ def hold(
 
     Args:
         state_file: The state file; it need not exist yet.
-        fresh: The empty state to begin with when there is none.
+        fresh: The empty state to begin with when there is none. A state on disk must have its service and endpoint.
         run: The id of this run.
         holder: Who holds the lock, for those who wait.
         now: The time of the commit that folds in what a dead run left.
@@ -181,7 +182,7 @@ def hold(
 
     Raises:
         StateLockedError: Another run held the lock all the time; names it.
-        StateError: The files cannot be used, or this file system cannot lock.
+        StateError: The files cannot be used or belong to another service or endpoint, or the file system cannot lock.
     """
     files = disk.paths(state_file)
     with locked(files.lock, holder, timeout, sleep, clock):
