@@ -6,7 +6,7 @@ import json
 import string
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, given
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from batchform.errors import StateError
 from batchform.state.codec import FORMAT_VERSION, decode_state, decode_time, digest, encode_state
-from batchform.state.event_codec import decode_event, encode_event
-from batchform.state.events import Event, fold
+from batchform.state.event_codec import KIND_OF, decode_event, encode_event
+from batchform.state.events import Event, What, fold
 from batchform.state.known import Cause, State
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, any_event, events, rejected, seen, states
 
@@ -60,6 +60,24 @@ def test_a_state_is_read_back_as_it_was(state: State) -> None:
 def test_an_event_is_read_back_as_it_was(event: Event) -> None:
     """Every kind, through real JSON."""
     assert decode_event(json.loads(json.dumps(encode_event(event))), "here") == event
+
+
+def test_the_kinds_of_events_have_fixed_names() -> None:
+    """The names are in every journal and JSON output; renaming a class must not change them."""
+    assert {cls.__name__: kind for cls, kind in KIND_OF.items()} == {
+        "Intended": "intended",
+        "NotAttempted": "not_attempted",
+        "Started": "started",
+        "AlreadyStarted": "already_started",
+        "Unknown": "unknown",
+        "Released": "released",
+        "Rejected": "rejected",
+        "Seen": "seen",
+        "Declared": "declared",
+        "Forgotten": "forgotten",
+        "Removed": "removed",
+    }
+    assert set(KIND_OF) == set(get_args(What))
 
 
 @given(states)
