@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchform.errors import StateError
-from batchform.state.codec import FORMAT_VERSION, decode_state, decode_time, digest, encode_state
+from batchform.state.codec import FORMAT_VERSION, NewerFormatError, decode_state, decode_time, digest, encode_state
 from batchform.state.event_codec import KIND_OF, decode_event, encode_event
 from batchform.state.events import Event, What, fold
 from batchform.state.known import Cause, State
@@ -160,9 +160,9 @@ def test_an_empty_file_is_not_no_state(data: bytes) -> None:
 @pytest.mark.parametrize("version", ["1.1", "2.0", "1.10", "10.0", "1." + "9" * 9])
 def test_a_newer_format_is_left_untouched(version: str) -> None:
     """Rather than lose what this version does not understand; and the digest is not even looked at."""
-    with pytest.raises(StateError, match="newer format") as caught:
+    with pytest.raises(NewerFormatError, match="newer format") as caught:
         decode_state(json.dumps({"format_version": version}).encode())
-    assert "upgrade" in caught.value.detail
+    assert "Upgrade" in caught.value.detail
 
 
 @pytest.mark.parametrize(

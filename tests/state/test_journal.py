@@ -13,6 +13,7 @@ import pytest
 
 from batchform.errors import Exit, OutcomeUnknownError, StateError
 from batchform.model import Service
+from batchform.state.codec import NewerFormatError
 from batchform.state.events import Declared, Event, Forgotten, NotAttempted, Removed, Unknown
 from batchform.state.journal import Header, Journal, replay, salvage
 from batchform.state.known import Cause
@@ -163,12 +164,19 @@ def test_the_format_is_the_one_described(path: Path) -> None:
     assert replay(line(HEAD), "journal").header == HEADER
 
 
-@pytest.mark.parametrize("value", [{**HEAD, "journal": 2}, {**HEAD, "journal": None}, {"lineage": "x"}, [], 5, "x"])
-def test_another_format_is_left_untouched(value: object) -> None:
-    """A newer journal, or none at all."""
+@pytest.mark.parametrize("value", [{**HEAD, "journal": 0}, {**HEAD, "journal": None}, {"lineage": "x"}, [], 5, "x"])
+def test_a_file_that_is_no_journal_is_refused(value: object) -> None:
+    """Its first line is whole, but not the header of a journal."""
     with pytest.raises(StateError, match="another format") as caught:
         replay(line(value), "a.journal")
     assert "a.journal" in caught.value.detail
+
+
+def test_a_newer_journal_is_refused() -> None:
+    """The message says to upgrade."""
+    with pytest.raises(NewerFormatError, match="newer format") as caught:
+        replay(line({**HEAD, "journal": 2}), "a.journal")
+    assert "Upgrade" in caught.value.detail
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 
 from batchform.errors import StateError
 from batchform.model import Service
+from batchform.state.codec import NewerFormatError
 from batchform.state.disk import paths
 from batchform.state.events import Event, Intended, Started, What
 from batchform.state.known import Evidence, State
@@ -154,6 +157,19 @@ def test_a_damaged_file_that_cannot_be_kept_stays_where_it_is(file: Path) -> Non
     assert caught.value.summary == "The damaged file cannot be kept"
     assert caught.value.detail == f"{copy}: {os.strerror(errno.EEXIST)}. Nothing was changed."
     assert (file.read_bytes(), copy.read_bytes()) == (b"{", b"in the way")
+
+
+@pytest.mark.parametrize("which", ["state", "journal"])
+def test_a_newer_format_is_refused(file: Path, which: str) -> None:
+    """A file of a newer version is not damaged: nothing may take its place."""
+    run(file, "three", "c", commit=False)
+    if which == "state":
+        file.write_text(json.dumps({**json.loads(file.read_bytes()), "format_version": "2.0"}))
+    else:
+        text = b'{"journal":2}'
+        paths(file).journal.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+    with pytest.raises(NewerFormatError):
+        examine(file)
 
 
 def test_nothing_to_recover_is_an_error(tmp_path: Path) -> None:

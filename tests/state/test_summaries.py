@@ -240,7 +240,7 @@ def other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (damaged_line, StateError, "The journal is damaged"),
         (damaged_head, StateError, "The journal is damaged"),
         (odd_head, StateError, "The journal is damaged"),
-        (other_format, StateError, "The journal is of another format"),
+        (other_format, StateError, "The journal has another format"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

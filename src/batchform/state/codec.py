@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 FORMAT_VERSION: Final = "1.0"
 _MAJOR, _MINOR = (int(part) for part in FORMAT_VERSION.split("."))
 
+
+class NewerFormatError(StateError):
+    """A newer version wrote the file. It is not damaged and must stay as it is."""
+
+
 # What reading a value that is none may raise: a time out of range and a text nested too deep to print are among it.
 _MISFITS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
@@ -230,7 +235,8 @@ def parse_state(data: bytes) -> dict[str, Any]:
     """The JSON document of a state file, its version checked but its digest not.
 
     Raises:
-        StateError: It is empty, not JSON, not a state file, or of a newer format.
+        NewerFormatError: Only a newer version reads it.
+        StateError: It is empty, not JSON, or not a state file.
     """
     if not data.strip(b"\0 \t\r\n"):
         raise StateError(
@@ -252,10 +258,10 @@ def parse_state(data: bytes) -> dict[str, Any]:
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (major, minor)):
         raise StateError("The state is damaged", "`format_version` is not of the form 1.0.")
     if (int(major), int(minor)) > (_MAJOR, _MINOR):
-        raise StateError(
-            "The state file is of a newer format",
-            f"It has format {int(major)}.{int(minor)}, this batchform reads up to {FORMAT_VERSION}. It was left"
-            " untouched: upgrade batchform.",
+        raise NewerFormatError(
+            "The state file has a newer format",
+            f"It has format {int(major)}.{int(minor)}, but this version reads formats up to {FORMAT_VERSION}. Upgrade"
+            " batchform. The file was not changed, and nothing was sent.",
         )
     return document
 

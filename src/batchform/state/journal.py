@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from batchform.errors import OutcomeUnknownError, StateError
 from batchform.model import Service
 from batchform.state import disk
-from batchform.state.codec import decode_story, encode_story
+from batchform.state.codec import NewerFormatError, decode_story, encode_story
 from batchform.state.event_codec import decode_event, encode_event
 from batchform.state.known import UNTOLD, Story
 
@@ -156,7 +156,8 @@ def replay(data: bytes, where: str) -> Replay:
     """What the bytes of a journal hold, in the order it was written.
 
     Raises:
-        StateError: A line in the middle is damaged, or the journal is of a newer format.
+        NewerFormatError: Only a newer version reads it.
+        StateError: A line in the middle is damaged, or the header is not a header.
     """
     values: list[Any] = []
     torn = b""
@@ -202,10 +203,18 @@ def salvage(data: bytes, where: str) -> Replay:
 
 
 def _header(value: Any, where: str) -> Header:
-    if not isinstance(value, dict) or value.get("journal") != _VERSION:
+    version = value.get("journal") if isinstance(value, dict) else None
+    if isinstance(version, int) and version > _VERSION:
+        raise NewerFormatError(
+            "The journal has a newer format",
+            f"{where} has format {version}, but this version reads format {_VERSION}. Upgrade batchform. The file was"
+            " not changed, and nothing was sent.",
+        )
+    if version != _VERSION:
         raise StateError(
-            "The journal is of another format",
-            f"{where} does not begin with a header that this batchform knows. It was left untouched.",
+            "The journal has another format",
+            f"The first line of {where} is not the header of a journal. The file was not changed, and nothing was sent."
+            " `batchform state recover` keeps what can be read.",
         )
     try:
         return Header(

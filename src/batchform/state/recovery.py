@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
-from batchform.state.codec import decode_state, digest, parse_state
+from batchform.state.codec import NewerFormatError, decode_state, digest, parse_state
 from batchform.state.disk import Paths, keep_copy, paths, read_bytes, replace_durably
 from batchform.state.events import fold
 from batchform.state.journal import Replay, replay, salvage
@@ -40,7 +40,8 @@ def examine(state_file: str | os.PathLike[str]) -> Recovery:
     """What is wrong, and what would be kept. Writes nothing.
 
     Raises:
-        StateError: Nothing can be kept: there is neither a readable state nor a backup nor a whole journal.
+        NewerFormatError: The state or the journal can be read by a newer version only.
+        StateError: Nothing can be kept: no state, backup or journal can be read.
     """
     files = paths(state_file)
     notes: list[str] = []
@@ -89,9 +90,9 @@ def _state(files: Paths, notes: list[str], damaged: list[Path]) -> State | None:
         try:
             document = parse_state(data)
             state = decode_state(data, trust=True)
+        except NewerFormatError:
+            raise  # it is not damaged
         except StateError as error:
-            if "newer" in error.summary:
-                raise
             notes.append(f"{files.state.name}: {error.summary}. {error.detail}")
             damaged.append(files.state)
         else:
@@ -131,6 +132,8 @@ def _journal(files: Paths, notes: list[str], damaged: list[Path]) -> Replay | No
         return None
     try:
         return replay(data, files.journal.name)
+    except NewerFormatError:
+        raise  # it is not damaged
     except StateError as error:
         damaged.append(files.journal)
         try:
