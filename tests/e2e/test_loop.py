@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from batchform.render.documents.saved import MAX_BYTES
 from tests.e2e.harness import TOKEN, Site, kill, site
 
 if TYPE_CHECKING:
@@ -220,6 +221,14 @@ def test_an_approval_for_something_else_sends_nothing(few: Site, key: tuple[str,
     ended = few.run("apply", "plan.json")
     assert ended.code == 6, ended
     assert len(few.log.entries) == sent
+
+
+def test_a_saved_plan_over_the_size_limit_is_refused(few: Site) -> None:
+    """The size is the reason that is given: what lies beyond the limit is not cut off."""
+    with (few.folder / "plan.json").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    ended = few.run("apply", "plan.json")
+    assert (ended.code, "too large" in ended.err) == (1, True), ended
 
 
 def test_a_plan_of_another_state_starts_nothing(few: Site, tmp_path: Path) -> None:

@@ -145,6 +145,17 @@ def test_bytes_that_are_no_plan_are_refused_in_words(data: bytes) -> None:
         load_plan(data)
 
 
+def test_a_plan_over_the_size_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message gives the size and not the JSON that a cut would break."""
+    data = json.dumps(document(one_start())).encode()
+    monkeypatch.setattr("batchform.render.documents.saved.MAX_BYTES", len(data))
+    assert load_plan(data) == one_start()
+    monkeypatch.setattr("batchform.render.documents.saved.MAX_BYTES", len(data) - 1)
+    with pytest.raises(UsageError, match="too large") as caught:
+        load_plan(data)
+    assert "Nothing was sent." in caught.value.detail
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -29,7 +29,7 @@ from batchform.model import GuardName
 from batchform.observe import Subject, observe
 from batchform.plan import Action, Plan, approve, plan
 from batchform.render.documents.report import report_document
-from batchform.render.documents.saved import load_plan
+from batchform.render.documents.saved import MAX_BYTES, load_plan
 from batchform.render.escape import printable
 from batchform.render.words import count, told_by_author
 
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from batchform.protocol import Rules
     from batchform.state.events import Event
     from batchform.state.local import Store
-
-_MAX_PLAN_BYTES = 256 << 20
 
 
 @click.command()
@@ -137,7 +135,7 @@ def _approval(planfile: str | None) -> Plan | None:
         return None
     try:
         with Path(planfile).open("rb") as stream:
-            return load_plan(stream.read(_MAX_PLAN_BYTES))
+            return load_plan(stream.read(MAX_BYTES + 1))
     except OSError as error:
         raise UsageError("The plan cannot be read", f"{planfile}: {error.strerror}. Nothing was sent.") from error
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
 
 MAX_BYTES: Final = 256 * 1024 * 1024
-"""The largest saved plan that is read: some 300,000 batches."""
+"""The size of the largest saved plan that can be loaded: about 300,000 batches."""
 
 _MAJOR: Final = "1"
 _LARGEST: Final = 10**15
@@ -37,10 +37,13 @@ def load_plan(data: bytes) -> Plan:
     """The plan in the bytes of a file.
 
     Raises:
-        UsageError: It is not a saved plan, or one that this version cannot read.
+        UsageError: It is too large, not a saved plan, or one that this version cannot read.
     """
     if len(data) > MAX_BYTES:
-        raise _not_a_plan(f"It is larger than {MAX_BYTES >> 20} MiB.")
+        raise UsageError(
+            "The saved plan is too large",
+            f"It has more than {MAX_BYTES >> 20} MiB. Plan fewer batches at once with --target. Nothing was sent.",
+        )
     try:
         value = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
