@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
-from batchform.engine import Conversation, Interrupted, Stopped, Unrecordable
+from batchform.engine import Interrupted, Stopped, Task, Unrecordable
 from batchform.errors import Exit, StateError
 from batchform.model import Status
 from batchform.plan import Action, Reason, check_guards, is_expired
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _MAX_REFERENCE: Final = 256
 
 
-def news(
+def to_record(
     config: Config, state: State, observed: Observed, selected: Collection[str] | None, *, waiting: bool = False
 ) -> Iterator[tuple[str, str, What]]:
     """What the state does not know yet of the declared batches, as (batch_id, name, event).
@@ -103,14 +103,14 @@ def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, e
                 f"It starts {change.name}, but the state says {entry.phase.value}. Nothing was sent. Make a new plan.",
             )
     selected = {change.batch_id for change in plan.changes} if plan.targeted else None
-    for batch_id, name, what in news(config, state, observed, selected):
+    for batch_id, name, what in to_record(config, state, observed, selected):
         engine.record(batch_id, name, what)
     for change in plan.having(Action.FORGET):
         engine.record(change.batch_id, change.name, Forgotten())
-    engine.converse(_starts(plan, state, engine.run, rules))
+    engine.run_tasks(_starts(plan, state, engine.run, rules))
 
 
-def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Conversation]:
+def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Task]:
     """A conversation for each batch that is to be started, begun when its turn comes."""
     for change in plan.having(Action.START):
         entry = state.entries.get(change.batch_id)
@@ -123,7 +123,7 @@ def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Conver
             expired=is_expired(plan.service, change.submitted_at, plan.at),
             doubt=entry is not None and entry.doubt,
         )
-        yield Conversation(key=change.batch_id, talk=start(order, rules), batch_id=change.batch_id, name=change.name)
+        yield Task(key=change.batch_id, conversation=start(order, rules), batch_id=change.batch_id, name=change.name)
 
 
 def reference_id(name: str, run: str) -> str:

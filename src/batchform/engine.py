@@ -1,12 +1,15 @@
-"""Drives many talks at once: threads for the wire, one thread for everything else.
+"""Drives many conversations at once: worker threads send requests, one thread does everything else.
 
-The calling thread owns the journal, the pacing and every decision; a worker sends one request and returns the reply.
-The loop goes round like this: let talks go on as far as they can; make what they recorded durable, all of it with one
-fsync; only then send what they want sent, as far as the rate limit allows; wait for whatever comes first. So an intent
-is always on disk before its request, whichever talk it belongs to.
+The calling thread owns the journal, the pacing and every decision. A worker sends one request and returns the reply.
+One round of the loop:
 
-A run ends early for one of the `End`s. Then nothing new is sent, whatever is under way may come home, and each talk
-that still waits is told so (`protocol.Ended`).
+1. Advance each conversation until it waits.
+2. Make the recorded events durable, all with one fsync. So an intent is always on disk before its request.
+3. Send the waiting requests, as far as the rate limit allows.
+4. Wait for a reply or the next deadline.
+
+A run ends early for one of the `End`s. Then no new request is sent, requests in flight may finish, and each waiting
+conversation gets `protocol.Ended`.
 """
 
 from __future__ import annotations
@@ -32,66 +35,66 @@ if TYPE_CHECKING:
     from batchform.api.contract import Reply, Request
     from batchform.api.pacing import Pacer
     from batchform.model import ServerProblem
-    from batchform.protocol import Talk
+    from batchform.protocol import Conversation
     from batchform.state.events import What
 
 SILENT_BATCHES: Final = 10
-"""So many batches in a row without an accepted or refused start mean that the service is down."""
+"""Batches without any answer to their start, one after the other, after which the service counts as down."""
 
 THROTTLED_WINDOWS: Final = 5
-"""So many throttled windows in a row without an accepted request mean that the budget is somebody else's."""
+"""Throttled windows without an accepted request, one after the other, after which others use up the limit."""
 
 GRACE: Final = 5.0
-"""Seconds that requests under way are given after the first signal."""
+"""Seconds that requests in flight may take after the first signal."""
 
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 406, 415})
-"""Answers by which the server says no: it is there."""
+"""HTTP statuses that show the service works, although it refuses."""
 
 _BACKOFF_BASE, _BACKOFF_CAP = 0.5, 8.0  # seconds
-_AFTER_CUT = 0.05  # seconds between two looks at requests whose sockets were closed
+_AFTER_CUT = 0.05  # seconds between two checks for replies after the sockets were closed
 
 
-# --- What the engine is given ----------------------------------------------------------------------------------------
+# --- Dependencies ----------------------------------------------------------------------------------------------------
 
 
 class Clock(Protocol):
     """Time, as an argument."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow."""
+        """Monotonic seconds."""
 
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC."""
+        """The wall-clock time, aware, in UTC."""
 
 
 class Wire(Protocol):
-    """Sends requests, many at once. `Threads` is the real one."""
+    """Sends requests, many at once. `Threads` is the real implementation."""
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Send it; the reply comes out of `collect` under the same ticket."""
+        """Send the request. `collect` returns its reply with the same ticket."""
 
     def collect(self, timeout: float | None) -> list[tuple[int, Reply]]:
-        """Wait up to `timeout` seconds (None: for ever) for replies or a `wake`; all that have come."""
+        """Wait up to `timeout` seconds (None: unlimited) for a reply or a `wake`, and return all replies so far."""
 
     def wake(self) -> None:
         """Make `collect` return. May be called from a signal handler."""
 
     def cut(self) -> None:
-        """Break what is under way; those replies come soon, as broken."""
+        """Abort the requests in flight. Their replies come soon, as broken."""
 
 
 class Sender(Protocol):
-    """The part of the client that a worker needs."""
+    """The client, as a worker uses it."""
 
     def send(self, request: Request) -> Reply:
-        """Send and wait for the reply; never raises for what the network does."""
+        """Send, and return the reply. Never raises for a network error."""
 
     def cut(self) -> None:
         """Close every socket."""
 
 
 class Threads:
-    """A wire of worker threads, started as they are needed. They are daemons: a process may always end."""
+    """Sends with worker threads, started when needed. They are daemons, so they never keep the process alive."""
 
     def __init__(self, sender: Sender, parallelism: int) -> None:
         self._sender = sender
@@ -111,7 +114,7 @@ class Threads:
         self._work.put((ticket, request))
 
     def collect(self, timeout: float | None) -> list[tuple[int, Reply]]:
-        """All replies that have come, at least one unless time ran out or somebody called `wake`."""
+        """Return all replies so far; none after a timeout or `wake`."""
         replies = []
         try:
             item = self._replies.get(timeout=timeout)
@@ -126,7 +129,7 @@ class Threads:
             return replies
 
     def wake(self) -> None:
-        """SimpleQueue.put is reentrant, so that a signal handler may call it."""
+        """Make `collect` return. SimpleQueue.put is reentrant, so a signal handler may call this."""
         self._replies.put(None)
 
     def cut(self) -> None:
@@ -134,7 +137,7 @@ class Threads:
         self._sender.cut()
 
     def close(self) -> None:
-        """Let the workers end, and wait for those that are idle."""
+        """Stop the workers. Waits for them only if none is busy."""
         for _ in self._threads:
             self._work.put(None)
         if self._busy == 0:
@@ -150,40 +153,40 @@ class Threads:
                 self._replies.put(error)
 
 
-# --- How a run may end early -----------------------------------------------------------------------------------------
+# --- Why a run ends early --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """The server refused in a way that every later call would meet: 401, 403, 406 or 415."""
+    """401, 403, 406 or 415: every later request would be refused, too."""
 
     problem: ServerProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDown:
-    """That many batches in a row got no answer to their start."""
+    """That many batches, one after the other, got no answer to their start."""
 
     batches: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starved:
-    """That many windows in a row let nothing through."""
+    """That many windows, one after the other, were throttled."""
 
     windows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
-    """A signal."""
+    """A signal arrived."""
 
     signum: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrecordable:
-    """The journal takes no more. What happened since is in `Engine.unrecorded`."""
+    """The journal cannot be written. `Engine.unrecorded` has the events since then."""
 
     error: OutcomeUnknownError
 
@@ -195,24 +198,24 @@ End: TypeAlias = Stopped | ServiceDown | Starved | Interrupted | Unrecordable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
-    """A talk about one batch. `key` finds its result; for a talk about all batches the id and name are empty."""
+class Task:
+    """A conversation for the engine to drive. `key` finds its result. Without a batch, id and name are empty."""
 
     key: str
-    talk: Talk[Any]
+    conversation: Conversation[Any]
     batch_id: str = ""
     name: str = ""
 
 
 class Engine:
-    """Runs conversations; one a run, used by one thread.
+    """Drives the conversations of one run. Used by one thread.
 
     Attributes:
         run: The id of this run.
-        end: Why the run is ending early, None while it is not.
-        skew: The server's clock minus the local one by the newest answer with a Date, None before there was one.
+        end: Why the run ends early, else None.
+        skew: The server's clock minus the local one, by the newest answer with a Date. None before the first.
         requests: How many requests were sent.
-        unrecorded: What happened, but could not be made durable. The intents before it are on disk.
+        unrecorded: Events that could not be made durable. The intents before them are on disk.
     """
 
     def __init__(
@@ -221,27 +224,27 @@ class Engine:
         wire: Wire,
         clock: Clock,
         pacer: Pacer,
-        record: Callable[[Sequence[Event]], None],
         run: str,
         random: Callable[[], float],
-        parallelism: int,
-        listen: Callable[[Sequence[Event]], None],
+        parallelism: int = 1,
+        record: Callable[[Sequence[Event]], None] = lambda _: None,
+        listen: Callable[[Sequence[Event]], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
         tick_every: float | None = None,
     ) -> None:
-        """Nothing is sent or started yet.
+        """Sends nothing yet.
 
         Args:
             wire: Sends requests.
-            clock: Tells the time.
-            pacer: Keeps to the rate limit.
-            record: Makes events durable, all together; raises OutcomeUnknownError when it cannot.
+            clock: The time.
+            pacer: Decides when a request may be sent.
             run: The id of this run.
-            random: Numbers from 0 up to 1, for jitter.
-            parallelism: The most requests under way at once.
-            listen: Is told events once they are durable.
-            tick: Is called on every round, at least every `tick_every` seconds.
-            tick_every: Seconds, None for no need.
+            random: Returns numbers from 0 to 1, for jitter.
+            parallelism: The most requests in flight.
+            record: Makes events durable, all or none. Raises OutcomeUnknownError when it cannot.
+            listen: Called with events when they are durable.
+            tick: Called in every round, at least every `tick_every` seconds.
+            tick_every: Seconds, None: unlimited.
         """
         self._wire, self._clock, self._pacer, self._random = wire, clock, pacer, random
         self._record, self._listen, self._tick, self._tick_every = record, listen, tick, tick_every
@@ -250,10 +253,10 @@ class Engine:
         self._seq = 0
         self._tickets = 0
         self._pending: list[Event] = []
-        self._reads: deque[tuple[Conversation, Send]] = deque()
-        self._starts: deque[tuple[Conversation, Send]] = deque()
-        self._flying: dict[int, Conversation] = {}
-        self._asleep: list[tuple[float, int, Conversation]] = []
+        self._reads: deque[tuple[Task, Send]] = deque()
+        self._starts: deque[tuple[Task, Send]] = deque()
+        self._flying: dict[int, Task] = {}
+        self._asleep: list[tuple[float, int, Task]] = []
         self._silent: set[str] = set()
         self._results: dict[str, Any] = {}
         self._signals = 0
@@ -265,105 +268,103 @@ class Engine:
         self._journal_works = True
 
     def interrupt(self, signum: int) -> None:
-        """End the run: the first time what is under way gets 5 s, the second time it is cut. For signal handlers."""
+        """End the run: the first call gives requests in flight 5 s, the second aborts them. For signal handlers."""
         self._signals += 1
         if not isinstance(self.end, Interrupted):
             self.end = Interrupted(signum=signum)
         self._wire.wake()
 
     def record(self, batch_id: str, name: str, what: What) -> None:
-        """Record something that needs no talk; durable before anything is sent, at the latest after `converse`."""
+        """Record an event. It is durable before the next request, at the latest when `run_tasks` returns."""
         self._seq += 1
         event = Event(run=self.run, seq=self._seq, at=self._clock.now(), batch_id=batch_id, name=name, what=what)
         self._pending.append(event)
-        self._judge(event)
+        self._check_service(event)
 
-    def converse(self, conversations: Iterable[Conversation]) -> dict[str, Any]:
-        """Have all these conversations, as many at once as pays; what each returned, by key.
+    def run_tasks(self, tasks: Iterable[Task]) -> dict[str, Any]:
+        """Run these tasks, many at once. Returns the results of their conversations by key.
 
-        A conversation that had to end early has no result. One that was not begun has recorded nothing.
+        A conversation that ended early has no result. One that has not begun has recorded nothing.
         """
-        waiting = deque(conversations)  # talks are generators: nothing in them has run yet
+        waiting = deque(tasks)  # generators: no conversation has begun
         self._results = {}
         while True:
-            self._let_go_on()
+            self._wake()
             while waiting and self._may_begin():
-                conversation = waiting.popleft()
-                self._go_on(conversation, None)
+                self._advance(waiting.popleft(), None)
             self._persist()
             self._dispatch()
             self._tick()
-            open_talks = self._flying or self._reads or self._starts or self._asleep
-            if not open_talks and (self.end is not None or not waiting):
+            is_open = self._flying or self._reads or self._starts or self._asleep
+            if not is_open and (self.end is not None or not waiting):
                 break
-            for ticket, reply in self._wire.collect(self._patience(waiting=bool(waiting))):
-                conversation = self._flying.pop(ticket)
-                self._account(reply)
-                self._go_on(conversation, reply)
+            for ticket, reply in self._wire.collect(self._timeout(waiting=bool(waiting))):
+                task = self._flying.pop(ticket)
+                self._pace(reply)
+                self._advance(task, reply)
         self._persist()
         return self._results
 
-    # -- talks --
+    # -- conversations --
 
-    def _go_on(self, conversation: Conversation, reply: Reply | None) -> None:
-        """Let a talk go on until it waits for something, or is over."""
-        talk = conversation.talk
+    def _advance(self, task: Task, reply: Reply | None) -> None:
+        """Advance a conversation until it waits or is over."""
+        conversation = task.conversation
         try:
-            step = talk.send(reply)
+            step = conversation.send(reply)
             while True:
                 match step:
                     case Record():
-                        self.record(conversation.batch_id, conversation.name, step.what)
+                        self.record(task.batch_id, task.name, step.what)
                     case Stop():
                         if self.end is None:
                             self.end = Stopped(problem=step.problem)
                     case Send() | Pause() | Backoff() if self.end is not None:
-                        step = talk.throw(Ended())
+                        step = conversation.throw(Ended())
                         continue
                     case Send():
-                        (self._starts if step.is_start else self._reads).append((conversation, step))
+                        (self._starts if step.is_start else self._reads).append((task, step))
                         return
                     case Pause():
-                        self._sleep(conversation, step.seconds)
+                        self._sleep(task, step.seconds)
                         return
                     case Backoff():
-                        self._sleep(
-                            conversation, full_jitter(step.attempt, _BACKOFF_BASE, _BACKOFF_CAP, self._random())
-                        )
+                        delay = full_jitter(step.attempt, _BACKOFF_BASE, _BACKOFF_CAP, self._random())
+                        self._sleep(task, delay)
                         return
-                step = talk.send(None)
+                step = conversation.send(None)
         except StopIteration as stop:
-            self._results[conversation.key] = stop.value
+            self._results[task.key] = stop.value
         except Ended:
             pass
 
-    def _break_off(self, conversation: Conversation) -> None:
-        """Tell a talk that waits that its step will not be taken."""
+    def _end(self, task: Task) -> None:
+        """End a waiting conversation. Its step will not happen."""
         try:
-            step = conversation.talk.throw(Ended())
+            step = task.conversation.throw(Ended())
             while isinstance(step, Record):
-                self.record(conversation.batch_id, conversation.name, step.what)
-                step = conversation.talk.send(None)
+                self.record(task.batch_id, task.name, step.what)
+                step = task.conversation.send(None)
         except (StopIteration, Ended):
             return
-        raise AssertionError(step)  # a talk that was told to end may record, and nothing else
+        raise AssertionError(step)  # after `Ended` a conversation may only record
 
-    def _sleep(self, conversation: Conversation, seconds: float) -> None:
+    def _sleep(self, task: Task, seconds: float) -> None:
         self._tickets += 1
-        heapq.heappush(self._asleep, (self._clock.monotonic() + seconds, self._tickets, conversation))
+        heapq.heappush(self._asleep, (self._clock.monotonic() + seconds, self._tickets, task))
 
-    def _let_go_on(self) -> None:
-        """Wake the talks whose time has come; or, at the end of a run, break off all that wait."""
+    def _wake(self) -> None:
+        """Advance the conversations whose wait is over, or, when the run ends, end all that wait."""
         if self.end is None:
             while self._asleep and self._asleep[0][0] <= self._clock.monotonic():
-                self._go_on(heapq.heappop(self._asleep)[2], None)
+                self._advance(heapq.heappop(self._asleep)[2], None)
             return
         queued = [*(entry[0] for entry in (*self._reads, *self._starts)), *(entry[2] for entry in self._asleep)]
         self._reads.clear()
         self._starts.clear()
         self._asleep.clear()
-        for conversation in queued:
-            self._break_off(conversation)
+        for task in queued:
+            self._end(task)
         if self._signals and self._cut_at is None:
             self._cut_at = self._clock.monotonic() + GRACE
         if self._cut_at is not None and (self._signals > 1 or self._clock.monotonic() >= self._cut_at):
@@ -372,7 +373,7 @@ class Engine:
     # -- durability --
 
     def _persist(self) -> None:
-        """Make all that was recorded durable with one call, then tell it."""
+        """Make all recorded events durable with one call, then report them."""
         while self._pending:
             events, self._pending = self._pending, []
             if not self._journal_works:
@@ -385,14 +386,14 @@ class Engine:
                 self.unrecorded.extend(events)
                 if self.end is None:
                     self.end = Unrecordable(error=error)  # safety: no request leaves without its intent on disk
-                self._let_go_on()
+                self._wake()
             else:
                 self._listen(events)
 
     # -- sending --
 
     def _may_begin(self) -> bool:
-        """Whether a further talk could send its first request now: intents do not lie about while the limit waits."""
+        """Whether a further task could send its first request now. So no intent waits long for its request."""
         queued = len(self._reads) + len(self._starts)
         return (
             self.end is None
@@ -401,7 +402,7 @@ class Engine:
         )
 
     def _dispatch(self) -> None:
-        """Send what waits, reads first, as far as workers and the rate limit allow."""
+        """Send waiting requests, reads first, as far as workers and the rate limit allow."""
         for queue, reserve in ((self._reads, 0), (self._starts, len(self._asleep))):
             while queue and self.end is None and len(self._flying) < self._parallelism:
                 now = self._clock.monotonic()
@@ -413,8 +414,8 @@ class Engine:
                 self._flying[self._tickets], send = queue.popleft()
                 self._wire.submit(self._tickets, send.request)
 
-    def _patience(self, *, waiting: bool) -> float | None:
-        """Seconds until something must be done even if no reply comes; None for no such moment."""
+    def _timeout(self, *, waiting: bool) -> float | None:
+        """Seconds until the next step is due without a reply; None: unlimited."""
         now = self._clock.monotonic()
         moments = [] if self._tick_every is None else [self._tick_every]
         if self._cut_at is not None:
@@ -426,10 +427,10 @@ class Engine:
             moments.append(self._pacer.admits(now, reserve=reserve))
         return min(moments) if moments else None
 
-    # -- judging --
+    # -- ends --
 
-    def _account(self, reply: Reply) -> None:
-        """Tell the pacer, and notice when the budget is not ours."""
+    def _pace(self, reply: Reply) -> None:
+        """Update the pacer. Ends the run when others use up the rate limit."""
         now = self._clock.monotonic()
         if not isinstance(reply, Answer):
             self._pacer.failed(now)
@@ -445,15 +446,15 @@ class Engine:
         if self._pacer.throttled_in_a_row >= THROTTLED_WINDOWS and self.end is None:
             self.end = Starved(windows=self._pacer.throttled_in_a_row)
 
-    def _judge(self, event: Event) -> None:
-        """Notice when the service is down."""
+    def _check_service(self, event: Event) -> None:
+        """End the run when the service is down."""
         what = event.what
         if isinstance(what, (Started, AlreadyStarted)):
             self._silent.clear()
         elif isinstance(what, (Unknown, NotAttempted, Rejected)) and what.problem is not None:
-            if what.problem.status in _REFUSALS:  # a refusal is an answer
+            if what.problem.status in _REFUSALS:  # the service works
                 self._silent.clear()
-            elif not isinstance(what, Rejected):  # giving up on a batch is neither an answer nor a further silence
+            elif not isinstance(what, Rejected):  # it follows an Unknown that was counted already
                 self._silent.add(event.batch_id)
                 if len(self._silent) >= SILENT_BATCHES and self.end is None:
                     self.end = ServiceDown(batches=len(self._silent))

@@ -1,7 +1,6 @@
-"""Looking at the account: one list call, then single status reads where the list left doubt.
+"""Refreshes: one list call, then single status reads of the batches that the plan would VERIFY.
 
-What is settled about uncertain attempts is recorded as events at once; what was merely seen is returned as `Observed`,
-for the plan to judge. Which batches need a single read is not decided here: they are the ones the plan would VERIFY.
+Outcomes of unknown attempts are recorded as events at once. All other readings are returned as `Observed`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from batchform.api.contract import Listing
-from batchform.engine import Conversation
+from batchform.engine import Task
 from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
 from batchform.plan import Action, is_expired, plan
-from batchform.protocol import Order, Rules, Verdict, check_rules, confirmed, list_all, look, settle
+from batchform.protocol import Order, Rules, Verdict, check_rules, confirm, list_all, refresh, verify
 from batchform.state.known import BEYOND, Phase, check_belongs
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ _LIST = "list"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is looked at: the configuration, the batches asked about (None: all), and the state as it grows."""
+    """What to refresh: the configuration, the selected batches (None: all), and a function that returns the state."""
 
     config: Config
     selected: Collection[str] | None
@@ -41,14 +40,14 @@ class Subject:
 
 
 def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, refresh: bool) -> Observed:
-    """What the server says of the batches asked about; uncertain attempts are settled on the way.
+    """Read the selected batches from the server, and verify attempts whose outcome is unknown.
 
     Args:
-        subject: What to look at.
+        subject: What to refresh.
         engine: Sends and records.
-        rules: How patient to be.
+        rules: Waits and numbers of tries.
         now: The local time.
-        refresh: Whether to list the account. Without, only uncertain attempts are read.
+        refresh: Whether to list the account. Without, only unknown attempts are read.
 
     Raises:
         ServerError: The account could not be listed. Nothing was started.
@@ -60,11 +59,10 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
     observed = _listed(subject, engine, rules) if refresh else NOTHING_OBSERVED
     state = subject.state()
     view = plan(subject.config, state, observed, now, endpoint=subject.endpoint, selected=subject.selected)
-    talks = [
-        _talk(change, subject, state=state, observed=observed, rules=rules, now=view.at)
-        for change in _doubtful(view.changes, state, observed)
-    ]
-    results = engine.converse(talks)
+    results = engine.run_tasks(
+        _task(change, subject, state=state, observed=observed, rules=rules, now=view.at)
+        for change in _to_read(view.changes, state, observed)
+    )
     readings = dict(observed.readings)
     for batch_id, verdict in results.items():
         if isinstance(verdict, Verdict) and verdict.reading is not None:
@@ -72,18 +70,16 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
     return replace(observed, readings=MappingProxyType(readings), skew=engine.skew)
 
 
-def _doubtful(changes: tuple[Change, ...], state: State, observed: Observed) -> Iterator[Change]:
-    """The batches to talk about: those the plan would verify, and uncertain attempts that the list has settled."""
+def _to_read(changes: tuple[Change, ...], state: State, observed: Observed) -> Iterator[Change]:
+    """The batches that the plan would VERIFY, and those with an unknown attempt that the list has."""
     for change in changes:
         entry = state.entries.get(change.batch_id)
-        settled = entry is not None and entry.uncertain and change.batch_id in observed.readings
-        if change.action is Action.VERIFY or settled:
+        is_listed = entry is not None and entry.uncertain and change.batch_id in observed.readings
+        if change.action is Action.VERIFY or is_listed:
             yield change
 
 
-def _talk(
-    change: Change, subject: Subject, *, state: State, observed: Observed, rules: Rules, now: datetime
-) -> Conversation:
+def _task(change: Change, subject: Subject, *, state: State, observed: Observed, rules: Rules, now: datetime) -> Task:
     entry = state.entries.get(change.batch_id)
     order = Order(
         service=subject.config.service,
@@ -92,36 +88,36 @@ def _talk(
         expired=is_expired(subject.config.service, change.submitted_at, now),
     )
     if entry is None or not entry.uncertain:
-        talk = look(order, rules, was_started=entry is not None and entry.phase in BEYOND)
+        conversation = refresh(order, rules, was_started=entry is not None and entry.phase in BEYOND)
     else:
         problem = entry.problem if entry.phase is Phase.UNKNOWN else None
         reading = observed.readings.get(change.batch_id)
         if reading is not None and reading.status in BEYOND_START:
-            talk = confirmed(reading, problem=problem, doubt=entry.doubt)
+            conversation = confirm(reading, problem=problem, doubt=entry.doubt)
         else:
-            talk = settle(order, _patient(rules, entry, now), problem=problem, doubt=entry.doubt)
-    return Conversation(key=change.batch_id, talk=talk, batch_id=change.batch_id, name=change.name)
+            conversation = verify(order, _longer(rules, entry, now), problem=problem, doubt=entry.doubt)
+    return Task(key=change.batch_id, conversation=conversation, batch_id=change.batch_id, name=change.name)
 
 
-def _patient(rules: Rules, entry: Entry, now: datetime) -> Rules:
-    """The rules for what an earlier run left open: its last request may still be on its way to the server.
+def _longer(rules: Rules, entry: Entry, now: datetime) -> Rules:
+    """The rules for an attempt of an interrupted run, whose request may still be in flight.
 
-    Clocks of two machines may differ, so an intent from the future counts as if it were from now.
+    The clocks of two machines can differ, so an intent from the future counts as one from now.
     """
     age = (now - entry.intended_at).total_seconds() if entry.intended_at is not None else 0.0
-    # safety: a request that lands after the reads would be a second start
+    # safety: a request that arrives after the reads would be a second start
     return replace(rules, settle=rules.settle + min(rules.in_flight, max(0.0, rules.in_flight - age)))
 
 
 def account(service: Service, engine: Engine, rules: Rules, wanted: Collection[str] | None = None) -> Listing | None:
-    """What the account holds of the wanted batches (None: of all), by one list call.
+    """List the wanted batches of the account (None: all).
 
-    None when the run is ending, whose end says why.
+    None when the run ends early. `engine.end` says why.
 
     Raises:
-        ServerError: It could not be listed. Nothing was started.
+        ServerError: The account could not be listed. Nothing was started.
     """
-    results = engine.converse([Conversation(key=_LIST, talk=list_all(service, rules, wanted))])
+    results = engine.run_tasks([Task(key=_LIST, conversation=list_all(service, rules, wanted))])
     listing = results.get(_LIST)
     if isinstance(listing, Listing):
         return listing
@@ -136,18 +132,18 @@ def unlisted(problem: ServerProblem) -> ServerError:
     said = f"{got}: {problem.detail}" if problem.detail else got
     return ServerError(
         "The account could not be read",
-        f"The list call ended in: {said.rstrip('.')}. No batch was started. Try again later; where a command has"
-        " --no-refresh, that goes on without the list, and trusts the state.",
+        f"The list call failed: {said.rstrip('.')}. No batch was started. Try again later. Some commands have"
+        " `--no-refresh`, which uses the state without the list.",
     )
 
 
 def _listed(subject: Subject, engine: Engine, rules: Rules) -> Observed:
-    """The list call's readings, of the batches that are declared or known; the account may hold thousands more."""
+    """List the batches that are declared or in the state. The account may hold thousands more."""
     wanted = {batch.batch_id for batch in subject.config.batches} | set(subject.state().entries)
     listing = account(subject.config.service, engine, rules, wanted)
     return NOTHING_OBSERVED if listing is None else listed(listing, engine.skew)
 
 
 def listed(listing: Listing, skew: timedelta | None) -> Observed:
-    """What is observed when the account was listed, and nothing else."""
+    """The observed of a list call."""
     return Observed(listed=True, readings=MappingProxyType(dict(listing.readings)), skew=skew)

@@ -1,12 +1,13 @@
-"""What is said to the server about one batch, from intent to outcome: the protocol, written as it reads.
+"""The requests and waits about one batch, from intent to outcome.
 
-Each talk is a generator. It yields what it wants done (a `Step`) and is handed the reply when there is one; it sees no
-clock, socket, file or thread. The engine drives many of them at once and keeps two promises on which all of this rests:
-an event that was yielded before a request is durable before that request is sent, and a request that was not sent when
-the run ends is never sent: `Ended` is raised at that very `yield` instead.
+Each conversation is a generator. It yields the next `Step` and receives the reply, if the step has one. It uses no
+clock, socket, file or thread. The engine drives many conversations at once and keeps two promises:
 
-An uncertain attempt is released only by two single reads that say `submitted`, far enough apart and far enough from the
-attempt (`Rules`). The list can confirm a start, never release one.
+- An event that was yielded before a request is durable before that request is sent.
+- A request that was not sent when the run ends is never sent. `Ended` is raised at its `yield` instead.
+
+An attempt whose outcome is unknown is released only by two single reads that say `submitted`, `Rules.settle` apart. The
+list can confirm a start, but it never releases one.
 """
 
 from __future__ import annotations
@@ -39,23 +40,23 @@ SETTLE: Final = 10.0
 IN_FLIGHT: Final = 20.0
 """Seconds that a request of an interrupted run may take to arrive."""
 
-_PLAIN_NO: Final = frozenset({400, 404})
-"""Statuses by which the server says that it did not take a start, if nothing else is in doubt."""
+_DECLINED: Final = frozenset({400, 404})
+"""HTTP statuses that refuse a start, unless an earlier attempt may have been accepted."""
 
 
-# --- What a talk may ask for -----------------------------------------------------------------------------------------
+# --- The steps of a conversation -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Make this event durable. It is, before any later `Send` of any talk goes out."""
+    """Make this event durable before any later `Send` of any conversation."""
 
     what: What
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this request; the reply is the value of the `yield`. Starts wait for reads when requests are scarce."""
+    """Send this request. The reply is the value of the `yield`. Reads go before starts."""
 
     request: Request
     is_start: bool = False
@@ -63,31 +64,31 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Go on that many seconds later."""
+    """Wait that many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Go on after the `attempt`-th wait (from 0) of a growing series with full jitter."""
+    """Wait for the `attempt`-th (from 0) of a growing series of delays with full jitter."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the whole run: every later call would fail the same way."""
+    """End the whole run: every later request would fail in the same way."""
 
     problem: ServerProblem
 
 
-class Ended(Exception):  # noqa: N818  # not an error: the run is over, and this talk's next step will not happen
-    """Raised inside a talk in place of a step that will not be taken any more. Nothing of that step has happened."""
+class Ended(Exception):  # noqa: N818  # not an error: the run ends before this step
+    """Raised inside a conversation in place of a step. No part of that step has happened."""
 
 
 Step: TypeAlias = Record | Send | Pause | Backoff | Stop
-Talk: TypeAlias = Generator[Step, "Reply | None", T]
+Conversation: TypeAlias = Generator[Step, "Reply | None", T]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +136,10 @@ def check_rules(rules: Rules, endpoint: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One batch to talk about.
+    """The batch that a conversation is about.
 
-    `reference_id` traces the start. `expired` tells whether the batch is 28 days old or more. `doubt` tells whether an
-    earlier attempt of ours may have been acted upon without a clean answer.
+    `reference_id` traces the start. `expired`: the batch is 28 days old or older. `doubt`: the server may have accepted
+    an earlier attempt of ours without a clean answer.
     """
 
     service: Service
@@ -150,19 +151,19 @@ class Order:
     doubt: bool = False
 
 
-# --- Talks -----------------------------------------------------------------------------------------------------------
+# --- Conversations ---------------------------------------------------------------------------------------------------
 
 
-def start(order: Order, rules: Rules) -> Talk[None]:
-    """Start a batch, at most once as far as the server will ever know, and record what came of it."""
+def start(order: Order, rules: Rules) -> Conversation[None]:
+    """Start a batch, so that the server accepts at most one start, and record the outcome."""
     doubt = order.doubt
     problem = None
     for _ in range(rules.attempts):
-        # safety: on disk before the first byte leaves, so that a crash from here on is seen as uncertain
+        # safety: durable before the request is sent, so that after a crash the outcome counts as unknown
         yield Record(Intended(reference_id=order.reference_id, records=order.records, submitted_at=order.submitted_at))
         try:
-            meaning = yield from _ask_to_start(order, rules)
-        except Ended:  # nothing of this attempt is under way: it waited to be sent, or was cleanly throttled
+            meaning = yield from _send_start(order, rules)
+        except Ended:  # the request was never sent, or it was cleanly throttled
             yield Record(NotAttempted())
             return
         match meaning:
@@ -178,12 +179,12 @@ def start(order: Order, rules: Rules) -> Talk[None]:
                 return
             case Doubtful():
                 problem = meaning.problem
-                yield Record(Unknown(problem=problem))  # safety: nothing is sent again before the status was read
-                verdict = yield from settle(order, rules, problem=problem, doubt=doubt)
+                yield Record(Unknown(problem=problem))  # safety: read the status before the start is sent again
+                verdict = yield from verify(order, rules, problem=problem, doubt=doubt)
                 if not verdict.released:
                     return
                 doubt = True
-            case Throttled():  # pragma: no cover - `_ask_to_start` waits these out; the line keeps mypy's promise
+            case Throttled():  # pragma: no cover - `_send_start` waits these out; mypy needs the case
                 raise AssertionError(meaning)
             case _:
                 assert_never(meaning)
@@ -193,28 +194,28 @@ def start(order: Order, rules: Rules) -> Talk[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What came of looking into an uncertain attempt. `reading` is the last the server said, None without an answer."""
+    """The result of status reads about an attempt. `reading` is the last one, None without an answer."""
 
     released: bool = False
     reading: Reading | None = None
 
 
-def settle(order: Order, rules: Rules, *, problem: ServerProblem | None, doubt: bool) -> Talk[Verdict]:
-    """Find out by status reads what came of an uncertain attempt, and record it.
+def verify(order: Order, rules: Rules, *, problem: ServerProblem | None, doubt: bool) -> Conversation[Verdict]:
+    """Verify an attempt whose outcome is unknown by status reads, and record the outcome.
 
     Args:
         order: The batch.
-        rules: How patient to be.
-        problem: What the attempt was answered, None when nobody knows (the run died).
-        doubt: Whether an attempt before that one was uncertain, too.
+        rules: Waits and numbers of tries.
+        problem: The answer to the attempt, None when the run was interrupted before one came.
+        doubt: Whether the outcome of an earlier attempt was unknown, too.
 
     Returns:
-        Whether the batch may be started (again). If not, it is settled, or stays unknown for lack of an answer.
+        Whether the batch may be started again. If not, the outcome is known, or no read was answered.
     """
-    said_no = problem is not None and problem.status in _PLAIN_NO
+    declined = problem is not None and problem.status in _DECLINED
     first = True
     while True:
-        found = yield from read(order, rules, believe_missing=said_no and not doubt)
+        found = yield from read(order, rules, believe_missing=declined and not doubt)
         if found is None:
             return Verdict()
         if isinstance(found, Missing):
@@ -222,32 +223,32 @@ def settle(order: Order, rules: Rules, *, problem: ServerProblem | None, doubt: 
             yield Record(Rejected(cause=cause, problem=found.problem))
             return Verdict()
         if found.status in BEYOND_START:
-            yield Record(_started_by_status(found.status, ours=doubt or not said_no))
+            yield Record(_found_started(found.status, ours=doubt or not declined))
             return Verdict(reading=found)
-        if found.status != Status.SUBMITTED:  # a word nobody knows settles nothing
+        if found.status != Status.SUBMITTED:  # an unrecognised status shows no outcome
             yield Record(seen(found))
             return Verdict(reading=found)
         if not first:
             break
         first = False
-        # safety: a status may lag behind a start, so one `submitted` is not believed, not after a 400 either
+        # safety: a status may lag behind a start, so one `submitted` is not enough, not even after a 400
         yield Pause(rules.settle)
-    if not said_no:
+    if not declined:
         yield Record(Released())
         return Verdict(released=True, reading=found)
     if not doubt and problem is not None:
         cause = Cause.EXPIRED if order.expired else Cause.NOT_STARTED
         yield Record(Rejected(cause=cause, problem=problem))
-    return Verdict(reading=found)  # safety: with an earlier attempt in doubt, a 400 may well mean "already started"
+    return Verdict(reading=found)  # safety: after an attempt in doubt, a 400 can mean "already started"
 
 
-def read(order: Order, rules: Rules, *, believe_missing: bool) -> Talk[Reading | Missing | None]:
-    """Read the batch's status, patiently. None when no answer came, or the run was stopped by a refusal.
+def read(order: Order, rules: Rules, *, believe_missing: bool) -> Conversation[Reading | Missing | None]:
+    """Read the status of the batch, with retries. None when no answer came, or the credentials were refused.
 
     Args:
         order: The batch.
-        rules: How long to wait between tries.
-        believe_missing: Take a 400 or 404 for an answer. It can also mean another region or a proxy.
+        rules: Waits and numbers of tries.
+        believe_missing: Accept a 400 or 404 as the answer. It can also come from another region or a proxy.
     """
     request = contract.status_request(order.service, order.batch_id)
     for wait in (*rules.read_waits, None):
@@ -270,14 +271,14 @@ def read(order: Order, rules: Rules, *, believe_missing: bool) -> Talk[Reading |
     return None
 
 
-def look(order: Order, rules: Rules, *, was_started: bool) -> Talk[Verdict]:
-    """Read one batch on which no attempt is open. Records nothing.
+def refresh(order: Order, rules: Rules, *, was_started: bool) -> Conversation[Verdict]:
+    """Read one batch without an unknown attempt. Records nothing.
 
     Args:
         order: The batch.
-        rules: How patient to be.
-        was_started: Whether the state has it as started: then `submitted` is believed only from two reads, for a status
-            may lag behind the start.
+        rules: Waits and numbers of tries.
+        was_started: Whether the state has it as started. Then two reads must say `submitted`, because a status may lag
+            behind the start.
     """
     found = yield from read(order, rules, believe_missing=True)
     if was_started and isinstance(found, Reading) and found.status == Status.SUBMITTED:
@@ -288,8 +289,10 @@ def look(order: Order, rules: Rules, *, was_started: bool) -> Talk[Verdict]:
     return Verdict(reading=found)
 
 
-def list_all(service: Service, rules: Rules, wanted: Collection[str] | None = None) -> Talk[Listing | ServerProblem]:
-    """List the account, patiently; the wanted batches, None: all. The problem of the last try when no answer came."""
+def list_all(
+    service: Service, rules: Rules, wanted: Collection[str] | None = None
+) -> Conversation[Listing | ServerProblem]:
+    """List the wanted batches (None: all), with retries. Returns the problem of the last try when no answer came."""
     request = contract.list_request(service)
     waits = iter(rules.read_waits[:3])
     while True:
@@ -311,15 +314,15 @@ def list_all(service: Service, rules: Rules, wanted: Collection[str] | None = No
                 assert_never(meaning)
 
 
-def confirmed(reading: Reading, *, problem: ServerProblem | None, doubt: bool) -> Talk[Verdict]:
-    """Record that the batch of an uncertain attempt was found beyond its start, without asking anything more."""
-    said_no = problem is not None and problem.status in _PLAIN_NO
-    yield Record(_started_by_status(reading.status or Status.PROCESSING, ours=doubt or not said_no))
+def confirm(reading: Reading, *, problem: ServerProblem | None, doubt: bool) -> Conversation[Verdict]:
+    """Record that the batch of an unknown attempt was found started. Sends nothing."""
+    declined = problem is not None and problem.status in _DECLINED
+    yield Record(_found_started(reading.status or Status.PROCESSING, ours=doubt or not declined))
     return Verdict(reading=reading)
 
 
 def seen(reading: Reading) -> Seen:
-    """The event that says what the server was heard to say."""
+    """The event that records a reading."""
     return Seen(
         source=reading.source,
         found=reading.found,
@@ -330,12 +333,12 @@ def seen(reading: Reading) -> Seen:
     )
 
 
-def _started_by_status(status: str, *, ours: bool) -> Started | AlreadyStarted:
+def _found_started(status: str, *, ours: bool) -> Started | AlreadyStarted:
     return Started(status=status, evidence=Evidence.STATUS) if ours else AlreadyStarted(status=status)
 
 
-def _ask_to_start(order: Order, rules: Rules) -> Talk[StartMeaning]:
-    """Send the start until it has left this machine and was not throttled."""
+def _send_start(order: Order, rules: Rules) -> Conversation[StartMeaning]:
+    """Send the start until it was sent and not throttled."""
     request = contract.start_request(order.service, order.batch_id, order.reference_id)
     unsent = 0
     while True:
@@ -349,7 +352,7 @@ def _ask_to_start(order: Order, rules: Rules) -> Talk[StartMeaning]:
             return meaning
 
 
-def _send(step: Send) -> Talk[Reply]:
+def _send(step: Send) -> Conversation[Reply]:
     reply = yield step
     assert reply is not None  # the engine answers every Send
     return reply

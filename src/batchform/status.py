@@ -1,6 +1,6 @@
-"""How far the declared batches are: what the plan makes of each, and what the server says of its progress.
+"""The progress of the declared batches: the stage of each, the exit code of a wait, and an estimate of the time left.
 
-Pure. Whether a batch is still under way is decided here; what to do with it is `plan`'s word.
+Pure. The stage follows from the action that `plan` decides and from the server's readings.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Stage(StrEnum):
-    """Where a declared batch stands. Only PROCESSING goes on by itself."""
+    """The stage of a declared batch. Only PROCESSING changes without an apply."""
 
     PENDING = "pending"
-    """To be started, or its attempt to be settled: an apply would do something."""
+    """An apply would start or verify it."""
     HELD = "held"
-    """Deliberately not started: on hold, or its time has not come."""
+    """On hold, or before its `not_before`."""
     PROCESSING = "processing"
     COMPLETED = "completed"
     STOPPED = "stopped"
@@ -38,9 +38,9 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One declared batch. `processed` and `change.records` count records; None where nobody said.
+    """One declared batch. `processed` and `change.records` count records, None where they are not known.
 
-    `observed` tells that the server was heard in this look; else it is what the state holds, seen last at `seen_at`.
+    `observed`: this refresh read its status. Otherwise the status is from the state, seen last at `seen_at`.
     """
 
     change: Change
@@ -53,7 +53,7 @@ class Standing:
 
     @property
     def share(self) -> float | None:
-        """How much is done, from 0.0 to 1.0; None when nobody can tell."""
+        """The share that is processed, from 0.0 to 1.0; None when it is not known."""
         if self.stage is Stage.COMPLETED:
             return 1.0
         records = self.change.records
@@ -63,8 +63,8 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """All that was asked about, sorted by name, as it stood at `at`. `refreshed` tells that the account was read."""
+class Snapshot:
+    """The selected batches at one moment, sorted by name. `refreshed`: the account was listed."""
 
     at: datetime
     service: Service
@@ -73,27 +73,27 @@ class Look:
     standings: tuple[Standing, ...]
 
     def having(self, *stages: Stage) -> tuple[Standing, ...]:
-        """Those at one of these stages, in order."""
+        """The batches at one of these stages, in order."""
         return tuple(standing for standing in self.standings if standing.stage in stages)
 
     def expiring(self, within: timedelta) -> tuple[Standing, ...]:
-        """Those that are to be started and can be no longer than that."""
+        """The batches to start whose deadline is within that time."""
         return tuple(one for one in self.standings if expiring(one.change, self.service, self.at, within))
 
     @property
     def under_way(self) -> bool:
-        """Whether something is processing."""
+        """Whether a batch is processing."""
         return bool(self.having(Stage.PROCESSING))
 
     @property
     def verdict(self) -> Exit:
-        """The exit code of a wait that ends here. What is deliberately not started is not waited for."""
+        """The exit code of a wait that ends now. It does not wait for batches on hold."""
         if self.under_way:
             return Exit.TIMEOUT
         return Exit.INCOMPLETE if self.having(Stage.STOPPED, Stage.BLOCKED, Stage.PENDING) else Exit.DONE
 
 
-def look(
+def snapshot(
     config: Config,
     state: State | None,
     observed: Observed,
@@ -101,8 +101,8 @@ def look(
     *,
     endpoint: str,
     selected: Collection[str] | None = None,
-) -> Look:
-    """Where the declared batches stand. The arguments are those of `plan`."""
+) -> Snapshot:
+    """Return the stage of each declared batch. The arguments are those of `plan`."""
     made = plan(config, state, observed, now, endpoint=endpoint, selected=selected)
     entries: Mapping[str, Entry] = state.entries if state is not None else {}
     standings = [
@@ -110,14 +110,14 @@ def look(
         for change in made.changes
         if change.place is not None  # declared
     ]
-    return Look(
+    return Snapshot(
         at=made.at, service=config.service, endpoint=endpoint, refreshed=observed.listed, standings=tuple(standings)
     )
 
 
-def unlisted(look: Look) -> tuple[Standing, ...]:
-    """Those that should be processing, but that the list did not name: it need not hold everything."""
-    return tuple(one for one in look.having(Stage.PROCESSING) if look.refreshed and not one.observed)
+def unlisted(now: Snapshot) -> tuple[Standing, ...]:
+    """The batches that should be processing but are missing in the list, which may be incomplete."""
+    return tuple(one for one in now.having(Stage.PROCESSING) if now.refreshed and not one.observed)
 
 
 def _standing(change: Change, entry: Entry | None, reading: Reading | None) -> Standing:
@@ -153,28 +153,28 @@ def _stage(change: Change) -> Stage:
     assert_never(change.action)
 
 
-# --- How long it may take --------------------------------------------------------------------------------------------
+# --- The time left ---------------------------------------------------------------------------------------------------
 
 _TOO_FEW: Final = 1
-"""Records that must have been processed between two looks before a pace is believed."""
+"""Records that must be processed between two refreshes before their pace is used."""
 
 
 class Pace:
-    """How fast the batches go, from what successive looks saw. Times are monotonic seconds."""
+    """Estimates the time left from successive snapshots. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[float, int]] = {}
         self._left: dict[str, float | None] = {}
 
     def saw(self, standings: Iterable[Standing], now: float) -> None:
-        """Remember one look."""
+        """Add one snapshot."""
         self._left.clear()
         for one in standings:
             if one.stage is Stage.PROCESSING:
                 self._left[one.change.batch_id] = self._seconds(one, now)
 
     def left(self) -> float | None:
-        """Seconds until the slowest has ended; None when nothing is under way, or the pace of one is not known."""
+        """Seconds until the slowest batch ends; None when none is processing or one has no known pace."""
         known = [seconds for seconds in self._left.values() if seconds is not None]
         return max(known) if known and len(known) == len(self._left) else None
 

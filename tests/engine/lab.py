@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from batchform.api.contract import Answer, Broken, Reply, Request
 from batchform.api.pacing import Pacer
 from batchform.apply import Report, carry_out, report
-from batchform.engine import Conversation, Engine
+from batchform.engine import Engine, Task
 from batchform.errors import OutcomeUnknownError, Place
 from batchform.model import Batch, Config, Service
 from batchform.observe import Subject, observe
@@ -257,10 +257,10 @@ class Lab:
     def start(self, names: Iterable[str], rules: Rules = RULES) -> Engine:
         """Only the starts, of these batches, without looking first."""
         engine = self.engine()
-        engine.converse(
-            Conversation(
+        engine.run_tasks(
+            Task(
                 key=name,
-                talk=start(Order(service=Service.PHONE, batch_id=name, reference_id=f"{name}-ref"), rules),
+                conversation=start(Order(service=Service.PHONE, batch_id=name, reference_id=f"{name}-ref"), rules),
                 batch_id=name,
                 name=name,
             )

@@ -135,7 +135,7 @@ def test_a_signal_before_anything_sends_nothing() -> None:
     lab = Lab(Server(NAMES))
     engine = lab.engine()
     engine.interrupt(signal.SIGINT)
-    assert engine.converse([]) == {}
+    assert engine.run_tasks([]) == {}
     assert not lab.sent
 
 

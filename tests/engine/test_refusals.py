@@ -114,7 +114,7 @@ def test_a_plan_that_is_older_than_the_state_is_refused(what: What) -> None:
     lab = Lab(Server("ab"))
     engine = lab.engine()
     engine.record("b", "b", what)
-    engine.converse(())
+    engine.run_tasks(())
     known = len(lab.durable)
     with pytest.raises(StateError, match="older than the state"):
         run(MADE, lab.state(), lab=lab)

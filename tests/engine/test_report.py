@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchform.apply import Outcome, Report, Result, carry_out, news, reference_id, report
+from batchform.apply import Outcome, Report, Result, carry_out, reference_id, report, to_record
 from batchform.engine import End, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import Exit, OutcomeUnknownError
 from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Source
@@ -97,21 +97,21 @@ def test_only_what_the_state_does_not_know_is_news(
     wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
     state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT, entries={"a": known} if known else {})
     seen = Observed(listed=True, readings=MappingProxyType({"a": reading} if reading else {}))
-    told = list(news(wanted, state, seen, None))
+    told = list(to_record(wanted, state, seen, None))
     assert [type(what).__name__ for _, _, what in told] == words
     assert {(batch_id, name) for batch_id, name, _ in told} <= {("a", "a")}
     after = fold(state, events(*((batch_id, what) for batch_id, _, what in told)))
-    assert list(news(wanted, after, seen, None)) == []
-    assert list(news(wanted, state, seen, {"other"})) == []
+    assert list(to_record(wanted, after, seen, None)) == []
+    assert list(to_record(wanted, state, seen, {"other"})) == []
 
 
 def test_what_waits_for_its_start_is_news_when_asked_for() -> None:
     """A plan without the server then knows its size; a batch without a status says nothing either way."""
     wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
     state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT)
-    told = list(news(wanted, state, Observed(readings={"a": listed("submitted", records=7)}), None, waiting=True))
+    told = list(to_record(wanted, state, Observed(readings={"a": listed("submitted", records=7)}), None, waiting=True))
     assert fold(state, events(*((batch_id, what) for batch_id, _, what in told))).entries["a"].records == 7
-    assert list(news(wanted, state, Observed(readings={"a": listed(None)}), None, waiting=True)) == []
+    assert list(to_record(wanted, state, Observed(readings={"a": listed(None)}), None, waiting=True)) == []
 
 
 def test_the_contradiction_of_a_read_is_kept() -> None:
@@ -119,7 +119,7 @@ def test_the_contradiction_of_a_read_is_kept() -> None:
     wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
     state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT, entries={"a": RUNNING})
     seen = Observed(readings={"a": read("submitted")})
-    after = fold(state, events(*((batch_id, what) for batch_id, _, what in news(wanted, state, seen, None))))
+    after = fold(state, events(*((batch_id, what) for batch_id, _, what in to_record(wanted, state, seen, None))))
     assert after.entries["a"].contradiction
     (change,) = plan(wanted, after, Observed(), NOW, endpoint=ENDPOINT).changes
     assert (change.action, change.reason) == (Action.VERIFY, Reason.CONTRADICTION)
@@ -132,7 +132,7 @@ TWO_RUNNING = Observed(
 
 def test_of_what_is_not_selected_nothing_is_news() -> None:
     """Wherever it stands: a batch that is left out does not end the look at the others."""
-    told = list(news(config("ab"), FRESH, TWO_RUNNING, {"b"}))
+    told = list(to_record(config("ab"), FRESH, TWO_RUNNING, {"b"}))
     assert [batch_id for batch_id, _, _ in told] == ["b"]
 
 

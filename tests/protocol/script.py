@@ -1,4 +1,4 @@
-"""Plays a talk by hand: replies in, steps out, no engine, no time but the pauses that were asked for."""
+"""Plays a conversation by hand: replies in, steps out. No engine; time passes only in pauses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from batchform.state.events import (
 
 if TYPE_CHECKING:
     from batchform.api.contract import Reply
-    from batchform.protocol import Step, Talk
+    from batchform.protocol import Conversation, Step
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ THROTTLED = failed(429)
 
 @dataclass
 class Played(Generic[T]):
-    """What a talk did. `steps` holds each step with the second it was taken at and the reply it was given."""
+    """What a conversation did. `steps` holds each step with the second it was taken at and the reply it was given."""
 
     steps: list[tuple[float, Step, Reply | None]] = field(default_factory=list)
     returned: T | None = None
@@ -109,18 +109,18 @@ def of(what: What) -> str:
 
 
 def play(
-    talk: Talk[T], *replies: Reply, end_at: int | None = None, settle: float = 10.0, spare: bool = False
+    conversation: Conversation[T], *replies: Reply, end_at: int | None = None, settle: float = 10.0, spare: bool = False
 ) -> Played[T]:
-    """Play the talk as the engine does.
+    """Play the conversation as the engine does.
 
     Each `Send` takes the next reply; when none is left, or after a `Stop`, or at the `end_at`-th step that waits for
-    something (from 0), the talk is told that the run has ended. `spare` tells that replies may be left over.
+    something (from 0), the conversation gets `Ended`. `spare`: replies may be left over.
     """
     played: Played[T] = Played()
     left = list(replies)
     now, waits, over = 0.0, 0, False
     try:
-        step = next(talk)
+        step = next(conversation)
         while True:
             reply: Reply | None = None
             if isinstance(step, Record):
@@ -132,14 +132,14 @@ def play(
                 over = over or waits == end_at or (isinstance(step, Send) and not left)
                 waits += 1
                 if over:
-                    step = talk.throw(Ended())
+                    step = conversation.throw(Ended())
                     continue
                 if isinstance(step, Send):
                     reply = left.pop(0)
                 elif isinstance(step, Pause):
                     now += step.seconds
                 played.steps.append((now, step, reply))
-            step = talk.send(reply)
+            step = conversation.send(reply)
     except StopIteration as stop:
         played.returned = stop.value
         assert over or spare or not left, f"{len(left)} replies were not asked for"
@@ -150,7 +150,7 @@ def play(
 
 
 def check_safe(played: Played[Any], settle: float) -> None:
-    """What holds for every talk, whatever the server answers.
+    """What holds for every conversation, whatever the server answers.
 
     A start goes out only under an open intent; after a doubtful answer none goes out before `Released`; and `Released`
     comes only after two reads that said `submitted`, 5 s apart or more, the second at least `settle` seconds after the

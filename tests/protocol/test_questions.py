@@ -1,4 +1,4 @@
-"""Settling what an earlier run left open, looking at a batch, and listing the account."""
+"""Verifying what an earlier run left unknown, refreshing one batch, and listing the account."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from batchform.api.contract import Listing, Missing
 from batchform.model import Reading, ServerProblem, Source
-from batchform.protocol import Rules, Send, Verdict, confirmed, list_all, look, read, settle
+from batchform.protocol import Rules, Send, Verdict, confirm, list_all, read, refresh, verify
 from tests.protocol.script import (
     COMPLETED,
     LOST,
@@ -80,7 +80,7 @@ def test_what_an_earlier_run_left_open_is_settled_by_reads(
     *, problem: ServerProblem | None, doubt: bool, replies: tuple[Reply, ...], words: str, released: bool
 ) -> None:
     """No start goes out, and only two reads release."""
-    played = play(settle(ORDER, RULES, problem=problem, doubt=doubt), *replies)
+    played = play(verify(ORDER, RULES, problem=problem, doubt=doubt), *replies)
     assert played.words == words
     assert played.returned is not None
     assert played.returned.released == released
@@ -90,7 +90,7 @@ def test_what_an_earlier_run_left_open_is_settled_by_reads(
 def test_an_old_batch_that_was_refused_has_expired() -> None:
     """A 400, the age, and a status that did not move say together why."""
     order = replace(ORDER, expired=True)
-    played = play(settle(order, RULES, problem=NO_400, doubt=False), SUBMITTED, SUBMITTED)
+    played = play(verify(order, RULES, problem=NO_400, doubt=False), SUBMITTED, SUBMITTED)
     assert played.words == "read pause:10 read Rejected:expired"
 
 
@@ -106,7 +106,7 @@ def test_an_old_batch_that_was_refused_has_expired() -> None:
 )
 def test_settling_tells_the_last_reading(replies: tuple[Reply, ...], last: Reading | None) -> None:
     """The plan decides by what was read last."""
-    played = play(settle(ORDER, RULES, problem=None, doubt=False), *replies)
+    played = play(verify(ORDER, RULES, problem=None, doubt=False), *replies)
     assert played.returned is not None
     assert played.returned.reading == last
 
@@ -124,7 +124,7 @@ def test_settling_tells_the_last_reading(replies: tuple[Reply, ...], last: Readi
 def test_the_list_confirms_a_start_without_a_read(*, problem: ServerProblem | None, doubt: bool, event: str) -> None:
     """Nothing is asked; whose start it was is told by the answer it had got."""
     found = Reading(batch_id="b1", source=Source.LIST, status="completed")
-    played = play(confirmed(found, problem=problem, doubt=doubt))
+    played = play(confirm(found, problem=problem, doubt=doubt))
     assert played.words == event
     assert played.returned == Verdict(reading=found)
 
@@ -147,7 +147,7 @@ def test_the_list_confirms_a_start_without_a_read(*, problem: ServerProblem | No
 )
 def test_looking_at_a_batch_records_nothing(replies: tuple[Reply, ...], words: str, verdict: Verdict) -> None:
     """A batch on which no attempt is open is read once."""
-    played = play(look(ORDER, RULES, was_started=False), *replies)
+    played = play(refresh(ORDER, RULES, was_started=False), *replies)
     assert (played.words, played.returned) == (words, verdict)
 
 
@@ -164,7 +164,7 @@ def test_a_started_batch_that_looks_submitted_is_read_again(
     replies: tuple[Reply, ...], words: str, status: str | None
 ) -> None:
     """One `submitted` may lag behind the start that is on record."""
-    played = play(look(ORDER, RULES, was_started=True), *replies)
+    played = play(refresh(ORDER, RULES, was_started=True), *replies)
     assert played.returned is not None
     found = played.returned.reading
     assert (played.words, found.status if found is not None else None) == (words, status)
@@ -231,11 +231,11 @@ def test_of_a_batch_that_is_listed_twice_the_entry_that_shows_more_counts(
 @pytest.mark.parametrize("end_at", range(3))
 def test_a_question_that_is_broken_off_has_no_result(end_at: int) -> None:
     """When the run ends nothing is recorded about what was not heard."""
-    for talk in (
-        settle(ORDER, RULES, problem=None, doubt=False),
+    for conversation in (
+        verify(ORDER, RULES, problem=None, doubt=False),
         list_all(ORDER.service, RULES),
-        look(ORDER, RULES, was_started=False),
+        refresh(ORDER, RULES, was_started=False),
     ):
-        played = play(talk, failed(500), failed(500), end_at=end_at)
+        played = play(conversation, failed(500), failed(500), end_at=end_at)
         assert played.ended
         assert not played.events

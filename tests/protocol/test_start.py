@@ -277,7 +277,7 @@ def test_a_run_that_ends_leaves_the_right_record_at_every_step(script: Script) -
     for end_at in range(waits):
         cut = play(start(script.order, RULES), *script.replies, end_at=end_at)
         if cut.words == whole.words:
-            continue  # the run was stopped by the talk itself
+            continue  # the run was stopped by the conversation
         *before, last = cut.events
         if isinstance(last, NotAttempted):
             assert isinstance(before[-1], Intended)
@@ -321,10 +321,10 @@ def test_the_intent_says_what_is_at_stake() -> None:
 )
 def test_an_id_that_is_no_path_segment_is_sent_nowhere(batch_id: str) -> None:
     """Whatever came into a state file: a start goes to the path of one batch, or nowhere."""
-    talk = start(replace(ORDER, batch_id=batch_id), RULES)
-    assert isinstance(next(talk), Record)
+    conversation = start(replace(ORDER, batch_id=batch_id), RULES)
+    assert isinstance(next(conversation), Record)
     with pytest.raises(ValueError, match="not a batch_id"):
-        talk.send(None)
+        conversation.send(None)
 
 
 def test_problems_are_kept() -> None:

@@ -26,7 +26,7 @@ from batchform.render.text.history import history_text
 from batchform.render.text.status import changed_lines, frame, log_words, status_text
 from batchform.render.text.why import Case, why_text
 from batchform.state.known import Entry, Run, State
-from batchform.status import Look, Pace, look
+from batchform.status import Pace, Snapshot, snapshot
 from tests import strategies as bf
 from tests.render.test_schemas import strict, through_json
 from tests.render.test_text import check_safe
@@ -51,9 +51,9 @@ class Report:
         return plan(self.config, self.state, self.observed, NOW, endpoint=ENDPOINT)
 
     @property
-    def look(self) -> Look:
+    def look(self) -> Snapshot:
         """Where they stand."""
-        return look(self.config, self.state, self.observed, NOW, endpoint=ENDPOINT)
+        return snapshot(self.config, self.state, self.observed, NOW, endpoint=ENDPOINT)
 
 
 @st.composite
@@ -169,12 +169,12 @@ def test_a_pace_is_known_once_something_was_done() -> None:
     place = Place(file="f", line=1, column=1, end_line=1, end_column=1)
     config = Config(batches=tuple(Batch(name=one, batch_id=one, place=place) for one in ("a", "b")))
 
-    def seen(a: int, b: int) -> Look:
+    def seen(a: int, b: int) -> Snapshot:
         readings = {
             one: Reading(batch_id=one, source=Source.LIST, status="processing", records=100, records_processed=done)
             for one, done in (("a", a), ("b", b))
         }
-        return look(config, None, Observed(listed=True, readings=readings), NOW, endpoint=ENDPOINT)
+        return snapshot(config, None, Observed(listed=True, readings=readings), NOW, endpoint=ENDPOINT)
 
     pace = Pace()
     pace.saw(seen(0, 0).standings, 0.0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchform.apply import news
+from batchform.apply import to_record
 from batchform.cli import environment, session
 from batchform.cli.environment import DEFAULT_CONFIG
 from batchform.cli.options import config_option, lock_timeout_option, state_option
@@ -208,7 +208,7 @@ def _adopt(terminal: Terminal, asked: Question, found: _Found, endpoint: Endpoin
             [
                 Event(run=run, seq=number, at=now, batch_id=batch_id, name=name, what=what)
                 for number, (batch_id, name, what) in enumerate(
-                    news(found.config, store.state, found.observed, running), start=1
+                    to_record(found.config, store.state, found.observed, running), start=1
                 )
             ]
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchform import __version__
-from batchform.apply import news
+from batchform.apply import to_record
 from batchform.cli import environment, session
 from batchform.cli.options import (
     config_option,
@@ -100,9 +100,9 @@ def _record(asked: Question, store: Store, observed: Observed, way: Way) -> bool
     """
     engine = way.engine
     if engine.end is None:
-        for batch_id, name, what in news(asked.config, store.state, observed, asked.selected, waiting=True):
+        for batch_id, name, what in to_record(asked.config, store.state, observed, asked.selected, waiting=True):
             engine.record(batch_id, name, what)
-        engine.converse([])  # makes them durable
+        engine.run_tasks([])  # makes them durable
     changed = store.commit(session.clock.now())
     if engine.end is not None:
         raise session.ended(engine.end)

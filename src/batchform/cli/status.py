@@ -15,13 +15,13 @@ from batchform.model import NOTHING_OBSERVED
 from batchform.render.documents.status import status_document
 from batchform.render.text.status import status_text
 from batchform.state.reader import read
-from batchform.status import look
+from batchform.status import snapshot
 
 if TYPE_CHECKING:
     from batchform.cli.session import Question
     from batchform.cli.terminal import Terminal
     from batchform.cli.watching import Result
-    from batchform.status import Look
+    from batchform.status import Snapshot
 
 
 @click.command()
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @config_option
 @state_option
 @click.option("--no-refresh", is_flag=True, help="Do not ask the server: tell what the state holds. Needs no token.")
-@click.option("--watch", is_flag=True, help="Look again until nothing is processing any more.")
+@click.option("--watch", is_flag=True, help="Snapshot again until nothing is processing any more.")
 @click.option("--wait", is_flag=True, help="The same, and the exit code tells how they ended: 0, 3, or 7 in time.")
 @timeout_option
 @click.option(
@@ -70,12 +70,14 @@ def _check(options: dict[str, Any]) -> None:
         )
 
 
-def _offline(asked: Question) -> Look:
+def _offline(asked: Question) -> Snapshot:
     """What the state holds."""
     known = read(asked.state_file).state
     session.check_belongs(known, asked.config, None)
     endpoint = known.endpoint if known is not None else str(environment.endpoint())
-    return look(asked.config, known, NOTHING_OBSERVED, session.clock.now(), endpoint=endpoint, selected=asked.selected)
+    return snapshot(
+        asked.config, known, NOTHING_OBSERVED, session.clock.now(), endpoint=endpoint, selected=asked.selected
+    )
 
 
 def _ask(terminal: Terminal, asked: Question, options: dict[str, Any]) -> Result:
@@ -93,7 +95,7 @@ def _ask(terminal: Terminal, asked: Question, options: dict[str, Any]) -> Result
     return watch(terminal, watched, show_for(terminal, as_json=options["as_json"]) if again and is_log else Quiet())
 
 
-def _tell(terminal: Terminal, seen: Look, options: dict[str, Any]) -> int:
+def _tell(terminal: Terminal, seen: Snapshot, options: dict[str, Any]) -> int:
     within = options["expiring"]
     only = seen.expiring(timedelta(seconds=within)) if within is not None else None
     if options["as_json"]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from batchform import status
 from batchform.api.contract import Listing, Missing
 from batchform.cli import session
-from batchform.engine import Conversation, Interrupted
+from batchform.engine import Interrupted, Task
 from batchform.errors import Exit
 from batchform.observe import listed, unlisted
 from batchform.protocol import Order, Pause, Rules, list_all, read
@@ -24,14 +24,14 @@ from batchform.render.documents.status import status_document
 from batchform.render.escape import printable
 from batchform.render.text.status import changed_lines, frame, log_words
 from batchform.state.reader import read as read_state
-from batchform.status import Look, Pace
+from batchform.status import Pace, Snapshot
 
 if TYPE_CHECKING:
     from batchform.api.endpoint import Endpoint
     from batchform.cli.session import Question, Way
     from batchform.cli.terminal import Terminal
     from batchform.model import Observed, Reading, ServerProblem
-    from batchform.protocol import Talk
+    from batchform.protocol import Conversation
 
 EVERY: Final = 10.0
 """Seconds between two rounds, at least."""
@@ -60,7 +60,7 @@ class Watched:
 class Show(Protocol):
     """Told what each round saw; shows it its own way."""
 
-    def look(self, look: Look, left: float | None) -> None:
+    def look(self, look: Snapshot, left: float | None) -> None:
         """This is how the batches stand; about `left` seconds to go."""
 
     def missed(self, problem: ServerProblem) -> None:
@@ -76,7 +76,7 @@ class Show(Protocol):
 class Quiet:
     """Shows nothing on the way."""
 
-    def look(self, look: Look, left: float | None) -> None:
+    def look(self, look: Snapshot, left: float | None) -> None:
         """Nothing."""
 
     def missed(self, problem: ServerProblem) -> None:
@@ -98,13 +98,13 @@ class Screen:
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._look: Look | None = None
+        self._look: Snapshot | None = None
         self._left: float | None = None
         self._note = ""
         self._drawn: tuple[str, tuple[int, int]] | None = None
         self._at = session.clock.monotonic()
 
-    def look(self, look: Look, left: float | None) -> None:
+    def look(self, look: Snapshot, left: float | None) -> None:
         """Draw it."""
         self._look, self._left, self._note = look, left, ""
         self._at = session.clock.monotonic()
@@ -149,10 +149,10 @@ class Log:
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._look: Look | None = None
+        self._look: Snapshot | None = None
         self._said_at = -_LOG_EVERY
 
-    def look(self, look: Look, left: float | None) -> None:
+    def look(self, look: Snapshot, left: float | None) -> None:
         """Say what is new."""
         time, now = f"{look.at:%H:%M:%S}", session.clock.monotonic()
         lines = changed_lines(self._look, look)
@@ -182,7 +182,7 @@ class JsonLog:
         self._terminal = terminal
         self._last: object = None
 
-    def look(self, look: Look, left: float | None) -> None:  # noqa: ARG002  # the protocol's signature
+    def look(self, look: Snapshot, left: float | None) -> None:  # noqa: ARG002  # the protocol's signature
         """Print it, unless it is the same as before."""
         if look.standings != self._last:
             self._terminal.data(json.dumps(status_document(look)))
@@ -214,12 +214,12 @@ def show_for(terminal: Terminal, *, as_json: bool) -> Show:
 class Result:
     """How a watch ended: the last look, and the exit code of a signal, None without one."""
 
-    look: Look
+    look: Snapshot
     signal: Exit | None
 
 
 def watch(terminal: Terminal, watched: Watched, show: Show) -> Result:
-    """Look until nothing is processing, the time is over, or a signal comes.
+    """Snapshot until nothing is processing, the time is over, or a signal comes.
 
     Raises:
         ServerError: The account could not be read even once, or every call is refused.
@@ -237,7 +237,7 @@ def watch(terminal: Terminal, watched: Watched, show: Show) -> Result:
         tick_every=_REDRAW if terminal.live else None,
     ) as way:
         try:
-            way.engine.converse([Conversation(key="watch", talk=rounds.talk(way))])
+            way.engine.run_tasks([Task(key="watch", conversation=rounds.talk(way))])
         finally:
             show.end()
         end = way.engine.end
@@ -257,10 +257,10 @@ class _Rounds:
     def __init__(self, watched: Watched, show: Show) -> None:
         self._watched, self._show = watched, show
         self._pace = Pace()
-        self.last: Look | None = None
+        self.last: Snapshot | None = None
         self.problem: ServerProblem | None = None
 
-    def talk(self, way: Way) -> Talk[None]:
+    def talk(self, way: Way) -> Conversation[None]:
         """Round after round."""
         timeout = self._watched.timeout
         give_up = None if timeout is None else session.clock.monotonic() + timeout
@@ -276,7 +276,7 @@ class _Rounds:
             if give_up is not None and session.clock.monotonic() >= give_up:
                 return
 
-    def _round(self, way: Way) -> Talk[None]:
+    def _round(self, way: Way) -> Conversation[None]:
         asked = self._watched.asked
         wanted = {batch.batch_id for batch in asked.config.batches}
         listing = yield from list_all(asked.config.service, _ONCE, wanted)
@@ -298,9 +298,9 @@ class _Rounds:
         self.last = seen
         self._show.look(seen, self._pace.left())
 
-    def _look(self, observed: Observed) -> Look:
+    def _look(self, observed: Observed) -> Snapshot:
         asked = self._watched.asked
-        return status.look(
+        return status.snapshot(
             asked.config,
             read_state(asked.state_file).state,
             observed,

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from batchform.status import Look, Standing
+    from batchform.status import Snapshot, Standing
 
 
-def status_document(look: Look, *, only: Sequence[Standing] | None = None) -> dict[str, Any]:
+def status_document(look: Snapshot, *, only: Sequence[Standing] | None = None) -> dict[str, Any]:
     """Where the batches stand; `only` these, None for all. The summary always counts all."""
     return {
         "format_version": FORMAT_VERSION,
@@ -27,7 +27,7 @@ def status_document(look: Look, *, only: Sequence[Standing] | None = None) -> di
     }
 
 
-def waited_document(look: Look, *, exit_code: int) -> dict[str, Any]:
+def waited_document(look: Snapshot, *, exit_code: int) -> dict[str, Any]:
     """The last line of `apply --wait --json`: where the batches stand when the wait ends, and its own exit code."""
     document = status_document(look)
     document.pop("format_version")
@@ -43,7 +43,7 @@ def waited_document(look: Look, *, exit_code: int) -> dict[str, Any]:
     }
 
 
-def _standing(one: Standing, look: Look) -> dict[str, Any]:
+def _standing(one: Standing, look: Snapshot) -> dict[str, Any]:
     change = one.change
     return {
         "address": address_of(change.name, look.service),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from batchform.render.style import Style
-    from batchform.status import Look, Standing
+    from batchform.status import Snapshot, Standing
 
 _HEADINGS: Final = ("NAME", "STATUS", "RECORDS", "PROCESSED", "%", "STARTED (UTC)", "DEADLINE")
 _NUMBERS: Final = frozenset({2, 3, 4})
@@ -56,7 +56,7 @@ _ORDER: Final = (Stage.PROCESSING, Stage.STOPPED, Stage.BLOCKED, Stage.PENDING, 
 _STAGES: Mapping[Stage, str] = {Stage.PENDING: "not started", Stage.HELD: "held back"}
 
 
-def status_text(look: Look, style: Style, *, only: Sequence[Standing] | None = None) -> str:
+def status_text(look: Snapshot, style: Style, *, only: Sequence[Standing] | None = None) -> str:
     """A line a batch, and the totals.
 
     Args:
@@ -86,7 +86,7 @@ def status_words(one: Standing) -> str:
     return printable(change.status or word_of(change), _LONGEST_STATUS)
 
 
-def frame(look: Look, style: Style, *, columns: int, rows: int, left: float | None, footer: str) -> list[str]:
+def frame(look: Snapshot, style: Style, *, columns: int, rows: int, left: float | None, footer: str) -> list[str]:
     """What a watch shows on a terminal of that size, no line wider, nor more lines than it has.
 
     Args:
@@ -109,18 +109,18 @@ def frame(look: Look, style: Style, *, columns: int, rows: int, left: float | No
     return [*lines, "", cut(progress_words(look, left), columns), cut(footer, columns)][:rows]
 
 
-def progress_words(look: Look, left: float | None) -> str:
+def progress_words(look: Snapshot, left: float | None) -> str:
     """`3 processing, 5 completed; 12,300 of 40,000 records, about 4 minutes left`, on one line."""
     return f"{_counts(look)}{_under_way(look, left)}" if look.standings else "nothing is declared"
 
 
-def log_words(look: Look, left: float | None) -> str:
+def log_words(look: Snapshot, left: float | None) -> str:
     """`3 processing; 12,300 of 40,000 records, about 4 minutes left`; nothing when nothing is."""
     number = len(look.having(Stage.PROCESSING))
     return f"{number:,} processing{_under_way(look, left)}" if number else ""
 
 
-def _under_way(look: Look, left: float | None) -> str:
+def _under_way(look: Snapshot, left: float | None) -> str:
     words = ""
     under_way = [one for one in look.having(Stage.PROCESSING) if one.processed is not None and one.change.records]
     if under_way:
@@ -131,7 +131,7 @@ def _under_way(look: Look, left: float | None) -> str:
     return words
 
 
-def changed_lines(before: Look | None, after: Look) -> list[str]:
+def changed_lines(before: Snapshot | None, after: Snapshot) -> list[str]:
     """A line for each batch that stands otherwise than before, for a log."""
     known = {one.change.batch_id: status_words(one) for one in before.standings} if before is not None else {}
     return [
@@ -141,17 +141,17 @@ def changed_lines(before: Look | None, after: Look) -> list[str]:
     ]
 
 
-def _totals(look: Look) -> list[str]:
+def _totals(look: Snapshot) -> list[str]:
     return [f"{count(len(look.standings), 'batch', 'batches')}: {_counts(look)}."]
 
 
-def _counts(look: Look) -> str:
+def _counts(look: Snapshot) -> str:
     return ", ".join(
         f"{number:,} {_STAGES.get(stage, stage.value)}" for stage in _ORDER if (number := len(look.having(stage)))
     )
 
 
-def _row(one: Standing, look: Look) -> tuple[str, ...]:
+def _row(one: Standing, look: Snapshot) -> tuple[str, ...]:
     share = one.share
     return (
         printable(one.change.name),
@@ -168,7 +168,7 @@ def _number(value: int | None) -> str:
     return _NONE if value is None else f"{value:,}"
 
 
-def _deadline(one: Standing, look: Look) -> str:
+def _deadline(one: Standing, look: Snapshot) -> str:
     """How long it can still be started, for a batch that was not."""
     deadline = one.change.deadline
     if (
