@@ -18,6 +18,7 @@ import heapq
 import threading
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -30,7 +31,7 @@ from batchform.state.events import AlreadyStarted, Event, NotAttempted, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from batchform.api.contract import Reply, Request
     from batchform.api.pacing import Pacer
@@ -435,10 +436,9 @@ class Engine:
         if not isinstance(reply, Answer):
             self._pacer.failed(now)
             return
-        date = contract.server_date(reply)
-        if date is not None:
-            self.skew = date - self._clock.now()
         rate = contract.rate_of(reply)
+        if rate.date_epoch is not None:
+            self.skew = datetime.fromtimestamp(rate.date_epoch, UTC) - self._clock.now()
         if reply.status != 429:
             self._pacer.answered(rate, now)
             return

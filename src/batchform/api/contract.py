@@ -24,7 +24,6 @@ from batchform.model import BEYOND_START, RUNNING, Reading, ServerProblem, Sourc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
 
     from batchform.model import Service
 
@@ -178,9 +177,11 @@ class RateHeaders:
     date_epoch: int | None = None
 
 
-def rate_of(reply: Reply) -> RateHeaders:
-    """The rate headers of a reply; what is missing, contradictory or garbage is None."""
-    found = _headers(reply)
+def rate_of(answer: Answer) -> RateHeaders:
+    """Return the rate headers and the date of an answer. A missing, contradictory or malformed header becomes None."""
+    found: dict[str, str | None] = {}
+    for name, value in answer.headers:
+        found[name] = value if found.get(name, value) == value else None
     date = http_date_of(found.get("date"))
     return RateHeaders(
         limit=number_of(found.get("x-rate-limit-limit")),
@@ -188,20 +189,6 @@ def rate_of(reply: Reply) -> RateHeaders:
         reset_epoch=number_of(found.get("x-rate-limit-reset")),
         date_epoch=None if date is None else int(date.timestamp()),
     )
-
-
-def server_date(reply: Reply) -> datetime | None:
-    """The server's clock when it answered, in UTC, cut to whole seconds; None without a readable Date header."""
-    return http_date_of(_headers(reply).get("date"))
-
-
-def _headers(reply: Reply) -> dict[str, str | None]:
-    """The headers by name, in lower case; None for one that is given twice with different values."""
-    found: dict[str, str | None] = {}
-    for key, value in reply.headers if isinstance(reply, Answer) else ():
-        name = key.lower()
-        found[name] = value if found.get(name, value) == value else None
-    return found
 
 
 # --- meanings --------------------------------------------------------------------------------------------------------
@@ -371,8 +358,8 @@ def _result(answer: Answer) -> dict[str, object] | str:
 def _is_encoded(answer: Answer) -> bool:
     """Whether the body is compressed. It is never unpacked: a few bytes can stand for gigabytes."""
     return any(
-        key.lower() == "content-encoding" and value.strip().lower() not in {"", "identity"}
-        for key, value in answer.headers
+        name.lower() == "content-encoding" and value.strip().lower() not in {"", "identity"}
+        for name, value in answer.headers
     )
 
 
