@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from batchform.simulator import Entry, Log, Request
+from batchform.simulator.batches import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batchform.simulator import Decision, World
+    from batchform.simulator import Decision, Status, World
 
 NOW = 1_790_000_040.0
 """A moment in UTC epoch seconds, at the very beginning of a minute."""
@@ -62,6 +63,11 @@ def request(
         named.append(("Auth-Token", token))
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Request(method=method, path=path, headers=tuple(named), body=raw)
+
+
+def status_of(world: World, batch_id: str) -> Status:
+    """The true status, whatever lag or faults show."""
+    return progress(world._lives[batch_id], world._now or 0.0, world.speed).status
 
 
 def start(world: World, batch_id: str = "b1", now: float = NOW) -> Decision:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchform.simulator import Batch, ConsoleStart, Fault, Status, World
 from batchform.simulator.faults import Answer, Drop, HalfBody, Hang, OddStatus, Reset, WrongBatchId
-from tests.simulator.calls import BATCHES, NOW, TOKEN, request
+from tests.simulator.calls import BATCHES, NOW, TOKEN, request, status_of
 
 IDS = ("b0", "b1", "b2")
 DAY = 86_400.0
@@ -125,11 +125,11 @@ def test_a_batch_only_ever_moves_forward(world: World, history: Any) -> None:
     order = {Status.SUBMITTED: 0, Status.PROCESSING: 1, Status.COMPLETED: 2, Status.STOPPED: 2}
     now = NOW
     world.begin(now)
-    before = {batch_id: world.status_of(batch_id) for batch_id in IDS}
+    before = {batch_id: status_of(world, batch_id) for batch_id in IDS}
     for step, asked in history:
         now += step
         world.handle(asked, now)
-        after = {batch_id: world.status_of(batch_id) for batch_id in IDS}
+        after = {batch_id: status_of(world, batch_id) for batch_id in IDS}
         for batch_id in IDS:
             assert after[batch_id] is before[batch_id] or order[after[batch_id]] > order[before[batch_id]]
         before = after

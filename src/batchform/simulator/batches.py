@@ -1,7 +1,7 @@
-"""One batch: what it is, how far it is at a given time, and how the answers show it.
+"""One batch: its properties, its progress at a given time, and how the answers show it.
 
-How far a batch is follows from when it was started and how fast records are processed; nothing ticks. All times are UTC
-epoch seconds and come in as arguments.
+The progress follows from the time of the start and the processing speed; there is no timer. All times are arguments, in
+UTC epoch seconds.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RECORDS_KEYS: Final = {"phone": "phones", "email": "emails", "address": "addresses"}
-"""The services, and what each calls its records. Source: CONTRACT "The other five operations"."""
+"""The services, and the key of each for its records. Source: CONTRACT "Operations"."""
 
 RECORDS_PER_SECOND: Final = 100.0
-"""How fast a batch is processed at speed 1 (I)."""
+"""The processing speed at `speed` 1 (I)."""
 
 REASON: Final = "max_processing_time_reached"
-"""The only reason seen. Source: CONTRACT "The other five operations"."""
+"""The only reason seen. Source: CONTRACT "Responses"."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
-    """The statuses seen. Source: CONTRACT "The other five operations"."""
+    """The statuses seen. Source: CONTRACT "Responses"."""
 
     SUBMITTED = "submitted"
     PROCESSING = "processing"
@@ -38,11 +38,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch as the world finds it when it begins.
+    """A batch at the beginning of the world.
 
-    `age` is in seconds since its submission; `max_processing_time` in seconds from its start. `records_processed` and
-    `reason` matter for a batch that begins as processing or stopped. `lag` is how many status or list reads after a
-    start still say `submitted`, None takes the world's.
+    `age` is the number of seconds since its submission, `max_processing_time` the number of seconds from its start.
+    `records_processed` and `reason` apply to a batch that begins as processing or stopped. `lag` is how many status or
+    list reads after a start still say `submitted`; None means the world's `lag`.
     """
 
     batch_id: str
@@ -62,8 +62,8 @@ class Life:
     """A batch in the world.
 
     `head_start` records were processed before `started`. `stopped` is when it was stopped by hand, with `reason`; None
-    as long as it was not. `stale_reads` reads still say `submitted`. `inputs` are what create was given, empty when
-    nobody knows; `config` the options it came with.
+    if it was not. `stale_reads` more reads say `submitted`. `inputs` are the records given to create, empty if the
+    batch comes from a world file; `config` are the options given to create.
     """
 
     batch: Batch
@@ -77,13 +77,13 @@ class Life:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self) -> Life:
-        """The life after one more status or list read."""
+        """The batch after one more status or list read."""
         return replace(self, stale_reads=self.stale_reads - 1) if self.stale_reads else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a batch is. `ended` is None until it is completed or stopped."""
+    """The progress of a batch. `ended` is None until it is completed or stopped."""
 
     status: Status
     processed: int = 0
@@ -92,7 +92,7 @@ class Progress:
 
 
 def born(batch: Batch, now: float) -> Life:
-    """The life of a batch that is there when the world begins."""
+    """The batch as it is when the world begins."""
     life = Life(batch=batch, submitted=now - batch.age)
     halfway = now - batch.age / 2
     match batch.status:
@@ -107,11 +107,11 @@ def born(batch: Batch, now: float) -> Life:
             return replace(life, started=halfway, head_start=done, stopped=halfway, reason=batch.reason)
 
 
-def progress(life: Life, now: float, per_second: float) -> Progress:
-    """How far the batch is at that time, when `per_second` records are processed in a second (0: never any)."""
+def progress(life: Life, now: float, speed: float) -> Progress:
+    """The progress at this time, at `RECORDS_PER_SECOND` times `speed`. At speed 0 no record is processed."""
     if life.started is None:
         return Progress(status=Status.SUBMITTED)
-    batch, began = life.batch, life.started
+    batch, began, per_second = life.batch, life.started, RECORDS_PER_SECOND * speed
     left = batch.records - life.head_start
     needed = 0.0 if left <= 0 else left / per_second if per_second else math.inf
     finish = began + needed
@@ -133,18 +133,18 @@ def progress(life: Life, now: float, per_second: float) -> Progress:
 
 
 def brief(life: Life, status: Status) -> dict[str, Any]:
-    """What every answer about one batch begins with."""
+    """The members that begin every answer about one batch."""
     reference = life.batch.batch_reference_id
     named = {} if reference is None else {"batch_reference_id": reference}
     return {"batch_id": life.batch.batch_id, **named, "status": status}
 
 
-def shown(life: Life, now: float, per_second: float) -> dict[str, Any]:
-    """A batch as status and list show it, late as long as there are stale reads.
+def shown(life: Life, now: float, speed: float) -> dict[str, Any]:
+    """A batch as status and list show it: while there are stale reads, as submitted.
 
-    What is null for a state is left out, as in the vendor's examples; `date_started` appears in none of them.
+    Members that would be null are left out, as in the vendor's examples. `date_started` appears in none of them.
     """
-    at = progress(replace(life, started=None) if life.stale_reads else life, now, per_second)
+    at = progress(replace(life, started=None) if life.stale_reads else life, now, speed)
     return {
         **brief(life, at.status),
         **({} if at.reason is None else {"reason": at.reason}),
@@ -160,13 +160,13 @@ def options(life: Life) -> dict[str, Any]:
     return {key: value for key, value in life.config.items() if key != "batch_reference_id"}
 
 
-def results(life: Life, now: float, per_second: float, *, metadata: bool) -> dict[str, Any]:
-    """What came of each record; no records until the batch has ended.
+def results(life: Life, now: float, speed: float, *, metadata: bool) -> dict[str, Any]:
+    """The result of each record; no records until the batch has ended.
 
-    `credits_charged` follows the vendor's examples: 0 until the end, then the records processed. The balance is charged
-    by the start all the same (I). Records of a world file have made-up inputs.
+    `credits_charged` follows the vendor's examples: 0 until the end, then the number of records processed. The start
+    has charged the balance before (I). Records of a world file have made-up inputs.
     """
-    at = progress(life, now, per_second)
+    at = progress(life, now, speed)
     total = 0 if at.ended is None else life.batch.records
     done = 0 if at.ended is None else at.processed
     counts = {"verified": done, "unprocessed": total - done}
@@ -183,7 +183,7 @@ def results(life: Life, now: float, per_second: float, *, metadata: bool) -> dic
 
 
 def _record(life: Life, number: int, *, processed: bool) -> dict[str, Any]:
-    """What came of one record. Phone follows the vendor's example; the other two show what is common (I)."""
+    """The result of one record. Phone follows the vendor's example; the others have the common members only (I)."""
     given = life.inputs[number] if life.inputs else None
     confidence = "verified" if processed else "unprocessed"
     if life.batch.service == "email":
@@ -202,5 +202,5 @@ def _record(life: Life, number: int, *, processed: bool) -> dict[str, Any]:
 
 
 def _date(seconds: float) -> str:
-    """A date as the vendor writes it. Source: CONTRACT "The other five operations"."""
+    """A date as the vendor writes it. Source: CONTRACT "Responses"."""
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,15 +1,15 @@
-"""The server's rules: what every request is answered and what it changes. Pure, so that any history can be replayed.
+"""The server's rules: what each request is answered and what it changes. Pure, so that any history can be replayed.
 
 A `World` is one account on one server. `handle` takes a request and the time and returns a `Decision`: the response,
-how it travels, and what the world did. It is a mutable object and not a chain of values because a server has one truth
-at a time; whoever shares it between threads holds one lock around `handle` (`server` does).
+how it is sent, and what the world did. `World` is mutable because a server has one current state. Threads that share it
+must hold one lock around `handle`, as `server` does.
 
-Judging and acting are apart: the rules first work out an `_Outcome` (the answer and the lives it would change) without
-changing anything, then it is committed, or not, where a scripted fault says that the world does not act. No clock, no
-socket and no randomness: time is an argument in UTC epoch seconds, "random" lag is drawn from a hash of the seed.
+Deciding and acting are separate. The rules first return an `_Outcome` (the answer and the changes) and change nothing.
+`_commit` then applies it, unless a fault says that the world does not act. There is no clock, socket or randomness: the
+time is an argument in UTC epoch seconds, and a "random" lag is derived from a hash of the seed.
 
-Where the vendor says nothing, this server is strict in what it accepts and plain in what it does; such choices are
-marked (I) for inferred, as CONTRACT does.
+Where the vendor documents nothing, the server accepts little and does what is simplest. Such choices are marked (I) for
+inferred, as in CONTRACT.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from urllib.parse import unquote
 
 from batchform.simulator.batches import (
     RECORDS_KEYS,
-    RECORDS_PER_SECOND,
     Batch,
     Life,
     Status,
@@ -57,25 +56,23 @@ from batchform.simulator.faults import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 START_LIMIT: Final = 28 * 86_400.0
-"""Seconds after its submission in which a batch can be started. Source: CONTRACT "The other five operations"."""
+"""Seconds after its submission in which a batch can be started. Source: CONTRACT "28 days"."""
 
 MOST_RECORDS: Final = 10_000
-"""Records one batch can hold. Source: CONTRACT "The other five operations", create."""
+"""The most records in one batch. Source: CONTRACT "Operations"."""
 
-WHOLE: Final = Normal()
-"""The wire of an answer that nothing spoils."""
-
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-_REFERENCE: Final = re.compile(r"[A-Za-z0-9_\-/:.,() ]{1,256}", re.ASCII)
+BATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+REFERENCE: Final = re.compile(r"[A-Za-z0-9_\-/:.,() ]{1,256}", re.ASCII)
+_WHOLE: Final[Wire] = Normal()
 _ISO_DURATION: Final = re.compile(r"PT(?=\d)(?:(\d{1,2})H)?(?:(\d{1,4})M)?(?:(\d{1,5})S)?", re.ASCII)
 _MEDIA_RANGES: Final = frozenset({"*/*", "application/*", "application/json"})
 
 
 class TokenFlaw(StrEnum):
-    """Why a token that exists is answered 403. Source: CONTRACT "The call the project exists for"."""
+    """Why a token that exists is answered 403. Source: CONTRACT "Start"."""
 
     OTHER_PRODUCT = "other_product"
     DISABLED = "disabled"
@@ -93,9 +90,9 @@ _FLAWS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleStart:
-    """Someone else starts a batch: just before the `at_request`-th request (from 1), or before the first `before`.
+    """A start by someone else: just before request number `at_request` (from 1), or before the first `before`.
 
-    `before` is an operation on this very batch, or list.
+    `before` is `list`, or an operation on this very batch.
     """
 
     batch_id: str
@@ -105,7 +102,7 @@ class ConsoleStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request as it came in. `path` is the raw request target."""
+    """A request as received. `path` is the raw request target."""
 
     method: str
     path: str
@@ -113,7 +110,7 @@ class Request:
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """The first header of that name in any case, None when there is none."""
+        """The first header with this name in any letter case, or None."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
@@ -121,15 +118,15 @@ class Request:
 class Decision:
     """What the world made of one request.
 
-    `did` says it in words: "started", "read", "refused: already started", "throttled", "fault: drop (acted: started)".
-    `accepted` is whether this request started a batch, whatever its sender gets to hear; `credits_charged` what that
-    cost. `remaining` is what is left of the rate window after it. `operation` and `batch_id` are None where there is
+    `did` describes it: "started", "read", "refused: already started", "throttled", "fault: drop (acted: started)".
+    `accepted` is whether this request started a batch, whatever its sender receives; `credits_charged` is the price.
+    `remaining` is what is left of the rate window afterwards. `operation` and `batch_id` are None if the request names
     none.
     """
 
     response: Response
     did: str
-    wire: Wire = WHOLE
+    wire: Wire = _WHOLE
     operation: str | None = None
     batch_id: str | None = None
     accepted: bool = False
@@ -138,13 +135,13 @@ class Decision:
 
     @property
     def status_sent(self) -> int | None:
-        """The HTTP status the sender can read, None when no status line is sent."""
+        """The HTTP status that the sender can read, None if no status line is sent."""
         return None if isinstance(self.wire, Drop | Reset | Hang | NotHttp) else self.response.status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Route:
-    """What a method and a path ask for."""
+    """The operation that a method and a path name."""
 
     operation: str | None = None
     service: str = ""
@@ -161,19 +158,8 @@ class _Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A request with its circumstances. `elsewhere` are the batches that someone else started just before it."""
-
-    request: Request
-    route: _Route
-    now: float
-    elsewhere: tuple[str, ...]
-    rate: _Rate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """An answer, and what would change if the world acts: lives to replace, and the one that would be started."""
+    """An answer, and what changes if the world acts. `life` replaces a batch; `starts` says that this started it."""
 
     response: Response
     did: str
@@ -184,14 +170,17 @@ class _Outcome:
 
 @dataclass(kw_only=True)
 class World:
-    """One account on one server. Change the public fields before it begins, or not at all.
+    """One account on one server. Change the settings before the first request, or not at all.
 
-    `token` None lets any token in; `refused_tokens` are answered 403. `credits` is the balance, None for no end of it.
-    The account may send `rate_limit` requests per `rate_window` seconds, windows aligned to the epoch; other
-    integrations take `other_traffic` of them, spread evenly. `speed` multiplies `RECORDS_PER_SECOND`; 0 never ends.
-    `lag` is how many reads show a start late, for every batch, or with `lag_up_to` a number from 0 to that drawn per
-    batch from `seed`. `skew` is how many seconds this server's clock is ahead. `new_id` makes batch ids, None takes
-    ids derived from `seed`.
+    `token` None accepts any token; `refused_tokens` are answered 403. `credits` is the balance, None means unlimited.
+    The account may send `rate_limit` requests per `rate_window` seconds, in windows aligned to the epoch; other
+    integrations use `other_traffic` of them, spread evenly. `speed` is a factor on the processing speed; at 0 no batch
+    ends. `lag` is how many reads show a start late, for every batch; with `lag_up_to` the number is drawn from `seed`
+    for each batch, from 0 to that limit. `skew` is how many seconds this server's clock is ahead.
+
+    `accepted` counts the accepted start requests per batch, never more than one. `console_started` are the batches that
+    someone else started, in order. `credits_charged` adds up all these starts: one credit per record, charged by the
+    accepted start (I). `requests` counts all requests, throttled ones too.
     """
 
     batches: tuple[Batch, ...] = ()
@@ -209,13 +198,12 @@ class World:
     lag_up_to: int | None = None
     seed: int = 0
     skew: float = 0.0
-    new_id: Callable[[], str] | None = None
 
+    accepted: Counter[str] = field(default_factory=Counter, init=False)
+    console_started: list[str] = field(default_factory=list, init=False)
+    credits_charged: int = field(default=0, init=False)
+    requests: int = field(default=0, init=False)
     _lives: dict[str, Life] = field(default_factory=dict, init=False, repr=False)
-    _accepted: Counter[str] = field(default_factory=Counter, init=False, repr=False)
-    _console_started: list[str] = field(default_factory=list, init=False, repr=False)
-    _charged: int = field(default=0, init=False, repr=False)
-    _requests: int = field(default=0, init=False, repr=False)
     _fault_uses: Counter[int] = field(default_factory=Counter, init=False, repr=False)
     _window: int | None = field(default=None, init=False, repr=False)
     _used: int = field(default=0, init=False, repr=False)
@@ -225,101 +213,46 @@ class World:
         if len({batch.batch_id for batch in self.batches}) != len(self.batches):
             raise ValueError("two batches have the same batch_id")
 
-    # --- what tests and the log ask ---------------------------------------------------------------------------------
-
-    @property
-    def accepted(self) -> Counter[str]:
-        """How many start requests were accepted per batch: never more than one. Console starts are not among them."""
-        return Counter(self._accepted)
-
-    @property
-    def console_started(self) -> tuple[str, ...]:
-        """The batches that someone else started, in order."""
-        return tuple(self._console_started)
-
-    @property
-    def credits_charged(self) -> int:
-        """The credits of every start so far, whoever made it: one per record, charged by the accepted start (I)."""
-        return self._charged
-
-    @property
-    def requests(self) -> int:
-        """How many requests came in, throttled ones too."""
-        return self._requests
-
-    def status_of(self, batch_id: str) -> Status:
-        """The true status at the latest time the world has seen, whatever lag or faults show of it."""
-        return progress(self._lives[batch_id], self._now or 0.0, self._per_second).status
-
-    @property
-    def _per_second(self) -> float:
-        """Records processed per second."""
-        return RECORDS_PER_SECOND * self.speed
-
-    # --- time -------------------------------------------------------------------------------------------------------
-
     def begin(self, now: float) -> None:
-        """Fix the moment that ages count from; later calls change nothing. The first request does it too.
-
-        Args:
-            now: UTC epoch seconds by the caller's clock.
-        """
+        """Set the moment from which ages count, in UTC epoch seconds. The first call counts; `handle` makes it too."""
         if self._now is None:
             self._now = now + self.skew
             self._lives = {batch.batch_id: born(batch, self._now) for batch in self.batches}
 
+    def _tick(self, now: float) -> float:
+        """The server's time. It never runs backwards, whatever the caller's clock does."""
+        self.begin(now)
+        self._now = max(self._now or 0.0, now + self.skew)
+        return self._now
+
     # --- one request ------------------------------------------------------------------------------------------------
 
     def handle(self, request: Request, now: float) -> Decision:
-        """What the world makes of one request. Its time never runs backwards, whatever the caller's clock does.
-
-        Args:
-            request: as it came in.
-            now: UTC epoch seconds by the caller's clock.
-        """
-        self.begin(now)
-        now = self._now = max(self._now or 0.0, now + self.skew)
-        self._requests += 1
+        """Decide on one request and act. `now` is UTC epoch seconds by the caller's clock."""
+        now = self._tick(now)
+        self.requests += 1
         route = _route(request.method, request.path)
-        elsewhere = self._started_elsewhere(route, now)
-        asked = _Asked(request=request, route=route, now=now, elsewhere=elsewhere, rate=self._take(now))
-        if asked.rate.throttled:
-            return self._decided(asked, _refused(request, 429, "The account is temporarily throttled.", "throttled"))
-        outcome = self._judge(request, route, now)
-        fault = self._next_fault(route)
-        if fault is None or fault.acts:
+        elsewhere = self._start_elsewhere(route, now)
+        rate = self._take(now)
+        fault = None
+        if rate.throttled:
+            outcome = _refused(request, 429, "The account is temporarily throttled.", "throttled")
+        else:
+            outcome = self._judge(request, route, now)
+            fault = self._next_fault(route)
+        acts = fault is None or fault.acts
+        if acts:
             self._commit(outcome)
-        return self._decided(asked, outcome, fault)
-
-    def malformed(self, now: float) -> Decision:
-        """The answer to bytes that are no HTTP request. It takes nothing from the rate window."""
-        self.begin(now)
-        now = self._now = max(self._now or 0.0, now + self.skew)
-        rate = self._take(now, taken=0)
-        response = refusal(400, "The request is not valid HTTP.", "")
-        headers = self._headers(response.status, rate, now)
-        response = replace(response, headers=(*response.headers, *headers))
-        return Decision(response=response, did="malformed request", remaining=rate.remaining)
-
-    def _decided(self, asked: _Asked, outcome: _Outcome, fault: Fault | None = None) -> Decision:
-        """The decision that tells of an outcome, spoilt by the fault if there is one."""
-        request, route, rate = asked.request, asked.route, asked.rate
-        wire: Wire = WHOLE
-        response, did = outcome.response, outcome.did
-        shown_rate = RateHeaders.RIGHT
+        response, wire, did, kind = outcome.response, _WHOLE, outcome.did, RateHeaders.RIGHT
         if fault is not None:
             response, wire = spoil(fault.effect, response, _path(request))
-            did = f"fault: {fault} ({f'acted: {did}' if fault.acts else 'not acted'})"
-            shown_rate = fault.effect.rate_headers if isinstance(fault.effect, Answer) else shown_rate
-        headers = [*response.headers, *self._headers(response.status, rate, asked.now, shown_rate)]
-        reference = request.header("reference-id")
-        if reference is not None and _REFERENCE.fullmatch(reference):
-            headers.append(("Reference-Id", reference))
-        accepted = outcome.starts and (fault is None or fault.acts)
+            did = f"fault: {fault} ({f'acted: {did}' if acts else 'not acted'})"
+            kind = fault.effect.rate_headers if isinstance(fault.effect, Answer) else kind
+        accepted = outcome.starts and acts
         return Decision(
-            response=replace(response, headers=tuple(headers)),
+            response=self._headed(response, rate, now, kind, request.header("reference-id")),
             wire=wire,
-            did="; ".join([*(f"started elsewhere: {batch_id}" for batch_id in asked.elsewhere), did]),
+            did="; ".join([*(f"started elsewhere: {batch_id}" for batch_id in elsewhere), did]),
             operation=route.operation,
             batch_id=route.batch_id,
             accepted=accepted,
@@ -327,21 +260,34 @@ class World:
             remaining=rate.remaining,
         )
 
-    def _headers(
-        self, status: int, rate: _Rate, now: float, kind: RateHeaders = RateHeaders.RIGHT
-    ) -> tuple[tuple[str, str], ...]:
-        """The headers that every answer has."""
-        date = (("Date", formatdate(now, usegmt=True)),)
-        if not self.send_rate_headers:
-            return date
-        left = 0 if status == 429 else rate.remaining
-        return date + rate_headers(kind, limit=self.rate_limit, remaining=left, reset=rate.reset)
+    def malformed(self, now: float) -> Decision:
+        """Return the answer to bytes that are not an HTTP request. It uses nothing of the rate window."""
+        now = self._tick(now)
+        rate = self._take(now, taken=0)
+        response = self._headed(refusal(400, "The request is not valid HTTP.", ""), rate, now)
+        return Decision(response=response, did="malformed request", remaining=rate.remaining)
+
+    def _headed(
+        self,
+        response: Response,
+        rate: _Rate,
+        now: float,
+        kind: RateHeaders = RateHeaders.RIGHT,
+        reference: str | None = None,
+    ) -> Response:
+        """The response with the headers that every answer has, and the request's Reference-Id if it is valid."""
+        headers = [*response.headers, ("Date", formatdate(now, usegmt=True))]
+        if self.send_rate_headers:
+            left = 0 if response.status == 429 else rate.remaining
+            headers += rate_headers(kind, limit=self.rate_limit, remaining=left, reset=rate.reset)
+        if reference is not None and REFERENCE.fullmatch(reference):
+            headers.append(("Reference-Id", reference))
+        return replace(response, headers=tuple(headers))
 
     def _take(self, now: float, *, taken: int = 1) -> _Rate:
-        """The rate window after so many more requests (1 or 0).
+        """The rate window after this many more requests (1 or 0). A throttled request uses nothing.
 
-        A throttled request takes nothing. Other integrations' requests are spread evenly over the window, the first at
-        its beginning.
+        The requests of other integrations are spread evenly over the window, the first one at its beginning.
         """
         window = math.floor(now / self.rate_window)
         if window != self._window:
@@ -358,7 +304,7 @@ class World:
         return _Rate(throttled=False, remaining=remaining - taken, reset=reset)
 
     def _next_fault(self, route: _Route) -> Fault | None:
-        """The fault that this request runs into, used up by one; None when none is left for it."""
+        """Use up and return the fault for this request, None if no fault fits it."""
         for number, fault in enumerate(self.faults):
             left = fault.times is None or self._fault_uses[number] < fault.times
             if left and fault.fits(route.operation, route.batch_id):
@@ -366,52 +312,42 @@ class World:
                 return fault
         return None
 
-    def _started_elsewhere(self, route: _Route, now: float) -> tuple[str, ...]:
-        """Perform the console starts that are due; the batches they started. A batch that cannot be started is not."""
-        due = [start for start in self.console_starts if self._due(start, route)]
+    def _start_elsewhere(self, route: _Route, now: float) -> list[str]:
+        """Perform the console starts that are due and return their batches. A batch that cannot be started is not."""
         started = []
-        for start in due:
-            life = self._lives.get(start.batch_id)
-            if life is not None and life.started is None and now - life.submitted <= START_LIMIT:
-                self._lives[start.batch_id] = self._launched(life, now)
-                self._console_started.append(start.batch_id)
-                self._charged += life.batch.records
-                started.append(start.batch_id)
-        return tuple(started)
-
-    def _due(self, start: ConsoleStart, route: _Route) -> bool:
-        """Whether someone else starts the batch just before this request."""
-        if start.at_request is not None and self._requests == start.at_request:
-            return True
-        return start.before is not None and start.before == route.operation and route.batch_id in (None, start.batch_id)
+        for start in self.console_starts:
+            named = start.before is not None and start.before == route.operation
+            if self.requests == start.at_request or (named and route.batch_id in (None, start.batch_id)):
+                life = self._lives.get(start.batch_id)
+                if life is not None and life.started is None and now - life.submitted <= START_LIMIT:
+                    self._lives[start.batch_id] = self._launched(life, now)
+                    self.credits_charged += life.batch.records
+                    self.console_started.append(start.batch_id)
+                    started.append(start.batch_id)
+        return started
 
     def _launched(self, life: Life, now: float) -> Life:
-        """The life, started at that time."""
-        return replace(life, started=now, stale_reads=self._stale_reads(life.batch))
-
-    def _stale_reads(self, batch: Batch) -> int:
-        """How many reads after its start still say `submitted`."""
-        if batch.lag is not None:
-            return batch.lag
-        if self.lag_up_to is None:
-            return self.lag
-        drawn = hashlib.sha256(f"{self.seed}:lag:{batch.batch_id}".encode()).digest()
-        return int.from_bytes(drawn[:8], "big") % (self.lag_up_to + 1)
+        """The batch, started at this time. The next `lag` reads still say `submitted`."""
+        lag = self.lag if life.batch.lag is None else life.batch.lag
+        if life.batch.lag is None and self.lag_up_to is not None:
+            drawn = hashlib.sha256(f"{self.seed}:lag:{life.batch.batch_id}".encode()).digest()
+            lag = int.from_bytes(drawn[:8], "big") % (self.lag_up_to + 1)
+        return replace(life, started=now, stale_reads=lag)
 
     def _commit(self, outcome: _Outcome) -> None:
-        """Let the outcome come true."""
+        """Apply the outcome."""
         for life in outcome.stale:
             self._lives[life.batch.batch_id] = life
         if outcome.life is not None:
             self._lives[outcome.life.batch.batch_id] = outcome.life
             if outcome.starts:
-                self._accepted[outcome.life.batch.batch_id] += 1
-                self._charged += outcome.life.batch.records
+                self.accepted[outcome.life.batch.batch_id] += 1
+                self.credits_charged += outcome.life.batch.records
 
     # --- the rules --------------------------------------------------------------------------------------------------
 
     def _judge(self, request: Request, route: _Route, now: float) -> _Outcome:
-        """The outcome by the rules, before any fault. Nothing changes."""
+        """The outcome by the rules, before any fault. Changes nothing."""
         refused = self._admission(request, route)
         if refused is not None:
             return refused
@@ -419,7 +355,7 @@ class World:
             return self._create(request, route, now)
         if route.operation == "list":
             return self._list(route, now)
-        if route.batch_id is None or not _ID.fullmatch(route.batch_id):
+        if route.batch_id is None or not BATCH_ID.fullmatch(route.batch_id):
             return _refused(request, 400, "The batch_id path parameter is invalid.", "refused: invalid batch_id")
         life = self._lives.get(route.batch_id)
         if life is None or life.batch.service != route.service:
@@ -430,14 +366,15 @@ class World:
             case "stop":
                 return self._stop(request, life, now)
             case "results":
-                return self._results(request, life, now)
+                return _done(results(life, now, self.speed, metadata=_wants_metadata(request)), "read")
             case _:
-                return self._status(request, life, now)
+                extra = {"metadata": {"batch_config": options(life)}} if _wants_metadata(request) else {}
+                return _done(shown(life, now, self.speed), "read", stale=(life.read(),), extra=extra)
 
     def _admission(self, request: Request, route: _Route) -> _Outcome | None:
-        """The refusal that comes before any batch is looked at, None when the request may pass.
+        """The refusal that comes before the batch is looked up, None if the request passes.
 
-        Source: CONTRACT "The call the project exists for"; the order is inferred (I).
+        Source: CONTRACT "Start". The order is inferred (I).
         """
         if route.operation is None:
             return _refused(request, 404, "The resource was not found. Check the URL.", "refused: unknown path")
@@ -450,7 +387,7 @@ class World:
         if self.token is not None and token != self.token:
             return _refused(request, 401, "The authentication token is incorrect.", "refused: wrong token")
         reference = request.header("reference-id")
-        if reference is not None and not _REFERENCE.fullmatch(reference):
+        if reference is not None and not REFERENCE.fullmatch(reference):
             return _refused(request, 400, "The Reference-Id header is invalid.", "refused: bad Reference-Id")
         if (request.header("add-metadata") or "false").lower() not in ("true", "false"):
             return _refused(request, 400, "The Add-Metadata header is invalid.", "refused: bad Add-Metadata")
@@ -464,7 +401,7 @@ class World:
         return None
 
     def _create(self, request: Request, route: _Route, now: float) -> _Outcome:
-        """A new batch, or why not."""
+        """A new batch, or a refusal."""
         if not request.body.strip():
             return _refused(request, 400, "The request body is empty.", "refused: empty body")
         payload = _parsed(request.body)
@@ -478,14 +415,15 @@ class World:
         if not 1 <= len(records) <= MOST_RECORDS:
             return _refused(request, 400, f"{key} must hold 1 to {MOST_RECORDS} records.", "refused: number of records")
         reference = config.get("batch_reference_id")
-        if reference is not None and not (isinstance(reference, str) and _REFERENCE.fullmatch(reference)):
+        if reference is not None and not (isinstance(reference, str) and REFERENCE.fullmatch(reference)):
             return _refused(request, 400, "batch_reference_id is invalid.", "refused: bad batch_reference_id")
         longest = config.get("max_processing_time")
         seconds = None if longest is None else _iso_seconds(longest)
         if longest is not None and seconds is None:
             return _refused(request, 400, "max_processing_time is invalid.", "refused: bad max_processing_time")
+        drawn = hashlib.sha256(f"{self.seed}:id:{len(self._lives)}".encode()).digest()
         batch = Batch(
-            batch_id=self._fresh_id(),
+            batch_id=str(uuid.UUID(bytes=drawn[:16], version=4)),
             records=len(records),
             service=route.service,
             batch_reference_id=reference,
@@ -495,51 +433,28 @@ class World:
         life = Life(batch=batch, submitted=now, inputs=inputs, config=config)
         return _done(brief(life, Status.SUBMITTED), "created", life=life)
 
-    def _fresh_id(self) -> str:
-        """An id for a new batch."""
-        if self.new_id is not None:
-            fresh = self.new_id()
-        else:
-            drawn = hashlib.sha256(f"{self.seed}:id:{len(self._lives)}".encode()).digest()
-            fresh = str(uuid.UUID(bytes=drawn[:16], version=4))
-        if fresh in self._lives:
-            raise ValueError(f"new_id gave {fresh!r} twice")
-        return fresh
-
     def _list(self, route: _Route, now: float) -> _Outcome:
-        """Every batch of the service, oldest entry first."""
+        """All batches of the service, in the order of their creation."""
         lives = [life for life in self._lives.values() if life.batch.service == route.service]
         stale = tuple(life.read() for life in lives if life.stale_reads)
-        return _done({"batches": [shown(life, now, self._per_second) for life in lives]}, "read", stale=stale)
-
-    def _status(self, request: Request, life: Life, now: float) -> _Outcome:
-        """One batch's status, and its configuration when metadata is asked for."""
-        stale = (life.read(),)
-        extra = {"metadata": {"batch_config": options(life)}} if _wants_metadata(request) else {}
-        return _done(shown(life, now, self._per_second), "read", stale=stale, extra=extra)
+        return _done({"batches": [shown(life, now, self.speed) for life in lives]}, "read", stale=stale)
 
     def _start(self, request: Request, life: Life, now: float) -> _Outcome:
-        """The start, or why not. A batch that was ever started is never accepted again."""
+        """A start, or a refusal. A batch that was ever started is never accepted again."""
         if life.started is not None:
             return _refused(request, 400, "The batch has already been started.", "refused: already started")
         if now - life.submitted > START_LIMIT:
             return _refused(request, 400, "The batch is older than 28 days.", "refused: older than 28 days")
-        if self.credits is not None and self.credits - self._charged < life.batch.records:
+        if self.credits is not None and self.credits - self.credits_charged < life.batch.records:
             return _refused(request, 403, "There are insufficient credits.", "refused: insufficient credits")
-        launched = self._launched(life, now)
-        return _done(brief(life, Status.PROCESSING), "started", life=launched, starts=True)
+        return _done(brief(life, Status.PROCESSING), "started", life=self._launched(life, now), starts=True)
 
     def _stop(self, request: Request, life: Life, now: float) -> _Outcome:
-        """The stop; only a batch in processing can be stopped (I)."""
-        status = progress(life, now, self._per_second).status
+        """A stop, or a refusal. Only a batch in processing can be stopped (I)."""
+        status = progress(life, now, self.speed).status
         if status is not Status.PROCESSING:
             return _refused(request, 400, "The batch is not being processed.", f"refused: {status}")
-        stopped = replace(life, stopped=now)
-        return _done(brief(life, Status.STOPPED), "stopped", life=stopped)
-
-    def _results(self, request: Request, life: Life, now: float) -> _Outcome:
-        """What came of each record so far."""
-        return _done(results(life, now, self._per_second, metadata=_wants_metadata(request)), "read")
+        return _done(brief(life, Status.STOPPED), "stopped", life=replace(life, stopped=now))
 
 
 # --- reading a request -----------------------------------------------------------------------------------------------
@@ -551,7 +466,7 @@ def _path(request: Request) -> str:
 
 
 def _route(method: str, path: str) -> _Route:
-    """What is asked for. A method that a path does not know is an unknown path: 405 is not documented (I)."""
+    """The operation. A method that a path does not have counts as an unknown path: 405 is not documented (I)."""
     match [unquote(segment) for segment in path.partition("?")[0].split("/")]:
         case ["", service, "bulk", "v1", "batches", *rest] if service in RECORDS_KEYS:
             match method, rest:
@@ -583,17 +498,17 @@ def _media_type(value: str) -> str:
 
 
 def _accepts_json(accept: str | None) -> bool:
-    """Whether an Accept header lets JSON through; a missing one does."""
+    """Whether an Accept header allows JSON. A missing one does."""
     return accept is None or any(_media_type(media) in _MEDIA_RANGES for media in accept.split(","))
 
 
 def _wants_metadata(request: Request) -> bool:
-    """Whether the answer shall carry metadata."""
+    """Whether the request asks for metadata."""
     return (request.header("add-metadata") or "").lower() == "true"
 
 
 def _parsed(body: bytes) -> object | None:
-    """The JSON value of a body, None when it is none (JSON null is no body either)."""
+    """The JSON value of a body, None if it is not JSON or is the literal null."""
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -602,7 +517,7 @@ def _parsed(body: bytes) -> object | None:
 
 
 def _iso_seconds(value: object) -> int | None:
-    """Seconds of an ISO 8601 duration from PT1M to PT24H, None for anything else."""
+    """The seconds of an ISO 8601 duration from PT1M to PT24H, None for anything else."""
     found = _ISO_DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return None
