@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import socket
-import ssl
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trustme
 
-from batchform.simulator import Batch, Log, World, run, serve, server
+from batchform.simulator import Batch, Log, World, serve, server
 from tests.simulator.calls import BATCHES, TOKEN, Clock, Watched, address, call, connected, raw, raw_start
 
 if TYPE_CHECKING:
@@ -282,12 +278,6 @@ def test_localhost_is_loopback() -> None:
         assert call(url)[0] == 200
 
 
-def test_another_host_is_bound_when_told_so() -> None:
-    """`allow_remote` is that word."""
-    with serve(world(), host="0.0.0.0", allow_remote=True) as url:
-        assert url.startswith("http://0.0.0.0:")
-
-
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 def test_ipv6_loopback() -> None:
     """Its URL has brackets."""
@@ -305,27 +295,6 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing() -> None:
         pass
 
 
-def test_tls() -> None:
-    """With a context of the caller's; plain bytes to it end quietly."""
-    authority = trustme.CA()
-    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(ours)
-    authority.configure_trust(theirs)
-    with serve(world(), ssl_context=ours) as url:
-        assert url.startswith("https://")
-        with socket.create_connection(address(url), timeout=10) as plain:
-            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            with contextlib.suppress(ConnectionResetError):
-                plain.recv(100)
-        connection = http.client.HTTPSConnection(*address(url), timeout=10, context=theirs)
-        connection.request("GET", BATCHES, headers={"Auth-Token": TOKEN})
-        assert connection.getresponse().status == 200
-        idle = socket.create_connection(address(url), timeout=10)
-    connection.close()
-    with idle:
-        assert idle.recv(1) == b""
-
-
 def test_stopping_closes_idle_connections_and_ends_every_thread() -> None:
     """A keep-alive connection keeps nobody waiting."""
     before = set(threading.enumerate())
@@ -338,27 +307,3 @@ def test_stopping_closes_idle_connections_and_ends_every_thread() -> None:
             assert connection.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address(url))
-
-
-def test_run_serves_until_it_is_stopped() -> None:
-    """From another thread."""
-    heard: list[str] = []
-    stop = threading.Event()
-
-    def listening(url: str) -> None:
-        heard.append(f"{call(url)[0]}")
-        stop.set()
-
-    run(world(), on_listening=listening, stop=stop)
-    assert heard == ["200"]
-
-
-def test_run_ends_on_an_interrupt() -> None:
-    """In good order, without a traceback."""
-
-    def interrupted(_: str) -> None:
-        raise KeyboardInterrupt
-
-    before = set(threading.enumerate())
-    run(world(), on_listening=interrupted)
-    assert set(threading.enumerate()) == before

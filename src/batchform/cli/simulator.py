@@ -37,25 +37,29 @@ def command(terminal: Terminal, /, **options: Any) -> None:
     Prints where it listens, then serves until it is interrupted. It keeps the vendor's rules: statuses, refusals, 28
     days, credits and the account's rate limit; and it fails as its world file tells it to.
     """
-    from batchform.simulator import run  # noqa: PLC0415  # for those who ask for it
+    from batchform.simulator import serve  # noqa: PLC0415  # for those who ask for it
 
     host, port = _address(options["listen"])
     world = _world(options["world_file"])
+    stop = _stop()
     with _log(options["log_file"]) as log:
         try:
-            run(
-                world,
-                on_listening=lambda url: terminal.data(f"Listening on {url}"),
-                stop=_stop(),
-                host=host,
-                port=port,
-                token=options["token"],
-                rate_limit=options["rate_limit"],
-                rate_window=options["rate_window"],
-                latency=options["latency"],
-                speed=options["speed"],
-                log=log,
-            )
+            with (
+                contextlib.suppress(KeyboardInterrupt),
+                serve(
+                    world,
+                    host=host,
+                    port=port,
+                    token=options["token"],
+                    rate_limit=options["rate_limit"],
+                    rate_window=options["rate_window"],
+                    latency=options["latency"],
+                    speed=options["speed"],
+                    log=log,
+                ) as url,
+            ):
+                terminal.data(f"Listening on {url}")
+                stop.wait()
         except ValueError as error:
             raise UsageError("The simulator listens on this machine only", f"{error}.") from error
         except OSError as error:

@@ -1,10 +1,10 @@
-"""An answer, and every way to spoil it: what a client must survive, as values.
+"""Answers, and the faults that spoil them, as values.
 
-A `Fault` says when (operation, batch, how often), whether the world acts on the request all the same, and an effect. An
-effect either changes what is answered (`Answer`, `WrongBatchId`, `OddStatus`, `SpoiltList`) or how it travels (the
-wires: `Drop`, `Reset`, `Hang`, `Drip`, `HalfBody`, `NotHttp`). The two are apart from acting on purpose: the expensive
-cases are the ones where the server has acted and the answer says otherwise. Nothing here touches a socket; `server`
-performs the wires.
+A `Fault` says when it occurs (operation, batch, how often), whether the world still acts on the request, and its
+effect. An effect changes either the answer (`Answer`, `WrongBatchId`, `OddStatus`, `SpoiltList`) or how it is sent (the
+wires: `Drop`, `Reset`, `Hang`, `Drip`, `HalfBody`, `NotHttp`). Acting is independent of the effect, because the
+expensive cases are those where the server has acted and the answer says otherwise. No socket is used in this module:
+`server` implements the wires.
 """
 
 from __future__ import annotations
@@ -12,34 +12,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias, assert_never
-
-TITLES: Final = {
-    200: "Success",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    406: "Not Acceptable",
-    408: "Request Timeout",
-    415: "Unsupported Media Type",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-"""The documented titles. Source: CONTRACT "The call the project exists for" and "The other five operations"."""
 
 HUGE: Final = 10 * 1024 * 1024
 """Bytes of padding in a `huge` body."""
 
 FOREIGN_ID: Final = "ffffffff-ffff-4fff-bfff-ffffffffffff"
-"""A batch id that is nobody's, where a fault needs one and none was given."""
+"""The batch id for a fault that needs one and was given none."""
 
 _JSON: Final = ("Content-Type", "application/json")
 
 
 class Body(StrEnum):
-    """The bodies a scripted answer can carry. Source: CONTRACT "Errors as they really look"."""
+    """The bodies of a scripted answer. Source: CONTRACT "Errors"."""
 
     DOCUMENTED = "documented"
     EMPTY = "empty"
@@ -52,7 +38,7 @@ class Body(StrEnum):
 
 
 class RateHeaders(StrEnum):
-    """What the three rate headers of a scripted answer say. Source: CONTRACT "Limits and money"."""
+    """The rate headers of a scripted answer. Source: CONTRACT "Limits"."""
 
     RIGHT = "right"
     PAST = "past"
@@ -62,7 +48,7 @@ class RateHeaders(StrEnum):
 
 
 class ListSpoil(StrEnum):
-    """The ways a list answer can mislead. Source: CONTRACT "The other five operations", the list is a hint."""
+    """The ways in which a list answer can mislead. Source: CONTRACT "Operations"."""
 
     TRUNCATED = "truncated"
     NULL_BATCHES = "null_batches"
@@ -74,26 +60,34 @@ class ListSpoil(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What is answered. `Content-Length` and `Connection` belong to the wire and are not among the headers."""
+    """An answer. `server` adds the headers `Content-Length` and `Connection`."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """The first header of that name in any case, None when there is none."""
+        """The first header with this name in any letter case, or None."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
 def json_response(status: int, payload: object) -> Response:
-    """A response that carries a JSON document."""
+    """A response with a JSON body."""
     return Response(status=status, headers=(_JSON,), body=json.dumps(payload).encode())
 
 
+def phrase(status: int) -> str:
+    """The standard words for an HTTP status, which are the vendor's documented titles too."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
 def problem(status: int, detail: str, instance: str) -> dict[str, str]:
-    """The documented error object. `instance` is the path that was asked for."""
-    title = TITLES.get(status, "Error")
-    return {"type": "https://docs.experianaperture.io/", "title": title, "detail": detail, "instance": instance}
+    """The documented error object. `instance` is the requested path. Source: CONTRACT "Errors"."""
+    link = "https://docs.experianaperture.io/"
+    return {"type": link, "title": phrase(status), "detail": detail, "instance": instance}
 
 
 def refusal(status: int, detail: str, instance: str) -> Response:
@@ -101,7 +95,7 @@ def refusal(status: int, detail: str, instance: str) -> Response:
     return json_response(status, {"error": problem(status, detail, instance)})
 
 
-# --- how an answer travels -------------------------------------------------------------------------------------------
+# --- how an answer is sent -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +105,22 @@ class Normal:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The connection is closed in good order without a byte of answer."""
+    """The connection is closed (FIN) without a byte of answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection is torn down (RST) without a byte of answer."""
+    """The connection is reset (RST) without a byte of answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Nothing comes until the client leaves or the server stops."""
+    """Nothing is sent until the client closes the connection or the server stops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drip:
-    """One byte every `interval` seconds: of the body, or with `whole` of the status line and headers too."""
+    """One byte every `interval` seconds: the body only, or with `whole` also the status line and headers."""
 
     interval: float = 1.0
     whole: bool = False
@@ -134,25 +128,25 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class HalfBody:
-    """The head promises the whole body, half of it comes, then the connection is closed."""
+    """The headers announce the whole body, half of it is sent, then the connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotHttp:
-    """Bytes that are no HTTP answer, then the connection is closed."""
+    """Bytes that are not HTTP are sent, then the connection is closed."""
 
 
 Wire: TypeAlias = Normal | Drop | Reset | Hang | Drip | HalfBody | NotHttp
 
 
-# --- what is answered ------------------------------------------------------------------------------------------------
+# --- the answer ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Any status with any body; `text` replaces `body`, `location` makes it a redirect.
+    """Any status with any body. `text` replaces `body`; `location` makes it a redirect.
 
-    A 200 with the `documented` body is the "success" that carries an error and no result.
+    A 200 with the `documented` body is a "success" with an error and no result.
     """
 
     status: int
@@ -164,21 +158,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongBatchId:
-    """The right answer with another batch's id in it."""
+    """The right answer with the id of another batch."""
 
     batch_id: str = FOREIGN_ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OddStatus:
-    """The right answer with this in the place of the batch's status; None is JSON null."""
+    """The right answer with `value` as the batch's status. None is JSON null."""
 
     value: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoiltList:
-    """A list answer that misleads. `batch_ids` are those left out (truncated) or added (foreign)."""
+    """A list answer that misleads. `batch_ids` are the batches left out (truncated) or added (foreign)."""
 
     how: ListSpoil
     batch_ids: tuple[str, ...] = ()
@@ -187,16 +181,16 @@ class SpoiltList:
 Effect: TypeAlias = Answer | WrongBatchId | OddStatus | SpoiltList | Drop | Reset | Hang | Drip | HalfBody | NotHttp
 
 ACTS_BY_DEFAULT: Final = (WrongBatchId, OddStatus, SpoiltList, Drip, HalfBody)
-"""The effects that spoil the answer of a request that was carried out, unless the fault says otherwise."""
+"""The effects with which the world acts on the request, unless the fault says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One scripted fault. The first one in the world's order that fits a request and is not used up is performed.
+    """One scripted fault. The first fault of the world that fits a request and is not used up occurs.
 
-    `operation` and `batch_id` may be `*` for any; list and create concern no batch, so only `*` fits them. `times` is
-    how many requests it spoils, None means for ever. `act` says whether the world carries the request out; None means
-    what `ACTS_BY_DEFAULT` says of the effect. When it does not act, the answer still reads as if it had.
+    `operation` and `batch_id` may be `*` for any. A list or create request names no batch, so only `*` fits it. `times`
+    is the number of requests with this fault; None means unlimited. `act` is whether the world acts on the request;
+    None means as in `ACTS_BY_DEFAULT`. When the world does not act, the answer still reads as if it had.
     """
 
     effect: Effect
@@ -207,17 +201,17 @@ class Fault:
 
     @property
     def acts(self) -> bool:
-        """Whether the world carries the request out."""
+        """Whether the world acts on the request."""
         return isinstance(self.effect, ACTS_BY_DEFAULT) if self.act is None else self.act
 
     def fits(self, operation: str | None, batch_id: str | None) -> bool:
-        """Whether this fault concerns such a request. A request for no known operation is never spoilt."""
+        """Whether this fault fits such a request. No fault fits a request for an unknown operation."""
         if operation is None or self.operation not in ("*", operation):
             return False
         return self.batch_id in ("*", batch_id)
 
     def __str__(self) -> str:
-        """What the log says of it."""
+        """The fault as the log shows it."""
         match self.effect:
             case Answer(status=status, body=body, text=text):
                 return f"answer {status} {body if text is None else 'text'}"
@@ -239,11 +233,11 @@ KINDS: Final[dict[type, str]] = {
     HalfBody: "half_body",
     NotHttp: "not_http",
 }
-"""The word for each effect in a world file and in the log."""
+"""The name of each effect in a world file and in the log."""
 
 
 def spoil(effect: Effect, honest: Response, instance: str) -> tuple[Response, Wire]:
-    """What is sent instead of the honest response, and how. `instance` is the path that was asked for."""
+    """What is sent instead of the honest response, and how. `instance` is the requested path."""
     match effect:
         case Answer():
             return _scripted(effect, instance), Normal()
@@ -260,7 +254,7 @@ def spoil(effect: Effect, honest: Response, instance: str) -> tuple[Response, Wi
 
 
 def _scripted(answer: Answer, instance: str) -> Response:
-    """The response an `Answer` asks for."""
+    """The response for an `Answer`."""
     extra = (("Location", answer.location),) if answer.location is not None else ()
     media, body = _body(answer, problem(answer.status, "A scripted fault of the simulator.", instance))
     return Response(status=answer.status, headers=(*media, *extra), body=body)
@@ -294,7 +288,7 @@ def _body(answer: Answer, error: dict[str, str]) -> tuple[tuple[tuple[str, str],
 
 
 def _rewritten(honest: Response, changes: dict[str, Any]) -> Response:
-    """The response with members of its `result` replaced; an error answer stays as it is."""
+    """The response with members of its `result` replaced. An error answer is not changed."""
     payload = json.loads(honest.body)
     result = payload.get("result", {})
     result |= {key: value for key, value in changes.items() if key in result}
@@ -302,7 +296,7 @@ def _rewritten(honest: Response, changes: dict[str, Any]) -> Response:
 
 
 def _spoilt_list(spoilt: SpoiltList, honest: Response) -> Response:
-    """The list response with its `batches` made to mislead; any other answer stays as it is."""
+    """The list response with misleading `batches`. Any other answer is not changed."""
     result = json.loads(honest.body).get("result") or {}
     batches: list[dict[str, Any]] | None = result.get("batches")
     if batches is None:
@@ -339,7 +333,7 @@ def _foreign(batch_id: str) -> dict[str, Any]:
 
 
 def rate_headers(kind: RateHeaders, *, limit: int, remaining: int, reset: int) -> tuple[tuple[str, str], ...]:
-    """The three rate headers. `reset` is in UTC epoch seconds. Source: CONTRACT "Limits and money"."""
+    """The three rate headers. `reset` is in UTC epoch seconds. Source: CONTRACT "Limits"."""
     shown: tuple[str, str, str]
     match kind:
         case RateHeaders.RIGHT:

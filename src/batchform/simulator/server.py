@@ -1,9 +1,9 @@
-"""The world over HTTP/1.1: sockets, threads and the log, and nothing that decides.
+"""Serve a world over HTTP/1.1: sockets, threads and the log. All decisions are made in `world`.
 
-One thread per connection, and one lock under which the world decides and the log line is written: the log's order is
-the order of acting, and a line is in the file before a byte of the answer leaves. The HTTP is read here and not by the
-standard library's server because the faults need the socket itself (half answers, resets, silence), and because closing
-has to end hanging connections at once.
+There is one thread per connection. The world decides and the log line is written under one lock, so the log has the
+order in which the world acted, and each line is in the file before the first byte of the answer is sent. The standard
+library's HTTP server is not used: the faults need the socket itself (half answers, resets, silence), and `close` must
+end hanging connections at once.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ import json
 import re
 import selectors
 import socket
-import ssl
 import struct
 import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, Self
 
-from batchform.simulator.faults import Drip, Drop, HalfBody, Hang, Normal, NotHttp, Reset
+from batchform.simulator.faults import Drip, Drop, HalfBody, Hang, Normal, NotHttp, Reset, phrase
 from batchform.simulator.world import Request
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ _SECRET_HEADERS: Final = frozenset({"auth-token", "authorization", "proxy-author
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.([01])")
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
-_NOT_HTTP: Final = b"\x15\x03\x01\x00\x02\x02\x46 this is no HTTP\r\n"
+_NOT_HTTP: Final = b"\x15\x03\x01\x00\x02\x02\x46 this is not HTTP\r\n"
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger
 
 
@@ -50,10 +48,10 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time to li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One request, as the log holds it.
+    """One line of the log: a request and what the world did.
 
-    `time` is UTC by the server's clock, `headers` are the request's with every secret replaced by `[token]`. `did` and
-    `accepted` say what the world made of it, `status` what its sender can read (None when no status line is sent).
+    `time` is UTC by the server's clock. In `headers`, each secret is replaced by `[token]`. `did` and `accepted` are
+    those of the `Decision`. `status` is what the sender can read, None if no status line is sent.
     """
 
     time: str
@@ -69,15 +67,15 @@ class Entry:
     remaining: int
 
     def as_json(self) -> str:
-        """The entry as one line of JSON, without its end."""
+        """The entry as one line of JSON, without a line end."""
         return json.dumps(asdict(self))
 
 
 class Log:
-    """What the server was asked and what it did, in the order of acting.
+    """All requests and what the world did, in the order in which it acted.
 
-    `entries` holds it in memory. With a path every entry is also appended to that file, one JSON object a line, written
-    before the answer leaves: no line is lost when the client dies. Close it, or use it in a `with` statement.
+    `entries` is the log in memory. With a path, each entry is also appended to that file as one line of JSON, before
+    the answer is sent, so no line is lost when the client dies. Close the log, or use it in a `with` statement.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -88,17 +86,17 @@ class Log:
         """Add one entry.
 
         Raises:
-            RuntimeError: the file cannot be written; the entry is in memory all the same.
+            RuntimeError: The file cannot be written. The entry is in memory.
         """
         self.entries.append(entry)
         if self._file is not None:
             try:
                 self._file.write(f"{entry.as_json()}\n".encode())
-            except OSError as error:  # not one of the connection's, which are nobody's trouble
+            except OSError as error:  # errors of a connection are ignored, this one must not be
                 raise RuntimeError("the simulator's log cannot be written") from error
 
     def close(self) -> None:
-        """Close the file; the entries in memory stay."""
+        """Close the file. The entries stay in memory."""
         if self._file is not None:
             self._file.close()
 
@@ -134,30 +132,30 @@ def _entry(request: Request, decision: Decision, now: float) -> Entry:
 
 
 class _MalformedError(Exception):
-    """The bytes are no HTTP request."""
+    """The bytes are not an HTTP request."""
 
 
-class _LeftError(Exception):
-    """The client left before its request was complete."""
+class _ClosedError(Exception):
+    """The client closed the connection before its request was complete."""
 
 
 class _Reader:
-    """Takes requests off one connection, in order."""
+    """Reads requests from one connection, in order."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = bytearray()
 
     def request(self) -> tuple[Request, bool] | None:
-        """The next request and whether the connection may live on after it; None when the client has left.
+        """The next request and whether to keep the connection after it, None if the client has closed the connection.
 
         Raises:
-            _MalformedError: the bytes are no HTTP request, or too many.
-            _LeftError: the client left in the middle of one.
+            _MalformedError: The bytes are not an HTTP request, or too many.
+            _ClosedError: The client closed the connection in the middle of a request.
         """
         if not self._buffer and not self._more():
             return None
-        if not self._buffer[:1].isalpha():  # such as a TLS greeting, which has no line to wait for
+        if not self._buffer[:1].isalpha():  # for example a TLS handshake, which has no line end
             raise _MalformedError
         asked = _REQUEST_LINE.fullmatch(self._until(b"\r\n", _LONGEST_LINE))
         if asked is None:
@@ -168,12 +166,12 @@ class _Reader:
             self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = self._body(fields)
         method, path, minor = (part.decode("ascii") for part in asked.groups())
-        wishes = fields.get("connection", "")
-        lives_on = "close" not in wishes and (minor == "1" or "keep-alive" in wishes)
-        return Request(method=method, path=path, headers=headers, body=body), lives_on
+        connection = fields.get("connection", "")
+        keep = "close" not in connection and (minor == "1" or "keep-alive" in connection)
+        return Request(method=method, path=path, headers=headers, body=body), keep
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers, and the empty line after them."""
+        """Read the headers and the empty line after them."""
         headers = []
         while line := self._until(b"\r\n", _LONGEST_LINE):
             headers.append(_header(line))
@@ -182,7 +180,7 @@ class _Reader:
         return tuple(headers)
 
     def _body(self, fields: Mapping[str, str]) -> bytes:
-        """The body that the headers announce."""
+        """Read the body that the headers announce."""
         length, coding = fields.get("content-length"), fields.get("transfer-encoding")
         if coding is not None:
             if coding != "chunked" or length is not None:
@@ -195,7 +193,7 @@ class _Reader:
         return self._exactly(int(length))
 
     def _chunks(self) -> bytes:
-        """A chunked body; trailers are read and forgotten."""
+        """Read a chunked body. Trailers are ignored."""
         body = bytearray()
         while True:
             size, _, _ = self._until(b"\r\n", _LONGEST_LINE).partition(b";")
@@ -210,27 +208,27 @@ class _Reader:
         return bytes(body)
 
     def _more(self) -> bool:
-        """Read what has come; False when the client has left."""
+        """Receive more bytes; False if the client has closed the connection."""
         received = self._connection.recv(65536)
         self._buffer += received
         return bool(received)
 
     def _until(self, end: bytes, most: int) -> bytes:
-        """The bytes up to a mark, which is taken too."""
+        """The bytes before `end`, which is removed too."""
         while (found := self._buffer.find(end)) < 0:
             if len(self._buffer) > most:
                 raise _MalformedError
             if not self._more():
-                raise _LeftError
+                raise _ClosedError
         taken = bytes(self._buffer[:found])
         del self._buffer[: found + len(end)]
         return taken
 
     def _exactly(self, count: int) -> bytes:
-        """So many bytes."""
+        """The next `count` bytes."""
         while len(self._buffer) < count:
             if not self._more():
-                raise _LeftError
+                raise _ClosedError
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
@@ -245,7 +243,7 @@ def _header(line: bytes) -> tuple[str, str]:
 
 
 def _fields(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """The headers that concern the connection, in small letters; a repeated one is joined with a comma."""
+    """The headers about the connection, in lower case. Repeated ones are joined with a comma."""
     fields: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
@@ -254,16 +252,17 @@ def _fields(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return fields
 
 
-def _head(response: Response, *, lives_on: bool) -> bytes:
+def _head(response: Response, *, keep: bool) -> bytes:
     """The status line and headers of a response."""
-    try:
-        phrase = HTTPStatus(response.status).phrase
-    except ValueError:
-        phrase = "Unknown"
     headers = [*response.headers, ("Content-Length", str(len(response.body)))]
-    if not lives_on:
+    if not keep:
         headers.append(("Connection", "close"))
-    lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{name}: {value}" for name, value in headers), "", ""]
+    lines = [
+        f"HTTP/1.1 {response.status} {phrase(response.status)}",
+        *(f"{name}: {value}" for name, value in headers),
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode("latin-1")
 
 
@@ -271,7 +270,7 @@ def _head(response: Response, *, lives_on: bool) -> bytes:
 
 
 class Server:
-    """A world that listens. Made by `serve` and `run`; `url` is where it can be reached."""
+    """A world behind a listening socket at `url`. Made by `serve`."""
 
     def __init__(
         self,
@@ -281,14 +280,13 @@ class Server:
         port: int,
         latency: float,
         log: Log,
-        ssl_context: ssl.SSLContext | None,
         clock: Callable[[], float],
     ) -> None:
         self.world = world
-        self._latency, self._log, self._ssl, self._clock = latency, log, ssl_context, clock
+        self._latency, self._log, self._clock = latency, log, clock
         self._deciding = threading.Lock()
         self._stopping = threading.Event()
-        self._guard = threading.Lock()  # holds the two collections below together
+        self._guard = threading.Lock()  # guards the two collections below
         self._connections: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -296,14 +294,13 @@ class Server:
         self._listener.setblocking(False)
         self._waker, self._woken = socket.socketpair()
         bound = self._listener.getsockname()[1]
-        scheme = "http" if ssl_context is None else "https"
-        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{bound}"
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         world.begin(clock())
         self._acceptor = threading.Thread(target=self._accept, name="simulator", daemon=True)
         self._acceptor.start()
 
     def close(self) -> None:
-        """Stop at once: no new connection, every open one is closed, every thread has ended when this returns."""
+        """Stop at once. When this returns, every connection is closed and every thread has ended."""
         self._stopping.set()
         self._waker.send(b"x")
         self._acceptor.join()
@@ -313,12 +310,12 @@ class Server:
             threads = list(self._threads)
             for connection in self._connections:
                 with contextlib.suppress(OSError):
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)  # the plain one: TLS would wait for the peer
+                    connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
 
     def _accept(self) -> None:
-        """Take connections until the server stops."""
+        """Accept connections until the server stops."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
@@ -326,30 +323,26 @@ class Server:
                 selector.select()
                 try:
                     connection, _ = self._listener.accept()
-                    self._welcome(connection)
-                except BlockingIOError:  # woken up, or the client has left again
+                    self._begin(connection)
+                except BlockingIOError:  # woken by `close`, or the client has closed the connection again
                     continue
-                except OSError:  # out of descriptors: let some be given back
+                except OSError:  # no descriptors left: wait until some are closed
                     self._stopping.wait(0.01)
 
-    def _welcome(self, connection: socket.socket) -> None:
-        """Give a connection its thread."""
+    def _begin(self, connection: socket.socket) -> None:
+        """Start a thread for a connection."""
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._ssl is not None:
-            connection = self._ssl.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=self._converse, args=(connection,), name="simulator connection", daemon=True)
+        thread = threading.Thread(target=self._connection, args=(connection,), name="simulator connection", daemon=True)
         with self._guard:
             self._connections.add(connection)
             self._threads = {thread, *(other for other in self._threads if other.is_alive())}
             thread.start()
 
-    def _converse(self, connection: socket.socket) -> None:
-        """Serve one connection until it ends; whatever its client does is no trouble of the server's."""
+    def _connection(self, connection: socket.socket) -> None:
+        """Serve one connection until it ends. Errors of the connection are ignored."""
         try:
-            with contextlib.suppress(OSError, _LeftError):
-                if isinstance(connection, ssl.SSLSocket):
-                    connection.do_handshake()
+            with contextlib.suppress(OSError, _ClosedError):
                 reader = _Reader(connection)
                 while self._exchange(connection, reader):
                     pass
@@ -359,7 +352,7 @@ class Server:
                 connection.close()
 
     def _exchange(self, connection: socket.socket, reader: _Reader) -> bool:
-        """One request and its answer; whether the connection lives on."""
+        """Serve one request; whether to keep the connection."""
         try:
             received = reader.request()
         except _MalformedError:
@@ -367,41 +360,41 @@ class Server:
             return False
         if received is None:
             return False
-        request, lives_on = received
+        request, keep = received
         self._pause(self._latency / 2)
         with self._deciding:
             now = self._clock()
             decision = self.world.handle(request, now)
             self._log.write(_entry(request, decision, now))
         self._pause(self._latency / 2)
-        return self._answer(connection, decision, bodiless=request.method == "HEAD", lives_on=lives_on)
+        return self._answer(connection, decision, bodiless=request.method == "HEAD", keep=keep)
 
     def _refuse(self, connection: socket.socket) -> None:
-        """Answer bytes that are no request, and let the client read that before the connection goes."""
+        """Answer bytes that are not a request, and let the client read the answer before the connection is closed."""
         with self._deciding:
             now = self._clock()
             decision = self.world.malformed(now)
             self._log.write(_entry(Request(method="", path=""), decision, now))
-        connection.sendall(_head(decision.response, lives_on=False) + decision.response.body)
-        socket.socket.shutdown(connection, socket.SHUT_WR)
+        connection.sendall(_head(decision.response, keep=False) + decision.response.body)
+        connection.shutdown(socket.SHUT_WR)
         connection.settimeout(1.0)
         while connection.recv(65536):
             pass
 
     def _pause(self, seconds: float) -> None:
-        """Wait so long, or until the server stops."""
+        """Wait this long, or until the server stops."""
         if seconds > 0:
             self._stopping.wait(seconds)
 
-    def _answer(self, connection: socket.socket, decision: Decision, *, bodiless: bool, lives_on: bool) -> bool:
-        """Send the answer the way the decision says; whether the connection lives on."""
+    def _answer(self, connection: socket.socket, decision: Decision, *, bodiless: bool, keep: bool) -> bool:
+        """Send the answer as the decision says; whether to keep the connection."""
         response, wire = decision.response, decision.wire
-        lives_on = lives_on and not self._stopping.is_set()
+        keep = keep and not self._stopping.is_set()
         body = b"" if bodiless or response.status in (204, 304) else response.body
         match wire:
             case Normal():
-                connection.sendall(_head(response, lives_on=lives_on) + body)
-                return lives_on
+                connection.sendall(_head(response, keep=keep) + body)
+                return keep
             case Drop():
                 return False
             case Reset():
@@ -412,7 +405,7 @@ class Server:
                     pass
                 return False
             case Drip(interval=interval, whole=whole):
-                head = _head(response, lives_on=False)
+                head = _head(response, keep=False)
                 connection.sendall(b"" if whole else head)
                 for byte in (head if whole else b"") + body:
                     self._pause(interval)
@@ -421,27 +414,11 @@ class Server:
                     connection.sendall(bytes([byte]))
                 return False
             case HalfBody():
-                connection.sendall(_head(response, lives_on=False) + body[: len(body) // 2])
+                connection.sendall(_head(response, keep=False) + body[: len(body) // 2])
                 return False
             case NotHttp():
                 connection.sendall(_NOT_HTTP)
                 return False
-
-
-class Options(TypedDict, total=False):
-    """The options of `serve`, for `run` to pass on."""
-
-    host: str
-    port: int
-    token: str | None
-    rate_limit: int | None
-    rate_window: float | None
-    speed: float | None
-    latency: float
-    log: Log | None
-    ssl_context: ssl.SSLContext | None
-    clock: Callable[[], float]
-    allow_remote: bool
 
 
 @contextlib.contextmanager
@@ -456,31 +433,27 @@ def serve(
     speed: float | None = None,
     latency: float = 0.0,
     log: Log | None = None,
-    ssl_context: ssl.SSLContext | None = None,
     clock: Callable[[], float] = time.time,
-    allow_remote: bool = False,
 ) -> Iterator[str]:
-    """Serve a world as long as the `with` block lasts; gives the URL to reach it by.
+    """Serve a world during a `with` block, which receives the URL.
 
     Args:
-        world: answers; `token`, `rate_limit`, `rate_window` and `speed` replace what it says of them, None leaves that.
-        host: a loopback address or `localhost`, unless `allow_remote`.
-        port: 0 takes a free one.
-        token: the only token let in.
-        rate_limit: requests per window.
-        rate_window: seconds.
-        speed: factor on the processing of records.
-        latency: seconds before each answer; the world acts in the middle of them.
-        log: gets an entry per request; it stays the caller's to close.
-        ssl_context: makes it https.
-        clock: gives UTC epoch seconds.
-        allow_remote: let other machines reach it.
+        world: The world to serve.
+        host: A loopback address or `localhost`.
+        port: 0 chooses a free one.
+        token: The only token accepted. None for this and the next three keeps the world's own setting.
+        rate_limit: Requests per window.
+        rate_window: Seconds.
+        speed: A factor on the processing speed.
+        latency: Seconds before each answer. The world acts after half of them.
+        log: Receives an entry per request. The caller closes it.
+        clock: Returns UTC epoch seconds.
 
     Raises:
-        ValueError: the host is no loopback address.
-        OSError: the port cannot be had.
+        ValueError: The host is not a loopback address.
+        OSError: The port is not available.
     """
-    if not allow_remote and not _is_loopback(host):
+    if not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address")
     replaced = {"token": token, "rate_limit": rate_limit, "rate_window": rate_window, "speed": speed}
     for name, value in replaced.items():
@@ -492,7 +465,6 @@ def serve(
         port=port,
         latency=latency,
         log=Log() if log is None else log,
-        ssl_context=ssl_context,
         clock=clock,
     )
     try:
@@ -501,28 +473,8 @@ def serve(
         server.close()
 
 
-def run(
-    world: World,
-    *,
-    on_listening: Callable[[str], None],
-    stop: threading.Event | None = None,
-    **options: Unpack[Options],
-) -> None:
-    """Serve a world until `stop` is set or the user interrupts.
-
-    Args:
-        world: answers.
-        on_listening: called once with the URL.
-        stop: ends it from elsewhere; None leaves that to the interrupt.
-        options: those of `serve`.
-    """
-    with contextlib.suppress(KeyboardInterrupt), serve(world, **options) as url:
-        on_listening(url)
-        (stop or threading.Event()).wait()
-
-
 def _is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that host."""
+    """Whether only this machine can reach the host."""
     if host == "localhost":
         return True
     try:
