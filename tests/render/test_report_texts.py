@@ -18,7 +18,8 @@ from batchform.plan import Plan, plan
 from batchform.render.declarations import Declaration, declarations_text, names_for
 from batchform.render.documents.history import history_document
 from batchform.render.documents.plan import plan_document, refresh_document
-from batchform.render.documents.status import status_document, waited_document
+from batchform.render.documents.status import status_document
+from batchform.render.documents.stream import waited_document
 from batchform.render.escape import width
 from batchform.render.style import Style
 from batchform.render.text.drift import refresh_text

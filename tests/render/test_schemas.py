@@ -13,13 +13,11 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from batchform.model import Service
-from batchform.plan import Notice
 from batchform.render.documents.diagnostics import diagnostics_document
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.report import report_document
 from batchform.render.documents.state import state_document
 from batchform.render.documents.stream import (
-    diagnostic_document,
     event_document,
     planned_documents,
     report_documents,
@@ -143,16 +141,14 @@ def test_account_document_fits_its_schema(account: Report) -> None:
 
 
 @given(bf.problems())
-def test_diagnostics_fit_their_schemas(problem: Problem) -> None:
-    """In the document of `validate` and in the stream."""
+def test_diagnostics_fit_their_schema(problem: Problem) -> None:
+    """In the document of `validate`."""
     strict("diagnostics-1").validate(through_json(diagnostics_document([problem])))
-    strict("events-1").validate(through_json(diagnostic_document(problem, at=NOW)))
 
 
-def test_the_smaller_lines_fit_their_schema() -> None:
-    """The first line, and a warning."""
+def test_the_first_line_fits_its_schema() -> None:
+    """It names the version."""
     strict("events-1").validate(through_json(version_document("1.2.3", at=NOW)))
-    strict("events-1").validate(through_json(diagnostic_document(Notice(text="is old", name="a"), at=NOW)))
 
 
 def test_strict_schemas_refuse_what_is_not_described() -> None:

@@ -235,7 +235,7 @@ def _publish(run: _Run, made: Plan, what: Report) -> None:
 def _wait(run: _Run, patience: float) -> Exit:
     """Wait until nothing is processing; the lock is free meanwhile."""
     from batchform.cli.watching import Quiet, Watched, show_for, watch  # noqa: PLC0415  # for those who wait
-    from batchform.render.documents.status import waited_document  # noqa: PLC0415  # the same
+    from batchform.render.documents.stream import waited_document  # noqa: PLC0415  # the same
     from batchform.render.text.status import status_text  # noqa: PLC0415  # the same
 
     as_json = run.options["as_json"]

@@ -9,16 +9,7 @@ from batchform import __version__
 from batchform.api.pacing import estimate
 from batchform.cli import ci
 from batchform.model import Service
-from batchform.plan import Action
-from batchform.render.documents.stream import (
-    apply_summary_document,
-    change_summary_document,
-    diagnostic_document,
-    event_document,
-    outcome_document,
-    planned_change_document,
-    version_document,
-)
+from batchform.render.documents.stream import event_document, planned_documents, report_documents, version_document
 from batchform.render.text.event import event_text
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.text.report import report_text
@@ -164,15 +155,10 @@ class JsonProgress:
         self._terminal.data(json.dumps(document))
 
     def planned(self, made: Plan) -> None:
-        """A line for each change, their count, and the warnings."""
+        """Print the lines of the plan."""
         self._service = made.service
-        now = self._clock.now()
-        for change in made.changes:
-            if change.action is not Action.KEEP:
-                self._line(planned_change_document(change, made.service, at=now))
-        for notice in made.notices:
-            self._line(diagnostic_document(notice, at=now))
-        self._line(change_summary_document(made, at=now))
+        for document in planned_documents(made, at=self._clock.now()):
+            self._line(document)
 
     def begin(self, starts: int, pacer: Pacer) -> None:
         """Nothing: the plan has said it."""
@@ -192,8 +178,6 @@ class JsonProgress:
         """Nothing."""
 
     def report(self, what: Report, state_file: Path) -> None:  # noqa: ARG002  # the protocol's signature
-        """The outcome of every batch, and the exit code."""
-        now = self._clock.now()
-        for outcome in what.outcomes:
-            self._line(outcome_document(outcome, at=now))
-        self._line(apply_summary_document(what, at=now))
+        """Print the lines of the report."""
+        for document in report_documents(what, at=self._clock.now()):
+            self._line(document)

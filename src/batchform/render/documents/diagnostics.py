@@ -28,11 +28,11 @@ def diagnostics_document(problems: Sequence[Problem], sources: Mapping[str, Sour
         "valid": errors == 0,
         "error_count": errors,
         "warning_count": len(problems) - errors,
-        "diagnostics": [problem_document(problem, sources) for problem in problems],
+        "diagnostics": [_problem(problem, sources) for problem in problems],
     }
 
 
-def problem_document(problem: Problem, sources: Mapping[str, SourceText] = NO_SOURCES) -> dict[str, Any]:
+def _problem(problem: Problem, sources: Mapping[str, SourceText]) -> dict[str, Any]:
     """One of the `diagnostics`. Where the source is not at hand, `snippet` is null and the range has no bytes."""
     return {
         "severity": problem.severity.value,

@@ -70,16 +70,28 @@ def address_of(name: str, service: Service) -> str:
     return f"{service.value}_batch.{name}"
 
 
-def change_document(change: Change, service: Service) -> dict[str, Any]:
-    """One of the `resource_changes`."""
-    before = {"name": change.name, "batch_id": change.batch_id, "status": change.status, "records": change.records}
-    after = before | {"status": "processing"} if change.action is Action.START else before
+def time_document(time: datetime | None) -> str | None:
+    """A time as JSON has it, null for none."""
+    return None if time is None else encode_time(time)
+
+
+def _address(change: Change, service: Service) -> dict[str, Any]:
+    """Which batch it is about, in Terraform's shape."""
     return {
         "address": address_of(change.name, service),
         "mode": "managed",
         "type": f"{service.value}_batch",
         "name": change.name,
         "batch_id": change.batch_id,
+    }
+
+
+def change_document(change: Change, service: Service) -> dict[str, Any]:
+    """One of the `resource_changes`."""
+    before = {"name": change.name, "batch_id": change.batch_id, "status": change.status, "records": change.records}
+    after = before | {"status": "processing"} if change.action is Action.START else before
+    return {
+        **_address(change, service),
         "change": {
             "actions": actions_of(change.action),
             "before": None if change.action is Action.START else before,
@@ -91,9 +103,9 @@ def change_document(change: Change, service: Service) -> dict[str, Any]:
         "server_reason": change.server_reason,
         "records": change.records,
         "records_source": change.records_source.value,
-        "submitted_at": _time(change.submitted_at),
-        "deadline": _time(change.deadline),
-        "not_before": _time(change.not_before),
+        "submitted_at": time_document(change.submitted_at),
+        "deadline": time_document(change.deadline),
+        "not_before": time_document(change.not_before),
         "reference_id": change.reference_id,
         "range": range_document(change.place),
     }
@@ -103,11 +115,7 @@ def drift_document(drift: Drift, service: Service) -> dict[str, Any]:
     """One of the `resource_drift`: what would have been done by what was known, and what would be done now."""
     change = drift.change
     return {
-        "address": address_of(change.name, service),
-        "mode": "managed",
-        "type": f"{service.value}_batch",
-        "name": change.name,
-        "batch_id": change.batch_id,
+        **_address(change, service),
         "change": {"actions": ["update"], "before": _side(drift.before), "after": _side(drift.after)},
     }
 
@@ -159,7 +167,3 @@ def _check(check: GuardCheck) -> dict[str, Any]:
         "overridden": check.overridden,
         "range": range_document(check.guard.place),
     }
-
-
-def _time(value: datetime | None) -> str | None:
-    return None if value is None else encode_time(value)

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from batchform.apply import Result
-from batchform.errors import Problem, Severity
 from batchform.plan import Action
-from batchform.render.documents.diagnostics import problem_document
 from batchform.render.documents.plan import FORMAT_VERSION, actions_of, address_of, change_document, summary
 from batchform.render.documents.report import end_document, outcome_fields, report_summary
+from batchform.render.documents.status import status_document
 from batchform.render.escape import printable
 from batchform.render.outcomes import closing_words, event_words
 from batchform.render.words import why, word_of
@@ -42,8 +41,9 @@ if TYPE_CHECKING:
     from batchform.model import Service
     from batchform.plan import Change, Notice, Plan
     from batchform.state.events import Event, What
+    from batchform.status import Snapshot
 
-MODULE: Final = "batchform"
+_MODULE: Final = "batchform"
 
 _TYPES: Mapping[type[What], str] = {
     Intended: "apply_start",
@@ -75,17 +75,17 @@ def version_document(version: str, *, at: datetime) -> dict[str, Any]:
 
 
 def planned_documents(plan: Plan, *, at: datetime) -> Iterator[dict[str, Any]]:
-    """A line for each batch that something is to be said about, for each warning, and the totals last."""
+    """A line for each change but KEEP, a line for each warning, and the totals last."""
     for change in plan.changes:
         if change.action is not Action.KEEP:
-            yield planned_change_document(change, plan.service, at=at)
+            yield _planned_change(change, plan.service, at=at)
     for notice in plan.notices:
-        yield diagnostic_document(notice, at=at)
-    yield change_summary_document(plan, at=at)
+        yield _warning(notice, at=at)
+    yield _plan_summary(plan, at=at)
 
 
-def planned_change_document(change: Change, service: Service, *, at: datetime) -> dict[str, Any]:
-    """What is going to be done with one batch."""
+def _planned_change(change: Change, service: Service, *, at: datetime) -> dict[str, Any]:
+    """One change of the plan."""
     words = why(change, service, at)
     message = f"{printable(change.name)}: {'plan to ' if change.is_change else ''}{word_of(change)}"
     document = change_document(change, service)
@@ -97,8 +97,8 @@ def planned_change_document(change: Change, service: Service, *, at: datetime) -
     }
 
 
-def change_summary_document(plan: Plan, *, at: datetime) -> dict[str, Any]:
-    """How much is going to be done."""
+def _plan_summary(plan: Plan, *, at: datetime) -> dict[str, Any]:
+    """The totals of the plan."""
     numbers = summary(plan)
     message = (
         f"Plan: {numbers['start']:,} to start, {numbers['adopt']:,} to adopt, {numbers['verify']:,} to verify,"
@@ -112,7 +112,7 @@ def change_summary_document(plan: Plan, *, at: datetime) -> dict[str, Any]:
 
 
 def event_document(event: Event, *, service: Service) -> dict[str, Any]:
-    """What has just happened to one batch: Terraform's `hook`, and flat what the journal holds of it."""
+    """One event: Terraform's `hook`, and the fields of the journal beside it."""
     kind = type(event.what)
     action = Action.FORGET if kind is Forgotten else Action.START
     if kind in {Seen, Declared, Removed}:
@@ -130,28 +130,22 @@ def event_document(event: Event, *, service: Service) -> dict[str, Any]:
     }
 
 
-def diagnostic_document(about: Problem | Notice, *, at: datetime) -> dict[str, Any]:
-    """A problem or a warning."""
-    if isinstance(about, Problem):
-        diagnostic = problem_document(about)
-    else:
-        detail = f"{about.name} {about.text}" if about.name is not None else about.text
-        diagnostic = {"severity": "warning", "summary": detail, "detail": "", "range": None, "name": about.name}
-    level = "warn" if diagnostic["severity"] == Severity.WARNING else "error"
-    head = "Warning" if level == "warn" else "Error"
-    message = f"{head}: {printable(diagnostic['summary'])}"
-    return {**_line("diagnostic", message, at, level=level), "diagnostic": diagnostic}
+def _warning(notice: Notice, *, at: datetime) -> dict[str, Any]:
+    """A warning of the plan."""
+    text = f"{notice.name} {notice.text}" if notice.name is not None else notice.text
+    diagnostic = {"severity": "warning", "summary": text, "detail": "", "range": None, "name": notice.name}
+    return {**_line("diagnostic", f"Warning: {printable(text)}", at, level="warn"), "diagnostic": diagnostic}
 
 
-def report_documents(account: Report, *, at: datetime) -> Iterator[dict[str, Any]]:
-    """A line for each batch that was touched, and the totals with the exit code last."""
-    for outcome in account.outcomes:
-        yield outcome_document(outcome, at=at)
-    yield apply_summary_document(account, at=at)
+def report_documents(report: Report, *, at: datetime) -> Iterator[dict[str, Any]]:
+    """A line for each outcome, and the totals with the exit code last."""
+    for outcome in report.outcomes:
+        yield _outcome(outcome, at=at)
+    yield _report_summary(report, at=at)
 
 
-def outcome_document(outcome: Outcome, *, at: datetime) -> dict[str, Any]:
-    """What came of one batch."""
+def _outcome(outcome: Outcome, *, at: datetime) -> dict[str, Any]:
+    """One outcome."""
     message = f"{printable(outcome.change.name)}: {outcome.result.value.replace('_', ' ')}"
     return {
         **_line("outcome", message, at, level=_RESULT_LEVELS.get(outcome.result, "info")),
@@ -159,17 +153,27 @@ def outcome_document(outcome: Outcome, *, at: datetime) -> dict[str, Any]:
     }
 
 
-def apply_summary_document(account: Report, *, at: datetime) -> dict[str, Any]:
+def _report_summary(report: Report, *, at: datetime) -> dict[str, Any]:
     """The last line: the totals and the exit code."""
-    numbers = report_summary(account)
+    numbers = report_summary(report)
     return {
-        **_line("change_summary", closing_words(account), at, level="info" if account.complete else "error"),
+        **_line("change_summary", closing_words(report), at, level="info" if report.complete else "error"),
         "changes": _changes("apply", add=numbers["started"], forget=numbers["forgotten"]),
         "summary": numbers,
-        "complete": account.complete,
-        "exit_code": int(account.exit),
-        "end": end_document(account.end),
+        "complete": report.complete,
+        "exit_code": int(report.exit),
+        "end": end_document(report.end),
     }
+
+
+def waited_document(look: Snapshot, *, exit_code: int) -> dict[str, Any]:
+    """The last line of `apply --wait --json`: where the batches stand when the wait ends, and its own exit code."""
+    document = status_document(look)
+    del document["format_version"], document["timestamp"]
+    counts = ", ".join(f"{number:,} {stage}" for stage, number in document["summary"].items() if number)
+    level = "info" if exit_code == 0 else "error"
+    line = _line("wait_complete", f"Waited: {counts or 'nothing is declared'}.", look.at, level=level)
+    return {**line, **document, "exit_code": int(exit_code)}
 
 
 def _changes(operation: str, *, add: int, forget: int) -> dict[str, Any]:
@@ -180,7 +184,7 @@ def _line(kind: str, message: str, at: datetime, *, level: str = "info") -> dict
     return {
         "@level": level,
         "@message": message,
-        "@module": MODULE,
+        "@module": _MODULE,
         "@timestamp": encode_time(at),
         "type": kind,
     }
@@ -191,7 +195,7 @@ def _resource(name: str, service: Service) -> dict[str, Any]:
         "addr": address_of(name, service),
         "module": "",
         "resource": address_of(name, service),
-        "implied_provider": MODULE,
+        "implied_provider": _MODULE,
         "resource_type": f"{service.value}_batch",
         "resource_name": name,
         "resource_key": None,
