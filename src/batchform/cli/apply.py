@@ -89,7 +89,7 @@ def command(terminal: Terminal, /, **options: Any) -> int:
         options=options,
         id=environment.new_run(),
     )
-    terminal.problems(asked.config.warnings, asked.config.sources)
+    ci.problems(terminal, asked.config.warnings, asked.config.sources)
     patience = check_timeout(options["timeout"], wait=options["wait"])
     with session.held(
         terminal,

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from batchform.cli.terminal import Terminal
-    from batchform.errors import Problem
+    from batchform.errors import Problem, SourceText
 
 _LONGEST_OUTPUT: Final = 256 * 1024
 """Bytes. GitHub takes 1 MiB for all outputs of a job together."""
@@ -29,6 +29,17 @@ _LONG_TABLE: Final = 40
 def in_github() -> bool:
     """Whether this is a step of a GitHub Actions job."""
     return bool(os.environ.get("GITHUB_ACTIONS"))
+
+
+def problems(terminal: Terminal, found: Sequence[Problem], sources: Mapping[str, SourceText]) -> None:
+    """Show what is wrong with the configuration, with its text; on GitHub also mark the lines of the pull request."""
+    if not found:
+        return
+    from batchform.render.text.problems import problems_text  # noqa: PLC0415  # only when there are some
+
+    terminal.talk(problems_text(found, terminal.talk_style, sources))
+    if in_github():
+        terminal.talk(annotate(found))
 
 
 def annotate(problems: Sequence[Problem]) -> str:

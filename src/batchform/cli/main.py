@@ -122,7 +122,9 @@ def _guarded(terminal: Terminal) -> int:
         with click.Context(batchform).scope():
             code = batchform.main(standalone_mode=False, obj=terminal, prog_name="batchform")
     except ConfigError as error:
-        terminal.problems(error.problems, error.sources)
+        from batchform.cli.ci import problems  # noqa: PLC0415  # only when there are some
+
+        problems(terminal, error.problems, error.sources)
         return error.exit_code
     except BatchformError as error:
         terminal.error(error)

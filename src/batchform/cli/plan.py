@@ -54,7 +54,7 @@ def command(terminal: Terminal, /, **options: Any) -> int:
     unless --refresh or --out asks for it.
     """
     asked = session.question(options["configs"], options["state"], options["targets"], options["excludes"])
-    terminal.problems(asked.config.warnings, asked.config.sources)
+    ci.problems(terminal, asked.config.warnings, asked.config.sources)
     looked = _make(terminal, asked, options)
     made = looked.plan
     if options["out"] is not None:

@@ -10,7 +10,7 @@ import click
 
 from batchform import __version__
 from batchform.apply import to_record
-from batchform.cli import environment, session
+from batchform.cli import ci, environment, session
 from batchform.cli.options import (
     config_option,
     lock_timeout_option,
@@ -51,7 +51,7 @@ def command(terminal: Terminal, /, **options: Any) -> int:
     settled by reading their status.
     """
     asked = session.question(options["configs"], options["state"], options["targets"], options["excludes"])
-    terminal.problems(asked.config.warnings, asked.config.sources)
+    ci.problems(terminal, asked.config.warnings, asked.config.sources)
     return _tell(terminal, asked, _refresh(terminal, asked, options), options)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchform.cli import environment, session
+from batchform.cli import ci, environment, session
 from batchform.cli.options import Duration, check_timeout, config_option, state_option, timeout_option
 from batchform.errors import Exit, UsageError
 from batchform.model import NOTHING_OBSERVED
@@ -45,7 +45,7 @@ def command(terminal: Terminal, /, **options: Any) -> int:
     """
     _check(options)
     asked = session.named(session.question(options["configs"], options["state"]), options["names"])
-    terminal.problems(asked.config.warnings, asked.config.sources)
+    ci.problems(terminal, asked.config.warnings, asked.config.sources)
     if options["no_refresh"]:
         return _tell(terminal, _offline(asked), options)
     done = _ask(terminal, asked, options)

@@ -9,15 +9,10 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from batchform.errors import NO_SOURCES, BatchformError, Exit
+from batchform.errors import BatchformError, Exit
 from batchform.render.style import Style
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from batchform.errors import Problem, SourceText
 
 
 def in_ci() -> bool:
@@ -91,18 +86,6 @@ class Terminal:
         from batchform.render.text.problems import error_text  # noqa: PLC0415  # only when there is one
 
         self.talk(error_text(error, self.talk_style))
-
-    def problems(self, problems: Iterable[Problem], sources: Mapping[str, SourceText] = NO_SOURCES) -> None:
-        """Show what is wrong with the configuration, and where in its text."""
-        found = tuple(problems)
-        if not found:
-            return
-        from batchform.cli.ci import annotate, in_github  # noqa: PLC0415  # only when there are some
-        from batchform.render.text.problems import problems_text  # noqa: PLC0415  # the same
-
-        self.talk(problems_text(found, self.talk_style, sources))
-        if in_github():
-            self.talk(annotate(found))
 
     def warn(self, text: str) -> None:
         """Show a warning."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchform.cli import ci
 from batchform.cli.options import config_option
 from batchform.config.loader import load
 from batchform.errors import ConfigError, Exit
@@ -54,8 +55,6 @@ def _show(terminal: Terminal, form: str, problems: Sequence[Problem], sources: M
 
         terminal.data(json.dumps(diagnostics_document(problems, sources), indent=2))
     elif form == "text":
-        terminal.problems(problems, sources)
+        ci.problems(terminal, problems, sources)
     elif problems:
-        from batchform.cli.ci import annotate  # noqa: PLC0415  # the same
-
-        terminal.data(annotate(problems))
+        terminal.data(ci.annotate(problems))
