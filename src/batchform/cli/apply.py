@@ -234,7 +234,7 @@ def _publish(run: _Run, made: Plan, what: Report) -> None:
 
 def _wait(run: _Run, patience: float) -> Exit:
     """Wait until nothing is processing; the lock is free meanwhile."""
-    from batchform.cli.watching import Quiet, Watched, show_for, watch  # noqa: PLC0415  # for those who wait
+    from batchform.cli.watching import Display, Watched, display_for, watch  # noqa: PLC0415  # for those who wait
     from batchform.render.documents.stream import waited_document  # noqa: PLC0415  # the same
     from batchform.render.text.status import status_text  # noqa: PLC0415  # the same
 
@@ -242,7 +242,7 @@ def _wait(run: _Run, patience: float) -> Exit:
     watched = Watched(
         asked=run.asked, endpoint=run.endpoint, token=run.token, run=environment.new_run(), timeout=patience
     )
-    done = watch(run.terminal, watched, Quiet() if as_json else show_for(run.terminal, as_json=False))
+    done = watch(run.terminal, watched, Display() if as_json else display_for(run.terminal, as_json=False))
     code = done.signal or done.look.verdict
     if as_json:
         run.terminal.data(json.dumps(waited_document(done.look, exit_code=code)))

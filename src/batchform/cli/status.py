@@ -81,7 +81,7 @@ def _offline(asked: Question) -> Snapshot:
 
 
 def _ask(terminal: Terminal, asked: Question, options: dict[str, Any]) -> Result:
-    from batchform.cli.watching import Quiet, Watched, show_for, watch  # noqa: PLC0415  # --no-refresh does without
+    from batchform.cli.watching import Display, Watched, display_for, watch  # noqa: PLC0415  # --no-refresh does without
 
     endpoint = environment.endpoint()
     session.check_belongs(read(asked.state_file).state, asked.config, endpoint)
@@ -92,7 +92,9 @@ def _ask(terminal: Terminal, asked: Question, options: dict[str, Any]) -> Result
         asked=asked, endpoint=endpoint, token=environment.token(), run=environment.new_run(), timeout=timeout
     )
     is_log = options["watch"] or not options["as_json"]
-    return watch(terminal, watched, show_for(terminal, as_json=options["as_json"]) if again and is_log else Quiet())
+    return watch(
+        terminal, watched, display_for(terminal, as_json=options["as_json"]) if again and is_log else Display()
+    )
 
 
 def _tell(terminal: Terminal, seen: Snapshot, options: dict[str, Any]) -> int:
