@@ -25,7 +25,7 @@ DEADLINE = timedelta(days=28)
 """How long after its submission a batch can be started. Source: CONTRACT "28 days" (documented for phone only)."""
 
 MAX_RECORDS = 10_000
-"""The most records one batch can hold. Source: CONTRACT, operation create."""
+"""The most records that a batch can have. Source: CONTRACT "Operations"."""
 
 RATE_LIMIT = 150
 """Requests per minute when no header says otherwise. Source: CONTRACT "Limits" (told by a third party)."""

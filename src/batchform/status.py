@@ -121,15 +121,15 @@ def unlisted(now: Snapshot) -> tuple[Standing, ...]:
 
 
 def _standing(change: Change, entry: Entry | None, reading: Reading | None) -> Standing:
-    stage = _stage(change)
+    at = stage(change)
     said = reading if reading is not None and reading.status is not None else None
     processed = said.records_processed if said is not None else None
-    if stage is Stage.COMPLETED and processed is None:
+    if at is Stage.COMPLETED and processed is None:
         processed = change.records
     ours = entry is not None and entry.phase is Phase.STARTED
     return Standing(
         change=change,
-        stage=stage,
+        stage=at,
         observed=said is not None,
         processed=processed,
         started_at=(said.date_started if said is not None else None) or (entry.settled_at if entry and ours else None),
@@ -138,7 +138,8 @@ def _standing(change: Change, entry: Entry | None, reading: Reading | None) -> S
     )
 
 
-def _stage(change: Change) -> Stage:
+def stage(change: Change) -> Stage:
+    """Return the stage of a declared batch."""
     match change.action:
         case Action.KEEP | Action.ADOPT if change.reason is Reason.STOPPED_AFTER_START:
             return Stage.STOPPED

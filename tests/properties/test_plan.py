@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchform.apply import report
+from batchform.drift import drift
 from batchform.model import MAX_RECORDS, Batch, Config, GuardName, Observed, Reading, Service, Source
-from batchform.plan import Action, Plan, approve, plan
+from batchform.plan import Action, Plan, Reason, approve, plan
 from batchform.state.events import Event, Forgotten, Intended, Seen, Started, What, fold
 from batchform.state.known import Evidence, Phase, State
+from batchform.status import stage
 from tests import strategies
 from tests.properties.small import FAR_MOMENTS, IDS, NOW, PLACE, configs, observeds, states
 
@@ -171,6 +174,21 @@ def test_a_late_echo_of_an_old_status_starts_nothing_again(
 
 
 PLANS = st.builds(planned, configs(), states(), observeds())
+
+
+@given(before=PLANS, after=PLANS)
+def test_nothing_is_decided_by_a_reason(before: Plan, after: Plan) -> None:
+    """Drift, stages and the exit code of a report are the same whatever the reasons are."""
+
+    def blind(made: Plan) -> Plan:
+        return replace(made, changes=tuple(replace(change, reason=Reason.NEW) for change in made.changes))
+
+    def drifted(before: Plan, after: Plan) -> list[str]:
+        return [one.change.batch_id for one in drift(before, after)]
+
+    assert drifted(before, after) == drifted(blind(before), blind(after))
+    assert report(after, (), (), None).exit == report(blind(after), (), (), None).exit
+    assert [*map(stage, after.changes)] == [*map(stage, blind(after).changes)]
 
 
 def meant_for(fresh: Plan, approved: Plan) -> Plan:

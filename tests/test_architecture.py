@@ -1,0 +1,284 @@
+"""The rules of ARCHITECTURE.md that no other tool checks.
+
+Which module may import what, what pure modules may not use, where code may branch on a reason, and that each cited
+heading of CONTRACT.md exists. import-linter checks the order of the layers.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT: Final = Path(__file__).parents[1]
+SOURCES: Final = {
+    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__"): path.read_text("utf-8")
+    for path in sorted((ROOT / "src" / "batchform").rglob("*.py"))
+}
+
+OWNERS: Final = {"click": "cli", "urllib3": "api", "yaml": "config", "jsonschema": "config"}
+"""The one package that may import each library. No other library may be imported at all."""
+
+PURE: Final = (
+    "api.contract",
+    "api.decode",
+    "api.pacing",
+    "drift",
+    "errors",
+    "model",
+    "plan",
+    "protocol",
+    "render",
+    "simulator.batches",
+    "simulator.faults",
+    "simulator.world",
+    "state.codec",
+    "state.event_codec",
+    "state.events",
+    "state.known",
+    "state.merge",
+    "status",
+)
+"""Modules and packages without clock, file, socket, randomness or thread."""
+
+# fmt: off
+PURE_LIBRARY: Final = (
+    "__future__", "array", "bisect", "collections", "dataclasses", "datetime", "email.utils", "enum", "functools",
+    "hashlib", "http.HTTPStatus", "itertools", "json", "math", "re", "signal", "types", "typing", "unicodedata",
+    "urllib.parse", "uuid",
+)
+"""What pure modules may import of the standard library, but for the names in `FORBIDDEN`."""
+
+FORBIDDEN: Final = {
+    "open", "print", "input", "exec", "eval", "__import__", "now", "utcnow", "today", "localtime",
+    "make_msgid", "getnode", "uuid1", "uuid4", "read_text", "read_bytes", "write_text", "write_bytes", "unlink",
+    "mkdir", "iterdir", "resolve", "touch", "raise_signal", "setitimer", "alarm",
+}
+# fmt: on
+
+RESULTS: Final = frozenset({"batchform.apply", "batchform.engine"})
+"""Modules that are not pure, whose result types `render` shows."""
+
+CITATION: Final = re.compile(r'Source: CONTRACT(?P<headings>(?:(?:,| and)? "[^"]+")*)')
+
+
+def within(module: str, *packages: str) -> bool:
+    """Whether the module is one of these, or in one of these."""
+    return any(f"{module}.".startswith(f"batchform.{package}.") for package in packages)
+
+
+def imports(source: str, *, at_runtime: bool = False) -> Iterator[str]:
+    """Every imported name, with its module: `a.b` for `import a.b` and for `from a import b`."""
+    tree = ast.parse(source)
+    for_types: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for_types.update(each for part in node.body for each in ast.walk(part))
+    for node in ast.walk(tree):
+        if at_runtime and node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+# --- The rules: each returns what breaks it --------------------------------------------------------------------------
+
+
+def foreign_libraries(module: str, source: str) -> list[str]:
+    """Libraries that the module may not import, not even for types."""
+    tops = {name.partition(".")[0] for name in imports(source)} - sys.stdlib_module_names - {"batchform"}
+    return sorted(top for top in tops if top not in OWNERS or not within(module, OWNERS[top]))
+
+
+def simulator_imports(module: str, source: str) -> list[str]:
+    """What the simulator imports of batchform beside itself: it must not share a bug with what it judges."""
+    if not within(module, "simulator"):
+        return []
+    ours = (name for name in imports(source) if name.startswith("batchform"))
+    return [name for name in ours if not within(name, "simulator", "__version__")]
+
+
+def impure_imports(module: str, source: str) -> list[str]:
+    """What a pure module imports at runtime and may not."""
+    if not within(module, *PURE):
+        return []
+    return [name for name in imports(source, at_runtime=True) if not _is_pure(module, name)]
+
+
+def _is_pure(module: str, name: str) -> bool:
+    if name.startswith("batchform."):
+        inside = {name, name.rpartition(".")[0]}
+        return any(within(each, *PURE) for each in inside) or (within(module, "render") and bool(inside & RESULTS))
+    return any(f"{name}.".startswith(f"{each}.") for each in PURE_LIBRARY)
+
+
+def impure_names(module: str, source: str) -> list[str]:
+    """Names in a pure module that stand for a clock, a file, randomness or a process."""
+    if not within(module, *PURE):
+        return []
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+    called = {each.func.attr for each in nodes if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)}
+    imported = {name.rpartition(".")[2] for name in imports(source)}
+    return sorted((called | imported | names - _bound(nodes)) & FORBIDDEN)
+
+
+def _bound(nodes: list[ast.AST]) -> set[str]:
+    """Names that the module binds itself, such as the argument `now`."""
+    stored = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    return stored | {each.arg for each in nodes if isinstance(each, ast.arg)}
+
+
+def branches_on_reasons(module: str, source: str) -> list[str]:
+    """Code outside `render` that compares a reason, matches on one, or looks something up by one."""
+    if within(module, "render"):
+        return []
+    deciding: list[ast.AST] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Compare() | ast.Set() | ast.MatchValue():
+                deciding.append(node)
+            case ast.Match():
+                deciding.append(node.subject)
+            case ast.Dict():
+                deciding.extend(key for key in node.keys if key is not None)
+            case ast.Subscript():
+                deciding.append(node.slice)
+            case ast.Call(func=ast.Attribute(attr="get") | ast.Name(id="frozenset" | "set")):
+                deciding.extend(node.args)
+            case _:
+                pass
+    return sorted({ast.unparse(each) for node in deciding for each in ast.walk(node) if _is_reason(each)})
+
+
+def _is_reason(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name(id="Reason") | ast.Attribute(attr="Reason")):
+            return True
+        case ast.Attribute(attr="reason", value=ast.Name(id="change") | ast.Attribute(attr="change")):
+            return True
+        case _:
+            return False
+
+
+def unknown_headings(module: str, source: str) -> list[str]:
+    """Citations of CONTRACT.md that name no heading of it."""
+    headings = set(re.findall(r"^##? (.+)$", (ROOT / "CONTRACT.md").read_text("utf-8"), re.MULTILINE))
+    found = []
+    for citation in CITATION.finditer(" ".join(source.split())):
+        named = re.findall(r'"([^"]+)"', citation["headings"])
+        found += [each for each in named or ["no heading"] if each not in headings]
+    return found
+
+
+RULES: Final[tuple[Callable[[str, str], list[str]], ...]] = (
+    foreign_libraries,
+    simulator_imports,
+    impure_imports,
+    impure_names,
+    branches_on_reasons,
+    unknown_headings,
+)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_module_keeps_the_rule(rule: Callable[[str, str], list[str]]) -> None:
+    """Each rule, over each module."""
+    assert {module: broken for module, source in SOURCES.items() if (broken := rule(module, source))} == {}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
+def test_tests_cite_headings_that_exist(path: Path) -> None:
+    """As the sources do."""
+    if path != Path(__file__):
+        assert unknown_headings("", path.read_text("utf-8")) == []
+
+
+def test_every_pure_module_exists() -> None:
+    """A module that was renamed is still checked."""
+    assert [each for each in PURE if f"batchform.{each}" not in SOURCES] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "planted"),
+    [
+        (foreign_libraries, "plan", "import click"),
+        (foreign_libraries, "plan", "def f():\n    import click  # noqa: PLC0415"),
+        (foreign_libraries, "render.words", "from click import style"),
+        (foreign_libraries, "render.words", "if TYPE_CHECKING:\n    import click"),
+        (foreign_libraries, "cli.apply", "import urllib3.util"),
+        (foreign_libraries, "state.codec", "from yaml import safe_load"),
+        (foreign_libraries, "simulator.world_file", "import yaml"),
+        (foreign_libraries, "cli.validate", "from jsonschema import validators"),
+        (foreign_libraries, "cli.main", "import requests"),
+        (simulator_imports, "simulator.server", "from batchform.model import Service"),
+        (simulator_imports, "simulator.world", "from batchform import model"),
+        (impure_imports, "protocol", "import time"),
+        (impure_imports, "protocol", "from batchform.engine import Threads"),
+        (impure_imports, "plan", "from batchform.state import disk"),
+        (impure_imports, "plan", "from batchform.state.reader import read"),
+        (impure_imports, "render.text.plan", "from batchform.cli import session"),
+        (impure_imports, "render.text.plan", "def f():\n    import os  # noqa: PLC0415"),
+        (impure_imports, "simulator.world", "from random import random"),
+        (impure_imports, "api.contract", "import http.client"),
+        (impure_imports, "state.events", "import threading"),
+        (impure_imports, "state.merge", "import secrets"),
+        (impure_imports, "status", "import socket"),
+        (impure_imports, "model", "from pathlib import Path"),
+        (impure_names, "protocol", "time.time()\nimport datetime\ndatetime.datetime.now()"),
+        (impure_names, "plan", "def f(now):\n    return datetime.now(UTC)"),
+        (impure_names, "drift", "date.today()"),
+        (impure_names, "render.words", "def f(path):\n    with open(path) as stream:\n        return stream.read()"),
+        (impure_names, "render.words", "def f(path: Path) -> str:\n    return path.read_text()"),
+        (impure_names, "state.known", "def f(path: Path) -> str:\n    return path.open('w')"),
+        (impure_names, "simulator.world", "from uuid import uuid4"),
+        (impure_names, "errors", "print('x')"),
+        (branches_on_reasons, "drift", "x = change.reason is Reason.NEW"),
+        (branches_on_reasons, "apply", "x = why in {Reason.NEW, Reason.RETRY}"),
+        (branches_on_reasons, "cli.apply", "x = SOME[change.reason]"),
+        (branches_on_reasons, "cli.apply", "x = before.reason == one.change.reason"),
+        (branches_on_reasons, "status", "match x:\n    case plan.Reason.NEW:\n        pass"),
+        (branches_on_reasons, "status", "match change.reason:\n    case _:\n        pass"),
+        (branches_on_reasons, "status", "x = {Reason.NEW: 1}"),
+        (branches_on_reasons, "watch", "x = frozenset((Reason.NEW,))"),
+        (branches_on_reasons, "watch", "x = SOME.get(change.reason)"),
+        (unknown_headings, "model", '"""Source: CONTRACT "The other five operations"."""'),
+        (unknown_headings, "model", '"""Source: CONTRACT "Start" and\n    "Money"."""'),
+        (unknown_headings, "model", '"""Source: CONTRACT, operation create."""'),
+    ],
+)
+def test_a_planted_break_is_found(rule: Callable[[str, str], list[str]], module: str, planted: str) -> None:
+    """Also with a `noqa`, inside a function, and in the real module. Beside it the rule finds nothing."""
+    name = f"batchform.{module}"
+    assert rule(name, planted)
+    assert rule(name, f"{SOURCES[name]}\n{planted}\n")
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "allowed"),
+    [
+        (foreign_libraries, "cli.import_", "import click"),
+        (foreign_libraries, "api.client", "import urllib3"),
+        (foreign_libraries, "config.loader", "import yaml, jsonschema"),
+        (simulator_imports, "cli.simulator", "from batchform.model import Service"),
+        (impure_imports, "engine", "import time, threading"),
+        (impure_imports, "plan", "if TYPE_CHECKING:\n    from pathlib import Path"),
+        (impure_names, "plan", "def plan(now):\n    return now + now"),
+        (branches_on_reasons, "plan", "def f():\n    return Action.START, Reason.NEW"),
+        (branches_on_reasons, "render.words", "x = change.reason is Reason.NEW"),
+        (unknown_headings, "model", '"""Source: CONTRACT "Start", "28 days" (for phone only)."""'),
+    ],
+)
+def test_what_is_allowed_is_not_found(rule: Callable[[str, str], list[str]], module: str, allowed: str) -> None:
+    """The rules are no wider than they say."""
+    assert rule(f"batchform.{module}", allowed) == []
