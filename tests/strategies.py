@@ -7,7 +7,7 @@ compares such values has to cope with all of them. For values that meet each oth
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from batchform.apply import Outcome, Report, Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import OutcomeUnknownError, Place, Problem, Severity
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
-from batchform.plan import Action, Change, GuardCheck, Notice, Plan, Reason, RecordsSource
+from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, Reason, RecordsSource
 from batchform.state.events import (
     AlreadyStarted,
     Declared,
@@ -269,7 +269,7 @@ def events() -> st.SearchStrategy[Event]:
 
 def changes(name: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Change]:
     """One change; any reason with any action, as a saved plan may claim."""
-    return st.builds(
+    any_change = st.builds(
         Change,
         name=texts() | names() if name is None else name,
         batch_id=texts() | batch_ids(),
@@ -285,6 +285,12 @@ def changes(name: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Cha
         reference_id=st.none() | texts(),
         place=st.none() | places(),
     )
+    return any_change.map(with_obstacle)
+
+
+def with_obstacle(change: Change) -> Change:
+    """The change with the obstacle that its reason names."""
+    return replace(change, obstacle=next((one for one in Obstacle if one.value == change.reason.value), None))
 
 
 def plans() -> st.SearchStrategy[Plan]:

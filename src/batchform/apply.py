@@ -1,7 +1,6 @@
-"""Walks a plan that was approved: records what was seen, forgets what is gone, starts what is to be started.
+"""Carries out an approved plan: records new readings, forgets undeclared batches, starts batches, and reports.
 
-Every decision has been made by `plan`; the conversation with the server is `protocol`'s; driving many of them is the
-engine's. What is left is the order of things, and the account of them at the end.
+`plan` makes every decision, `protocol` has the conversations with the server, and `engine` drives them.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from batchform.engine import Interrupted, Stopped, Task, Unrecordable
 from batchform.errors import Exit, StateError
 from batchform.model import Status
-from batchform.plan import Action, Reason, check_guards, is_expired
+from batchform.plan import Action, Obstacle, check_guards, is_expired
 from batchform.protocol import Order, Rules, check_rules, seen, start
 from batchform.state.events import (
     AlreadyStarted,
@@ -46,10 +45,9 @@ _MAX_REFERENCE: Final = 256
 def to_record(
     config: Config, state: State, observed: Observed, selected: Collection[str] | None, *, waiting: bool = False
 ) -> Iterator[tuple[str, str, What]]:
-    """What the state does not know yet of the declared batches, as (batch_id, name, event).
+    """The events about declared batches that the state lacks, as (batch_id, name, what).
 
-    A batch that was merely found submitted is no news, unless `waiting` asks for those too: then an offline plan knows
-    their size and their deadline.
+    A new batch that is submitted makes an event only if `waiting` is set. Then an offline plan shows its deadline.
     """
     expected = {None} if waiting else {None, Status.SUBMITTED}
     for batch in config.batches:
@@ -62,12 +60,12 @@ def to_record(
         if reading is None or (entry is None and reading.found and reading.status in expected):
             continue
         what = seen(reading)
-        if _tells_something(entry, batch.batch_id, batch.name, what):
+        if _changes_entry(entry, batch.batch_id, batch.name, what):
             yield batch.batch_id, batch.name, what
 
 
-def _tells_something(entry: Entry | None, batch_id: str, name: str, what: What) -> bool:
-    """Whether an entry would say anything different after the event, times of looking aside."""
+def _changes_entry(entry: Entry | None, batch_id: str, name: str, what: What) -> bool:
+    """Whether the event changes the entry, apart from the time it was seen."""
     moment = entry.updated_at if entry is not None else datetime.min.replace(tzinfo=UTC)
     run = entry.run if entry is not None else ""
     after = step(entry, Event(run=run, seq=0, at=moment, batch_id=batch_id, name=name, what=what))
@@ -111,7 +109,7 @@ def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, e
 
 
 def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Task]:
-    """A conversation for each batch that is to be started, begun when its turn comes."""
+    """A task for each batch to start, made when the engine can begin it."""
     for change in plan.having(Action.START):
         entry = state.entries.get(change.batch_id)
         order = Order(
@@ -127,7 +125,7 @@ def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Task]:
 
 
 def reference_id(name: str, run: str) -> str:
-    """The Reference-Id of a start that declares none: the name and the run, in letters, digits and hyphens only.
+    """The Reference-Id of a start that declares none: the name and the run, in letters, digits and hyphens.
 
     Source: CONTRACT "Headers": the vendor's own SDK replaces dots.
     """
@@ -135,11 +133,11 @@ def reference_id(name: str, run: str) -> str:
     return f"{slug[: _MAX_REFERENCE - len(run) - 1]}-{run}"
 
 
-# --- The account of a run --------------------------------------------------------------------------------------------
+# --- The report ------------------------------------------------------------------------------------------------------
 
 
 class Result(StrEnum):
-    """What came of one batch in one run."""
+    """The result of one batch in one run."""
 
     STARTED = "started"
     ALREADY_STARTED = "already_started"
@@ -154,7 +152,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One line of the account. `evidence` tells how a start is known, `recorded` whether the outcome is on disk."""
+    """One line of the report. `evidence` says how a start is known, `recorded` whether the outcome is on disk."""
 
     change: Change
     result: Result
@@ -166,7 +164,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a run did, whichever way it ended. In the order of the plan; what needed nothing is left out."""
+    """What a run did with each batch, in the order of the plan. Batches without a result are left out."""
 
     outcomes: tuple[Outcome, ...]
     end: End | None = None
@@ -177,16 +175,16 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was planned is done and known."""
+        """Whether the plan was carried out and every outcome is known."""
         return self.exit is Exit.DONE
 
     @property
     def exit(self) -> Exit:
-        """The exit code: a signal, then an unknown outcome, then an error, then what was not done."""
+        """The exit code: that of a signal, else of an unknown outcome, of an error, or of incomplete work."""
         if isinstance(self.end, Interrupted):
             return Exit(128 + self.end.signum)
         lost = isinstance(self.end, Unrecordable) or not all(outcome.recorded for outcome in self.outcomes)
-        if lost or self.having(Result.UNKNOWN):  # what is not on disk is unknown to the next run
+        if lost or self.having(Result.UNKNOWN):  # an outcome that is not on disk is unknown to the next run
             return Exit.UNKNOWN
         if isinstance(self.end, Stopped):
             return Exit.ERROR
@@ -196,16 +194,16 @@ class Report:
 
 
 def report(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], end: End | None) -> Report:
-    """What came of the plan, told from the events of this run.
+    """Report what became of the plan.
 
     Args:
-        plan: What was to be done.
-        events: What this run recorded, including what it settled before the plan was made.
-        unrecorded: What happened after the journal took no more.
+        plan: The plan.
+        events: The recorded events of this run, including those before the plan was made.
+        unrecorded: The events after the journal failed.
         end: Why the run ended early, if it did.
     """
     missing = tuple(unrecorded)
-    last = {event.batch_id: event.what for event in (*events, *missing) if isinstance(event.what, _TELLING)}
+    last = {event.batch_id: event.what for event in (*events, *missing) if isinstance(event.what, _ATTEMPTS)}
     lost = {event.batch_id for event in missing}
     outcomes = []
     for change in plan.changes:
@@ -215,26 +213,26 @@ def report(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], end
     return Report(outcomes=tuple(outcomes), end=end)
 
 
-_TELLING = (Intended, NotAttempted, Started, AlreadyStarted, Unknown, Released, Rejected)
+_ATTEMPTS = (Intended, NotAttempted, Started, AlreadyStarted, Unknown, Released, Rejected)
 
 
 def _outcome(change: Change, what: What | None) -> Outcome | None:
-    """The outcome of one batch, None when there is nothing to tell."""
+    """The outcome of one batch, None without a result."""
     match change.action:
         case Action.ADOPT:
             return Outcome(change=change, result=Result.ADOPTED)
-        case Action.FORGET if not isinstance(what, (Started, AlreadyStarted)):  # what was paid for is told first
+        case Action.FORGET if not isinstance(what, (Started, AlreadyStarted)):  # a start matters more
             return Outcome(change=change, result=Result.FORGOTTEN)
         case Action.BLOCKED:
             return Outcome(change=change, result=Result.BLOCKED)
         case Action.VERIFY:
             return Outcome(change=change, result=Result.UNKNOWN, problem=getattr(what, "problem", None))
-        case Action.WAIT if change.reason is Reason.NOT_APPROVED:
+        case Action.WAIT if change.obstacle is Obstacle.NOT_APPROVED:
             return Outcome(change=change, result=Result.NOT_APPROVED)
         case Action.HOLD | Action.WAIT:
             return None
         case Action.KEEP if not isinstance(what, (Started, AlreadyStarted)):
-            return None  # it was running before this run looked
+            return None  # it was running before this run
         case Action.KEEP | Action.START | Action.FORGET:
             return _attempted(change, what)
     assert_never(change.action)

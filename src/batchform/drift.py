@@ -1,8 +1,7 @@
-"""What the server says otherwise than the state: the difference between two plans.
+"""Drift: the differences between the plan before a refresh and the plan after it.
 
-One plan is made of what was known, the other of what was then seen. Whatever changes neither an action nor what it
-would spend is progress and no drift, so a batch that went on from processing to completed is never in it, and a second
-look at an account that has not changed finds none.
+Only a different action, obstacle or size of a start is drift. So a batch that goes from processing to completed is no
+drift, and refreshing an unchanged account shows none.
 """
 
 from __future__ import annotations
@@ -11,27 +10,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Action, Reason, plan
+from batchform.plan import Action, Obstacle, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from batchform.model import Config
     from batchform.plan import Change, Plan
     from batchform.state.known import State
-
-_ALIKE: Final[Mapping[Reason, Reason]] = {Reason.COMPLETED: Reason.RUNNING, Reason.SUBMITTED: Reason.NEW}
-"""Reasons that differ by nothing but ordinary progress."""
 
 _SPENDING: Final = frozenset({Action.START, Action.VERIFY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """One batch of which the server says otherwise.
+    """One batch that drifted. `before` is its change in the plan before the refresh, `after` the one in the plan now.
 
-    `before` is what would have been done by what was known, `after` what would be done now; None: nothing, not even to
-    keep it. One of the two is there.
+    One of the two can be None: that plan has no such batch.
     """
 
     before: Change | None
@@ -39,9 +34,9 @@ class Drift:
 
     @property
     def change(self) -> Change:
-        """The one that says most: what would be done now."""
+        """The change now, else the one before."""
         change = self.after or self.before
-        assert change is not None  # a batch that is in neither plan is not in the drift
+        assert change is not None  # a drifted batch is in one of the plans
         return change
 
     @property
@@ -51,12 +46,12 @@ class Drift:
 
 
 def known_plan(config: Config, state: State | None, actual: Plan, selected: Collection[str] | None) -> Plan:
-    """What would have been done by what was known, judged at the same moment as `actual`."""
+    """The plan from the state alone, at the time of `actual`."""
     return plan(config, state, NOTHING_OBSERVED, actual.at, endpoint=actual.endpoint, selected=selected)
 
 
 def drift(known: Plan, actual: Plan) -> tuple[Drift, ...]:
-    """Where the two plans differ in an action or in what it spends, in the order of the plan."""
+    """The batches that drifted, in the order of the plan."""
     before = {change.batch_id: change for change in known.changes}
     after = {change.batch_id: change for change in actual.changes}
     found = [
@@ -75,9 +70,8 @@ def _differs(before: Change | None, after: Change | None) -> bool:
     )
 
 
-def _key(change: Change | None) -> tuple[Action, Reason] | None:
-    """What counts as a difference. A contradiction is one whether a single read has just confirmed it or is yet to."""
+def _key(change: Change | None) -> tuple[Action, Obstacle | None] | None:
+    """What counts as a difference. A contradiction counts as one before and after a single read confirms it."""
     if change is None:
         return None
-    action = Action.BLOCKED if change.reason is Reason.CONTRADICTION else change.action
-    return action, _ALIKE.get(change.reason, change.reason)
+    return (Action.BLOCKED if change.obstacle is Obstacle.CONTRADICTION else change.action), change.obstacle

@@ -1,8 +1,8 @@
 """Every decision: (Config, State, Observed, now) -> Plan.
 
-Pure and total: no clock, file, socket or randomness, and an answer for whatever is known. `decide` is the decision
-table, a row an `if`, in the order of the table in ARCHITECTURE.md; the first that fits wins. The action drives
-behaviour, the reason is for people: nothing may branch on a reason.
+Pure and total: no clock, file, socket or randomness, and a decision for every input. `decide` is the decision table: an
+`if` per row, in the order of the table in ARCHITECTURE.md. The first row that matches decides. Code branches on the
+action and the obstacle. The reason is only for people: no code outside `render` branches on it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 SURELY_EXPIRED: Final = DEADLINE + timedelta(days=1)
 EXPIRES_SOON: Final = DEADLINE - timedelta(days=1)
-"""Between these two ages the boundary and the clock are the server's to judge. Source: CONTRACT "28 days"."""
+"""Between these two ages the server decides: its exact limit and clock are unknown. Source: CONTRACT "28 days"."""
 
 NEAR: Final = timedelta(days=7)
-"""A deadline that is no farther away than this is warned of."""
+"""A plan warns of a deadline within this time."""
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""From this difference on, ages and `not_before` go by the server's clock rather than the local one."""
+"""Beyond this difference, the server's clock decides ages and `not_before`, not the local one."""
 
 
 class Action(StrEnum):
-    """What apply does with a batch. START, ADOPT, VERIFY and FORGET are changes; the rest leaves everything alone."""
+    """What apply does with a batch. START, ADOPT, VERIFY and FORGET are changes, the others change nothing."""
 
     START = "start"
     ADOPT = "adopt"
@@ -50,7 +50,7 @@ CHANGES: Final = frozenset({Action.START, Action.ADOPT, Action.VERIFY, Action.FO
 
 
 class Reason(StrEnum):
-    """Why, for people."""
+    """Why, for people. No code outside `render` branches on it."""
 
     NEW = "new"
     SUBMITTED = "submitted"
@@ -74,8 +74,21 @@ class Reason(StrEnum):
     NOT_DECLARED = "not_declared"
 
 
+class Obstacle(StrEnum):
+    """A fact that keeps a batch from being started or completed. Code may branch on it. Each is also a `Reason`."""
+
+    STOPPED_AFTER_START = "stopped_after_start"
+    CONTRADICTION = "contradiction"
+    STOPPED = "stopped"
+    UNRECOGNISED = "unrecognised"
+    BAD_ID = "bad_id"
+    NOT_FOUND = "not_found"
+    EXPIRED = "expired"
+    NOT_APPROVED = "not_approved"
+
+
 class RecordsSource(StrEnum):
-    """Who said how many records a batch holds."""
+    """Where the number of records comes from."""
 
     OBSERVED = "observed"
     KNOWN = "known"
@@ -85,16 +98,17 @@ class RecordsSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What would be done with one batch, and all a person needs to judge it.
+    """The decision for one batch, and what a reviewer needs to judge it.
 
-    `records` is None when nobody said; it is never counted as 0. `deadline` is the moment after which the batch can no
-    longer be started, None when its age is not known. `place` is where it is declared, None when it no longer is.
+    `records` is None when the number is unknown, which never counts as 0. `deadline` is the time after which the batch
+    cannot be started, None when its age is unknown. `place` is where it is declared, None when it is undeclared.
     """
 
     name: str
     batch_id: str
     action: Action
     reason: Reason
+    obstacle: Obstacle | None = None
     status: str | None = None
     server_reason: str | None = None
     records: int | None = None
@@ -107,13 +121,13 @@ class Change:
 
     @property
     def is_change(self) -> bool:
-        """Whether apply would do anything."""
+        """Whether apply would do something."""
         return self.action in CHANGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardCheck:
-    """A guard against this plan. `unknown` counts the starts whose records nobody knows, each taken as 10,000."""
+    """A guard checked against this plan. `unknown` counts the starts of unknown size, 10,000 records each."""
 
     guard: Guard
     measured: int
@@ -122,13 +136,13 @@ class GuardCheck:
 
     @property
     def holds(self) -> bool:
-        """Whether the plan stays within the limit."""
+        """Whether the plan is within the limit."""
         return self.measured <= self.guard.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A warning: never stops anything. `name` is the batch it is about, None when it is about all."""
+    """A warning, which never stops a run. `name` is the batch it is about, None when it is about all."""
 
     text: str
     name: str | None = None
@@ -136,11 +150,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an apply would do, as plain data: it can be printed, compared, hashed and saved. Changes are sorted by name.
+    """What an apply would do, as plain data to print, compare, hash and save. Changes are sorted by name.
 
-    `lineage` and `serial` say which state it was made from; both are None when there was none. `refreshed` tells that
-    the account was read. `at` is the time the ages were judged by. `targeted` tells that only some batches were asked
-    about.
+    `lineage` and `serial` identify the state it was made from, None without a state. `refreshed`: the account was
+    listed. `at` is the time that ages were judged by. `targeted`: only some batches were selected.
     """
 
     service: Service
@@ -160,17 +173,17 @@ class Plan:
 
     @property
     def has_changes(self) -> bool:
-        """Whether apply would do anything: START, ADOPT, VERIFY or FORGET."""
+        """Whether apply would do something: START, ADOPT, VERIFY or FORGET."""
         return any(change.is_change for change in self.changes)
 
     @property
     def failed_guards(self) -> tuple[GuardCheck, ...]:
-        """The guards that forbid this apply."""
+        """The guards that block this apply."""
         return tuple(check for check in self.guards if not check.holds and not check.overridden)
 
     @property
     def applyable(self) -> bool:
-        """Whether apply may go on with it."""
+        """Whether no guard blocks it."""
         return not self.failed_guards
 
 
@@ -184,22 +197,22 @@ def plan(
     selected: Collection[str] | None = None,
     overridden: Collection[GuardName] = (),
 ) -> Plan:
-    """The plan.
+    """Make the plan.
 
     Args:
-        config: What is declared.
-        state: What is known, None when there is no state yet.
-        observed: What the server was heard to say.
+        config: The configuration.
+        state: The state, None when there is none yet.
+        observed: The readings of this run.
         now: The local time.
         endpoint: Where starts would be sent.
-        selected: The batch_ids to plan for, None for all. The rest is left alone, as if it were not there.
-        overridden: Guards that may be passed this time.
+        selected: The batch_ids to plan for, None for all. The plan ignores the others.
+        overridden: The guards to override.
     """
     notices: list[Notice] = []
     if observed.skew is not None and abs(observed.skew) > CLOCK_TOLERANCE:
         now = _moved(now, observed.skew)
         notices.append(
-            Notice(text=f"The local clock is {_behind(observed.skew)} the server's, whose time is used here.")
+            Notice(text=f"The local clock is {_behind(observed.skew)} the server's. This plan uses the server's time.")
         )
     entries = state.entries if state is not None else {}
     changes = []
@@ -228,16 +241,16 @@ def plan(
 
 def decide(
     batch: Batch, entry: Entry | None, reading: Reading | None, *, listed: bool, service: Service, now: datetime
-) -> tuple[Action, Reason]:
-    """The decision table for a declared batch: first row that fits.
+) -> tuple[Action, Reason | Obstacle]:
+    """The decision table for a declared batch: the first row that matches.
 
     Args:
         batch: The declaration.
-        entry: What the state holds of it, if anything.
-        reading: What the server said of it in this run, if anything.
-        listed: Whether the account was listed, so that having no reading means absent.
-        service: Which service; the 28 days are documented for phone.
-        now: The time ages are judged by.
+        entry: Its entry in the state, if any.
+        reading: Its newest reading of this run, if any.
+        listed: Whether the account was listed. Then a batch without a reading is absent from the list.
+        service: The service. The 28 days are documented for phone only.
+        now: The time that ages are judged by.
     """
     status = _status(entry, reading)
     by_read = reading is not None and reading.source is Source.READ
@@ -245,34 +258,34 @@ def decide(
         reason = Reason.COMPLETED if status == Status.COMPLETED else Reason.RUNNING
         return (Action.KEEP if entry is not None else Action.ADOPT), reason
     if status == Status.STOPPED and entry is not None and entry.recorded_as_started:
-        return Action.KEEP, Reason.STOPPED_AFTER_START
-    if entry is not None and entry.uncertain:  # safety: an attempt without an outcome may have been paid for
+        return Action.KEEP, Obstacle.STOPPED_AFTER_START
+    if entry is not None and entry.uncertain:  # safety: an attempt with an unknown outcome may have been paid for
         return Action.VERIFY, Reason.UNCERTAIN
     if entry is not None and entry.phase in BEYOND and status in {Status.SUBMITTED, None}:  # safety: it ran once
-        return (Action.BLOCKED if by_read else Action.VERIFY), Reason.CONTRADICTION
-    if batch.hold:  # safety: the author said not to
+        return (Action.BLOCKED if by_read else Action.VERIFY), Obstacle.CONTRADICTION
+    if batch.hold:  # safety: the author does not want it started
         return Action.HOLD, Reason.HELD
-    if status == Status.STOPPED:  # safety: what a start does to a stopped batch, and what it costs, is not documented
-        return Action.BLOCKED, Reason.STOPPED
-    if status is not None and status != Status.SUBMITTED:  # safety: nobody knows what a start would do to it
-        return Action.BLOCKED, Reason.UNRECOGNISED
+    if status == Status.STOPPED:  # safety: the effect and cost of starting a stopped batch are not documented
+        return Action.BLOCKED, Obstacle.STOPPED
+    if status is not None and status != Status.SUBMITTED:  # safety: the effect of a start is unknown
+        return Action.BLOCKED, Obstacle.UNRECOGNISED
     if entry is not None and (rejected := _rejected_for_good(entry, reading)) is not None:
         return Action.BLOCKED, rejected
     submitted_at = _submitted_at(batch, entry, reading)
     if service is Service.PHONE and submitted_at is not None and now - submitted_at >= SURELY_EXPIRED:
-        return Action.BLOCKED, Reason.EXPIRED
+        return Action.BLOCKED, Obstacle.EXPIRED
     if batch.not_before is not None and now < batch.not_before:
         return Action.WAIT, Reason.NOT_YET
     if reading is not None and not reading.found:
-        return Action.BLOCKED, Reason.NOT_FOUND
-    if listed and reading is None:  # safety: the list is a hint, only a single read can say that nothing was started
+        return Action.BLOCKED, Obstacle.NOT_FOUND
+    if listed and reading is None:  # safety: only a single read can show that it was not started, never the list
         return Action.VERIFY, Reason.ABSENT
     if reading is not None and reading.status is None:  # safety: listed without a status says nothing
         return Action.VERIFY, Reason.UNCLEAR
     if reading is None and entry is not None and not entry.found:  # nothing newer is known
-        return Action.BLOCKED, Reason.NOT_FOUND
+        return Action.BLOCKED, Obstacle.NOT_FOUND
     if listed and not by_read and submitted_at is None and service is Service.PHONE:
-        return Action.VERIFY, Reason.UNCLEAR  # safety: listed without a date it may be too old, as a single read shows
+        return Action.VERIFY, Reason.UNCLEAR  # safety: without a date it may be too old
     return Action.START, _why_start(entry, status)
 
 
@@ -327,8 +340,8 @@ def approve(fresh: Plan, approved: Plan) -> Plan:
     _check_same(approved, fresh.service, fresh.endpoint, fresh.lineage)
     offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
     changes = tuple(
-        replace(change, action=Action.WAIT, reason=Reason.NOT_APPROVED)
-        if change.action is Action.START and change.batch_id not in offered  # safety: nobody has seen it in a review
+        replace(change, action=Action.WAIT, reason=Reason.NOT_APPROVED, obstacle=Obstacle.NOT_APPROVED)
+        if change.action is Action.START and change.batch_id not in offered  # safety: no reviewer has seen it
         else change
         for change in fresh.changes
     )
@@ -338,12 +351,12 @@ def approve(fresh: Plan, approved: Plan) -> Plan:
 
 
 def is_expired(service: Service, submitted_at: datetime | None, now: datetime) -> bool:
-    """Whether a refusal may be put down to age: 28 days, documented for phone only."""
+    """Whether the batch is 28 days old or older, which explains a refusal. Documented for phone only."""
     return service is Service.PHONE and submitted_at is not None and now - submitted_at >= DEADLINE
 
 
 def _status(entry: Entry | None, reading: Reading | None) -> str | None:
-    """The status to decide by: the observed one where the server gave one, else the known one."""
+    """The status to decide by: the one that the server gave in this run, else the known one."""
     if reading is not None and reading.status is not None:
         return reading.status
     if entry is None:
@@ -351,14 +364,14 @@ def _status(entry: Entry | None, reading: Reading | None) -> str | None:
     return Status.SUBMITTED.value if entry.contradiction else entry.status
 
 
-def _rejected_for_good(entry: Entry, reading: Reading | None) -> Reason | None:
+def _rejected_for_good(entry: Entry, reading: Reading | None) -> Obstacle | None:
     if entry.phase is not Phase.REJECTED or entry.cause not in FOR_GOOD:
         return None
     if entry.cause is Cause.EXPIRED:
-        return Reason.EXPIRED
+        return Obstacle.EXPIRED
     if reading is not None and reading.status is not None:
-        return None  # the server knows the batch after all
-    return Reason.NOT_FOUND if entry.cause is Cause.NOT_FOUND else Reason.BAD_ID
+        return None  # the server knows the batch now
+    return Obstacle.NOT_FOUND if entry.cause is Cause.NOT_FOUND else Obstacle.BAD_ID
 
 
 def _why_start(entry: Entry | None, status: str | None) -> Reason:
@@ -370,7 +383,7 @@ def _why_start(entry: Entry | None, status: str | None) -> Reason:
 
 
 def _submitted_at(batch: Batch | None, entry: Entry | None, reading: Reading | None) -> datetime | None:
-    """When the batch was submitted: as observed, else as known, else as declared."""
+    """When the batch was submitted: observed, else known, else declared."""
     if reading is not None and reading.date_submitted is not None:
         return reading.date_submitted
     if entry is not None and entry.submitted_at is not None:
@@ -390,14 +403,15 @@ def _records(batch: Batch, entry: Entry | None, reading: Reading | None) -> tupl
 
 def _declared(batch: Batch, entry: Entry | None, observed: Observed, service: Service, now: datetime) -> Change:
     reading = observed.readings.get(batch.batch_id)
-    action, reason = decide(batch, entry, reading, listed=observed.listed, service=service, now=now)
+    action, why = decide(batch, entry, reading, listed=observed.listed, service=service, now=now)
     records, source = _records(batch, entry, reading)
     submitted_at = _submitted_at(batch, entry, reading)
     return Change(
         name=batch.name,
         batch_id=batch.batch_id,
         action=action,
-        reason=reason,
+        reason=Reason(why),
+        obstacle=why if isinstance(why, Obstacle) else None,
         status=_status(entry, reading),
         server_reason=reading.reason if reading is not None and reading.status else entry.reason if entry else None,
         records=records,
@@ -411,7 +425,7 @@ def _declared(batch: Batch, entry: Entry | None, observed: Observed, service: Se
 
 
 def _undeclared(config: Config, entries: Mapping[str, Entry], selected: Collection[str] | None) -> list[Change]:
-    """What to do with batches that the state knows and the configuration does not (any more)."""
+    """The changes for batches that are in the state but not declared."""
     if selected is not None:
         return []
     declared = {batch.batch_id for batch in config.batches}
@@ -419,7 +433,7 @@ def _undeclared(config: Config, entries: Mapping[str, Entry], selected: Collecti
     for entry in entries.values():
         if entry.batch_id in declared:
             continue
-        if entry.uncertain:  # safety: what came of it must be known before it may be forgotten
+        if entry.uncertain:  # safety: its outcome must be known before it is forgotten
             action, reason = Action.VERIFY, Reason.UNCERTAIN
         elif entry.declared:
             action, reason = Action.FORGET, Reason.NOT_DECLARED
@@ -446,7 +460,7 @@ def _check(
     unknown = sum(change.records is None for change in starts)
     measured = {
         GuardName.MAX_STARTS: len(starts),
-        # safety: what nobody knows counts as the most a batch can hold
+        # safety: an unknown size counts as the most records that a batch can have
         GuardName.MAX_RECORDS: sum(MAX_RECORDS if change.records is None else change.records for change in starts),
     }
     return tuple(
@@ -461,23 +475,23 @@ def _check(
 
 
 def _notices(change: Change, batch: Batch, service: Service, now: datetime) -> list[Notice]:
-    """What a person should know about one declared batch, beyond its line in the plan."""
+    """The warnings about one declared batch."""
     texts = []
-    if change.reason is Reason.STOPPED_AFTER_START:
+    if change.obstacle is Obstacle.STOPPED_AFTER_START:
         why = f" ({change.server_reason})" if change.server_reason else ""
         texts.append(f"was started, but the server has stopped it{why}: its results may be incomplete.")
     if change.action in {Action.START, Action.VERIFY} and change.submitted_at is not None:
         age = now - change.submitted_at
-        if age >= SURELY_EXPIRED:  # another service than phone: nothing is documented
-            texts.append(f"is {age.days} days old; for {service.value} no limit is documented, the server will judge.")
+        if age >= SURELY_EXPIRED:  # not phone
+            texts.append(f"is {age.days} days old. No limit is documented for {service.value}: the server decides.")
         elif age >= EXPIRES_SOON:
-            texts.append("is at its 28-day limit: the server judges whether it can still be started.")
+            texts.append("is at its 28-day limit. The server decides whether it can still be started.")
     if (
         change.action is Action.WAIT
         and _too_late(batch, change.deadline)
         and not _too_late(batch, _declared_end(batch))
     ):
-        texts.append("may not start before a time at which it can no longer be started (28 days after submission).")
+        texts.append("has a `not_before` after its 28-day limit, so it can never be started.")
     return [Notice(name=change.name, text=text) for text in texts]
 
 
@@ -486,15 +500,12 @@ def _too_late(batch: Batch, deadline: datetime | None) -> bool:
 
 
 def _declared_end(batch: Batch) -> datetime | None:
-    """The deadline by the author's own word; a `not_before` past that one is told as a problem of the YAML."""
+    """The declared deadline. The configuration reports a `not_before` after that one."""
     return _moved(batch.submitted_at, DEADLINE) if batch.submitted_at is not None else None
 
 
 def expiring(change: Change, service: Service, now: datetime, within: timedelta = NEAR) -> bool:
-    """Whether the batch is to be started and can be no longer than that. Source: CONTRACT "28 days".
-
-    What is on hold is meant to be left alone.
-    """
+    """Whether a batch to start has its deadline within that time. Source: CONTRACT "28 days"."""
     waits = change.action in {Action.START, Action.VERIFY, Action.WAIT}
     if service is not Service.PHONE or not waits or change.deadline is None:
         return False
@@ -502,7 +513,7 @@ def expiring(change: Change, service: Service, now: datetime, within: timedelta 
 
 
 def _deadlines(changes: Collection[Change], service: Service, now: datetime) -> list[Notice]:
-    """One warning for all that must be started soon. The last day has a warning of its own (`_notices`)."""
+    """One warning for all batches that must be started soon. `_notices` warns of the last day."""
     last_day = DEADLINE - EXPIRES_SOON
     near = [
         (change.deadline, change.name)
@@ -515,13 +526,13 @@ def _deadlines(changes: Collection[Change], service: Service, now: datetime) -> 
     left = deadline - now
     soon = f"{left.days} days" if left >= timedelta(days=2) else f"{left // timedelta(hours=1)} hours"
     if len(near) == 1:
-        return [Notice(name=name, text=f"can be started for {soon} more; after that it must be recreated.")]
-    text = f"{len(near):,} batches can be started for less than 7 days more, the first of them for {soon}: {name}."
+        return [Notice(name=name, text=f"can be started for another {soon}. After that it must be recreated.")]
+    text = f"{len(near):,} batches can be started for less than 7 days. The first is {name}, with {soon} left."
     return [Notice(text=text)]
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:
-    """The moment moved, or the end of time in that direction: a date from the server or a file may be any date."""
+    """The moment moved, or the last possible one: a date from the server or a file can be any date."""
     try:
         return moment + by
     except OverflowError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.errors import Exit
 from batchform.model import Status
-from batchform.plan import Action, Reason, expiring, plan
+from batchform.plan import Action, Obstacle, expiring, plan
 from batchform.state.known import Phase
 
 if TYPE_CHECKING:
@@ -141,16 +141,16 @@ def _standing(change: Change, entry: Entry | None, reading: Reading | None) -> S
 def stage(change: Change) -> Stage:
     """Return the stage of a declared batch."""
     match change.action:
-        case Action.KEEP | Action.ADOPT if change.reason is Reason.STOPPED_AFTER_START:
-            return Stage.STOPPED
         case Action.KEEP | Action.ADOPT:
+            if change.obstacle is Obstacle.STOPPED_AFTER_START:
+                return Stage.STOPPED
             return Stage.COMPLETED if change.status == Status.COMPLETED else Stage.PROCESSING
         case Action.START | Action.VERIFY | Action.FORGET:
             return Stage.PENDING
         case Action.HOLD | Action.WAIT:
             return Stage.HELD
         case Action.BLOCKED:
-            return Stage.STOPPED if change.reason is Reason.STOPPED else Stage.BLOCKED
+            return Stage.STOPPED if change.obstacle is Obstacle.STOPPED else Stage.BLOCKED
     assert_never(change.action)
 
 

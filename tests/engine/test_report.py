@@ -30,6 +30,7 @@ from batchform.state.events import (
 )
 from batchform.state.known import Cause, Entry, Evidence, Phase, State
 from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, RULES, Fate, Lab, Server, config, failed
+from tests.strategies import with_obstacle
 
 PROBLEM = ServerProblem(status=500, title="Internal Server Error")
 INTENDED = Intended(reference_id="ref")
@@ -159,7 +160,10 @@ def events(*whats: tuple[str, What]) -> list[Event]:
 def made(*actions: tuple[str, Action, Reason]) -> Plan:
     """A plan of these changes."""
     empty = plan(Config(), None, Observed(), NOW, endpoint=ENDPOINT)
-    changes = tuple(Change(name=name, batch_id=name, action=action, reason=reason) for name, action, reason in actions)
+    changes = tuple(
+        with_obstacle(Change(name=name, batch_id=name, action=action, reason=reason))
+        for name, action, reason in actions
+    )
     return Plan(**{name: getattr(empty, name) for name in Plan.__dataclass_fields__} | {"changes": changes})
 
 

@@ -128,9 +128,9 @@ def test_one_warning_for_all_that_must_be_started_soon(hours: int, said: str) ->
     end = ago(days=28) + timedelta(hours=hours)
     first, second = batch("b", submitted_at=end), batch("a", submitted_at=end + timedelta(hours=1))
     (alone,) = planned(first).notices
-    assert (alone.name, alone.text) == ("b", f"can be started for {said} more; after that it must be recreated.")
+    assert (alone.name, alone.text) == ("b", f"can be started for another {said}. After that it must be recreated.")
     (both,) = planned(first, second).notices
-    text = f"2 batches can be started for less than 7 days more, the first of them for {said}: b."
+    text = f"2 batches can be started for less than 7 days. The first is b, with {said} left."
     assert (both.name, both.text) == (None, text)
 
 
@@ -150,7 +150,7 @@ def test_a_clock_that_is_wrong_is_told_of_and_not_gone_by(skew: timedelta, said:
         assert (made.at, made.notices) == (NOW, ())
         return
     (notice,) = made.notices
-    assert notice.text == f"The local clock is {said} the server's, whose time is used here."
+    assert notice.text == f"The local clock is {said} the server's. This plan uses the server's time."
     assert made.at == NOW + skew
 
 
@@ -179,11 +179,11 @@ def test_warnings_are_for_all_first_then_by_name() -> None:
     [
         (
             batch(submitted_at=ago(days=27, hours=1)),
-            "is at its 28-day limit: the server judges whether it can still be started.",
+            "is at its 28-day limit. The server decides whether it can still be started.",
         ),
         (
             batch(not_before=ahead(days=20)),
-            "may not start before a time at which it can no longer be started (28 days after submission).",
+            "has a `not_before` after its 28-day limit, so it can never be started.",
         ),
     ],
     ids=["limit", "too late"],

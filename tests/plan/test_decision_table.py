@@ -13,7 +13,7 @@ import pytest
 
 from batchform.errors import Exit, RefusedError
 from batchform.model import Batch, GuardName, Reading, ServerProblem, Service
-from batchform.plan import Action, Plan, Reason, approve, check_approval, is_expired
+from batchform.plan import Action, Obstacle, Plan, Reason, approve, check_approval, is_expired
 from batchform.state.known import Cause, Entry, Phase
 from tests.plan.words import (
     DAY,
@@ -391,8 +391,10 @@ def check(case: Case) -> None:
     known = state(case.entry) if case.entry is not None else None
     changes = planned(wanted, known, seen).changes
     assert [change.action for change in changes] == ([case.action] if case.action is not None else [])
-    if case.reason is not None:
-        assert changes[0].reason is case.reason
+    for change in changes:
+        assert case.reason is None or change.reason is case.reason
+        assert change.obstacle == next((one for one in Obstacle if one.value == change.reason.value), None)
+        assert change.obstacle is not None or change.action is not BLOCKED
 
 
 @pytest.mark.parametrize("case", cases(ROWS))
@@ -440,8 +442,8 @@ def test_age_explains_a_refusal_of_phone_only(
 @pytest.mark.parametrize(
     ("days", "plus", "service", "words"),
     [
-        pytest.param(27, -SECOND, Service.PHONE, "24 hours more", id="a second short of 27 days"),
-        pytest.param(21, 0 * SECOND, Service.PHONE, "7 days more", id="21 days"),
+        pytest.param(27, -SECOND, Service.PHONE, "another 24 hours", id="a second short of 27 days"),
+        pytest.param(21, 0 * SECOND, Service.PHONE, "another 7 days", id="21 days"),
         pytest.param(21, -SECOND, Service.PHONE, None, id="a second short of 21 days"),
         pytest.param(27, 0 * SECOND, Service.PHONE, "28-day limit", id="27 days"),
         pytest.param(28, 0 * SECOND, Service.PHONE, "28-day limit", id="28 days"),
@@ -464,7 +466,7 @@ def test_waiting_past_the_deadline_is_warned_of() -> None:
     """A `not_before` after the 28 days can never be kept; where the YAML itself shows it, the YAML is told so."""
     seen = observed(listed("submitted", date_submitted=ago(days=20)))
     late, in_time = (batch(not_before=ahead(days=days)) for days in (10, 8))
-    assert "no longer be started" in planned(config(late), None, seen).notices[0].text
+    assert "can never be started" in planned(config(late), None, seen).notices[0].text
     assert not planned(config(in_time), None, seen).notices
     assert not planned(config(batch(not_before=ahead(days=10), submitted_at=ago(days=20)))).notices
 
@@ -507,7 +509,7 @@ def test_what_was_not_offered_is_not_started() -> None:
     fresh = planned(config(batch("a"), batch("b")))
     left = approve(fresh, planned(config(batch("a"))))
     assert [(change.name, change.action) for change in left.changes] == [("a", START), ("b", WAIT)]
-    assert left.changes[1].reason is Reason.NOT_APPROVED
+    assert (left.changes[1].reason, left.changes[1].obstacle) == (Reason.NOT_APPROVED, Obstacle.NOT_APPROVED)
 
 
 def test_what_was_offered_as_verify_may_start() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from batchform.errors import Place, UsageError
 from batchform.model import Guard, GuardName, Service
-from batchform.plan import Action, Change, GuardCheck, Notice, Plan, Reason, RecordsSource
+from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, Reason, RecordsSource
 from batchform.render.documents.plan import actions_of
 from batchform.render.escape import printable
 from batchform.state.codec import decode_time
@@ -89,11 +89,13 @@ def _change(item: _Object) -> Change:
     # safety: what a policy judged by Terraform's words is what is approved
     if item.object("change").get("actions") != actions_of(action):
         raise _not_a_plan(f"`{item.where}.change.actions` does not fit the action `{action.value}`.")
+    reason = item.choice("action_reason", Reason)
     return Change(
         name=item.text("name"),
         batch_id=item.text("batch_id"),
         action=action,
-        reason=item.choice("action_reason", Reason),
+        reason=reason,
+        obstacle=next((one for one in Obstacle if one.value == reason.value), None),
         status=item.maybe(item.text, "status"),
         server_reason=item.maybe(item.text, "server_reason"),
         records=item.maybe(item.number, "records"),
