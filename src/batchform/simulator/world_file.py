@@ -1,7 +1,6 @@
-"""A world from plain values, as somebody else parsed them from a file. schemas/world-1.json documents the format.
+"""Make a world from plain values, as parsed from a file. schemas/world-1.json documents the format for editors.
 
-The schema is for editors and people; this module is what decides, and says where a value is wrong in the words of the
-file: `batches.b1.age`. It stops at the first thing wrong.
+An error names the path of the wrong value in the file, such as `batches.b1.age`. Only the first error is reported.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from batchform.simulator.faults import (
     SpoiltList,
     WrongBatchId,
 )
-from batchform.simulator.world import MOST_RECORDS, ConsoleStart, TokenFlaw, World
+from batchform.simulator.world import BATCH_ID, MOST_RECORDS, REFERENCE, ConsoleStart, TokenFlaw, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,20 +38,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OPERATIONS: Final = ("create", "list", "status", "start", "results", "stop")
-"""The words for the six operations."""
+"""The names of the six operations. Source: CONTRACT "Operations"."""
 
 _DURATION: Final = re.compile(r"(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 _UNITS: Final = (86_400, 3600, 60, 1)
-_ID: Final = r"[A-Za-z0-9_-]{1,128}"
+_ID: Final = BATCH_ID.pattern
 _ID_OR_ANY: Final = rf"\*|{_ID}"
-_REFERENCE: Final = r"[A-Za-z0-9_\-/:.,() ]{1,256}"
 _VISIBLE: Final = r"[!-~]{1,1000}"
 _LONGEST: Final = 36_500 * 86_400.0
-"""Seconds; no duration in a world is longer."""
+"""The longest duration, in seconds."""
 
 
 class WorldError(ValueError):
-    """The values are no world. `path` is where, such as `faults[2].status`; empty for the whole."""
+    """The values do not make a world. `path` is the wrong value, such as `faults[2].status`, or empty for the whole."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}" if path else message)
@@ -61,17 +59,17 @@ class WorldError(ValueError):
 
 
 def from_values(values: object) -> World:
-    """The world that plain values describe.
+    """Return the world that plain values describe.
 
     Args:
-        values: mappings, lists, strings, numbers, booleans and None; None as a whole is an empty world.
+        values: Mappings, lists, strings, numbers, booleans and None. None is an empty world.
 
     Raises:
-        WorldError: they describe none.
+        WorldError: The values do not make a world.
     """
     top = _Table("", {} if values is None else values)
     if top.integer("version", 1, least=1) != 1:
-        raise WorldError("version", "only version 1 is known")
+        raise WorldError("version", "only version 1 is supported")
     lag, lag_up_to = _lag(top)
     rate = top.table("rate")
     world = World(
@@ -98,12 +96,12 @@ def from_values(values: object) -> World:
     top.end()
     for number, start in enumerate(world.console_starts):
         if start.batch_id not in {batch.batch_id for batch in world.batches}:
-            raise WorldError(f"console_starts[{number}].batch", "there is no such batch in this world")
+            raise WorldError(f"console_starts[{number}].batch", "no batch of this world has this id")
     return world
 
 
 def _lag(top: _Table) -> tuple[int, int | None]:
-    """The fixed lag, and the most that a drawn one may be."""
+    """The fixed lag, and the limit for a drawn one."""
     if not isinstance(top.peek("lag"), Mapping):
         return top.integer("lag", 0, least=0), None
     drawn = top.table("lag")
@@ -115,7 +113,7 @@ def _lag(top: _Table) -> tuple[int, int | None]:
 def _batch(batch_id: str, table: _Table) -> Batch:
     """One batch."""
     if not re.fullmatch(_ID, batch_id):
-        raise WorldError(table.path, "a batch id is 1 to 128 of A-Z a-z 0-9 _ -")
+        raise WorldError(table.path, "a batch id has 1 to 128 of the characters A-Z a-z 0-9 _ -")
     records = table.integer("records", 1, least=1, most=MOST_RECORDS)
     status = Status(table.choice("status", Status, Status.SUBMITTED))
     begun = status in (Status.PROCESSING, Status.STOPPED)
@@ -127,7 +125,7 @@ def _batch(batch_id: str, table: _Table) -> Batch:
         status=status,
         records_processed=table.maybe_integer("records_processed", least=0, most=records - 1) if begun else None,
         reason=table.text("reason", _VISIBLE, REASON) if status is Status.STOPPED else None,
-        batch_reference_id=table.maybe_text("batch_reference_id", _REFERENCE),
+        batch_reference_id=table.maybe_text("batch_reference_id", REFERENCE.pattern),
         max_processing_time=table.maybe_duration("max_processing_time"),
         lag=table.maybe_integer("lag", least=0),
     )
@@ -136,14 +134,14 @@ def _batch(batch_id: str, table: _Table) -> Batch:
 
 
 def _console_start(table: _Table) -> ConsoleStart:
-    """One start by someone else."""
+    """A start by someone else."""
     start = ConsoleStart(
         batch_id=table.text("batch", _ID),
         at_request=table.maybe_integer("at_request", least=1),
         before=table.maybe_choice("before", OPERATIONS[1:]),
     )
     if (start.at_request is None) == (start.before is None):
-        raise WorldError(table.path, "needs either at_request or before")
+        raise WorldError(table.path, "needs one of at_request and before")
     table.end()
     return start
 
@@ -153,7 +151,7 @@ def _fault(table: _Table) -> Fault:
     kind = table.choice("fault", KINDS.values())
     forever = table.boolean("forever", default=False)
     if forever and table.peek("times") is not None:
-        raise WorldError(table.path, "either times or forever, not both")
+        raise WorldError(table.path, "must not have both times and forever")
     fault = Fault(
         effect=_effect(kind, table),
         operation=table.choice("operation", ("*", *OPERATIONS), "*"),
@@ -166,7 +164,7 @@ def _fault(table: _Table) -> Fault:
 
 
 def _effect(kind: str, table: _Table) -> Effect:
-    """What a fault of that kind does."""
+    """The effect of a fault of this kind."""
     match kind:
         case "answer":
             return Answer(
@@ -197,14 +195,14 @@ def _effect(kind: str, table: _Table) -> Effect:
             return NotHttp()
 
 
-# --- taking a mapping apart ------------------------------------------------------------------------------------------
+# --- reading a mapping -----------------------------------------------------------------------------------------------
 
 
 class _Table:
-    """One mapping of the file, taken apart key by key; `end` complains about what nobody took.
+    """One mapping of the file. Each method removes a key and returns its value; `end` refuses the keys that are left.
 
-    A missing key and a null are the same. The `maybe_` methods give None for them, the others their default, and where
-    that is None the key has to be there.
+    A key with null counts as missing. For a missing key, a `maybe_` method returns None and the others return their
+    default. If that is None, the key is required.
     """
 
     def __init__(self, path: str, value: object) -> None:
@@ -221,16 +219,16 @@ class _Table:
         return f"{self.path}.{key}" if self.path else key
 
     def peek(self, key: str) -> object:
-        """The raw value of a key, which stays to be taken."""
+        """The raw value of a key, without removing it."""
         return self._left.get(key)
 
     def items(self) -> list[tuple[str, str, Any]]:
-        """Everything as key, path and raw value; nothing is left then."""
+        """Remove all keys; each as key, path and raw value."""
         taken, self._left = self._left, {}
         return [(key, self.at(key), value) for key, value in taken.items()]
 
     def end(self) -> None:
-        """Make sure that every key was known."""
+        """Refuse unknown keys."""
         for key in self._left:
             raise WorldError(self.at(key), "unknown key")
 
@@ -255,12 +253,12 @@ class _Table:
         return list(value or ())
 
     def maybe_text(self, key: str, pattern: str) -> str | None:
-        """A text that fits the pattern as a whole."""
+        """A text that matches the whole pattern."""
         value = self._left.pop(key, None)
         return None if value is None else _text(self.at(key), value, pattern)
 
     def text(self, key: str, pattern: str, default: str | None = None) -> str:
-        """A text that fits the pattern as a whole."""
+        """A text that matches the whole pattern."""
         return self._needed(key, self.maybe_text(key, pattern), default)
 
     def maybe_choice(self, key: str, choices: Iterable[str]) -> str | None:
@@ -284,7 +282,7 @@ class _Table:
         return self._needed(key, self.maybe_boolean(key), default)
 
     def maybe_integer(self, key: str, *, least: int, most: int | None = None) -> int | None:
-        """A whole number in a range; `most` None is no limit."""
+        """A whole number in a range. `most` None means unlimited."""
         value = self._left.pop(key, None)
         if value is None:
             return None
@@ -304,7 +302,7 @@ class _Table:
         return default if value is None else _number(self.at(key), value, "a number")
 
     def maybe_duration(self, key: str, *, positive: bool = False) -> float | None:
-        """Seconds, from a number of them or a text such as `27d12h`."""
+        """Seconds, from a number or a text such as `27d12h`."""
         value = self._left.pop(key, None)
         if value is None:
             return None
@@ -320,11 +318,11 @@ class _Table:
         return seconds
 
     def duration(self, key: str, default: float, *, positive: bool = False) -> float:
-        """Seconds, from a number of them or a text such as `27d12h`."""
+        """Seconds, from a number or a text such as `27d12h`."""
         return self._needed(key, self.maybe_duration(key, positive=positive), default)
 
     def _needed(self, key: str, value: T | None, default: T | None) -> T:
-        """The value, else the default; there has to be one."""
+        """The value or the default. Raises WorldError if both are None."""
         found = default if value is None else value
         if found is None:
             raise WorldError(self.at(key), "is missing")
@@ -332,11 +330,11 @@ class _Table:
 
 
 def _text(path: str, value: object, pattern: str) -> str:
-    """A text that fits the pattern as a whole."""
+    """A text that matches the whole pattern."""
     if not isinstance(value, str):
         raise WorldError(path, "must be text")
     if not re.fullmatch(pattern, value, re.ASCII):
-        raise WorldError(path, f"must fit {pattern}")
+        raise WorldError(path, f"must match {pattern}")
     return value
 
 
