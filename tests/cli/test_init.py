@@ -46,7 +46,7 @@ def test_what_it_writes_is_valid_and_starts_nothing(tmp_path: Path, capsys: pyte
 
 def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
     """Each line, once its `#` is taken away."""
-    before, optional, after = STARTER.partition("    # All of these are optional:\n")
+    before, optional, after = STARTER.partition("    # Optional:\n")
     assert optional
     (tmp_path / "f.yaml").write_text(before + re.sub(r"(?m)^    # ", "    ", after), encoding="utf-8")
     (batch,) = loader.load(["f.yaml"]).batches
@@ -61,7 +61,7 @@ def test_files_that_exist_are_left_as_they_are(tmp_path: Path, capsys: pytest.Ca
     assert (run("init"), run("init")) == (0, 0)
     assert (tmp_path / "batchform.yaml").read_text(encoding="utf-8") == "version: 1\n"
     assert (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()[::2] == ["*.pyc", IGNORED[0], IGNORED[2]]
-    assert "batchform.yaml   exists, left as it is" in capsys.readouterr().out
+    assert "batchform.yaml   exists, not changed" in capsys.readouterr().out
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

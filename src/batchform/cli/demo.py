@@ -1,4 +1,4 @@
-"""`batchform demo`: the whole loop on this machine, in real processes, with one batch of every kind."""
+"""`batchform demo`: plan and apply on this machine, in real processes, with one batch of each kind."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ if TYPE_CHECKING:
 
 _TOKEN = "demo-token-that-opens-nothing"  # noqa: S105  # the simulator's
 
-# What happens to each batch: its name, its id, what the server knows of it, and what goes wrong.
 _BATCHES = """\
 version: 1
 batches:
-  new-customers:                # new: nobody has started it
+  new-customers:                # new
     batch_id: 0d1e0001-new
     labels: {region: uk}
     records: 9800
-  started-in-console:           # a colleague has started it in the web console
+  started-in-console:           # a colleague started it in the web console
     batch_id: 0d1e0002-elsewhere
-  last-quarter:                 # older than 28 days: it can no longer be started
+  last-quarter:                 # older than 28 days, can no longer be started
     batch_id: 0d1e0003-expired
-  cut-short:                    # the server has stopped it
+  cut-short:                    # stopped by the server
     batch_id: 0d1e0004-stopped
-  flaky-service:                # the first start is answered 503, the second works
+  flaky-service:                # the first start gets 503, the second works
     batch_id: 0d1e0005-flaky
-  lost-answer:                  # the server starts it, but its answer never arrives
+  lost-answer:                  # the server starts it, but the answer is lost
     batch_id: 0d1e0006-lost
-  not-yet:                      # declared, and deliberately not started
+  not-yet:                      # on hold
     batch_id: 0d1e0007-held
     hold: true
 """
@@ -65,12 +64,12 @@ def _world() -> dict[str, object]:
 
 @click.command()
 @click.pass_obj
-def command(terminal: Terminal) -> int:
-    """See plan and apply at work against the simulator, without a token.
+def command(terminal: Terminal, /) -> int:
+    """Run plan and apply with the simulator, without a token.
 
-    Works in a folder of its own, which it names and keeps.
+    Creates a new folder and keeps it.
     """
-    from batchform.simulator import from_values, serve  # noqa: PLC0415  # for those who ask for it
+    from batchform.simulator import from_values, serve  # noqa: PLC0415  # only here
 
     folder = Path(tempfile.mkdtemp(prefix="batchform-demo-"))
     (folder / "batchform.yaml").write_text(_BATCHES, encoding="utf-8")
@@ -81,13 +80,13 @@ def command(terminal: Terminal) -> int:
         shell.show("cat", "batchform.yaml")
         shell.run("plan", expect=Exit.DONE)
         shell.say(
-            "That plan knows only the file. Apply looks at the account first, then starts what needs starting."
-            "\nHere --settle is shorter than the real service needs; that is allowed against a simulator only."
+            "This plan is based on the file only. Apply reads the account first, then starts batches."
+            "\n--settle is shorter here than the real service needs. That is allowed only with a simulator."
         )
         shell.run("apply", "--auto-approve", "--settle", "2s", expect=Exit.INCOMPLETE)
         shell.say(
-            "Exit code 3: two batches are blocked, and `hold: true` would silence them. The lost answer was found by a"
-            "\nstatus read: nothing was started twice. Now the plan has nothing to start:"
+            "Exit code 3: two batches are blocked; `hold: true` would accept that. For the lost answer, batchform read"
+            "\nthe status and found the batch started. Nothing was started twice. The next plan has no changes:"
         )
         shell.run("plan", "--refresh", expect=Exit.DONE)
     twice = [batch for batch, count in world.accepted.items() if count > 1]
@@ -95,13 +94,13 @@ def command(terminal: Terminal) -> int:
         raise BatchformError("The demo found a bug in batchform", f"Starts by batch: {dict(world.accepted)}.")
     terminal.data(
         f"The simulator counts {sum(world.accepted.values())} accepted starts, none of them twice."
-        f"\nLook around in {printable(str(folder))}; the state is batchform.state.json."
+        f"\nThe files are in {printable(str(folder))}; the state is batchform.state.json."
     )
     return Exit.DONE
 
 
 class _Shell:
-    """Types commands in the demo's folder, as a user would."""
+    """Runs commands in the folder of the demo."""
 
     def __init__(self, terminal: Terminal, folder: Path, url: str) -> None:
         self._terminal, self._folder = terminal, folder
@@ -110,11 +109,11 @@ class _Shell:
         self._environment |= {"BATCHFORM_ENDPOINT": url, "BATCHFORM_AUTH_TOKEN": _TOKEN}
 
     def say(self, text: str) -> None:
-        """A remark between commands."""
+        """Print an explanation."""
         self._terminal.data(f"\n{text}")
 
     def show(self, *words: str) -> None:
-        """Print a file as `cat` would."""
+        """Print a file like `cat`."""
         self._prompt(words)
         self._terminal.data((self._folder / words[-1]).read_text(encoding="utf-8").rstrip())
 
@@ -122,13 +121,13 @@ class _Shell:
         """Run batchform.
 
         Raises:
-            BatchformError: It ended otherwise than the demo was written for.
+            BatchformError: It has an unexpected exit code.
         """
         self._prompt(("batchform", *words))
         command = [sys.executable, "-m", "batchform", *words]
-        code = subprocess.run(command, cwd=self._folder, env=self._environment, check=False).returncode  # noqa: S603  # ourselves
+        code = subprocess.run(command, cwd=self._folder, env=self._environment, check=False).returncode  # noqa: S603  # batchform itself
         if code != expect:
-            raise BatchformError("The demo did not go as it should", f"{shlex.join(words)} exited {code}.")
+            raise BatchformError("The demo failed", f"{shlex.join(words)} exited {code}.")
 
     def _prompt(self, words: tuple[str, ...]) -> None:
         self._terminal.data("\n" + self._terminal.style.bold(f"$ {shlex.join(words)}"))

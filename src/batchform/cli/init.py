@@ -1,4 +1,4 @@
-"""`batchform init`: the files a configuration starts with. What is there already is never touched, only added to."""
+"""`batchform init`: the first files of a configuration. Existing files are kept; only .gitignore gets new lines."""
 
 from __future__ import annotations
 
@@ -16,96 +16,96 @@ if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
 
 SCHEMA_NAME = "batchform.schema.json"
-"""A copy beside the configuration: a modeline that names an address would need one that answers in ten years."""
+"""A copy beside the configuration, because a URL in the modeline might stop working."""
 
 IGNORED = tuple(f"*.state.json.{suffix}" for suffix in ("journal", "lock", "backup"))
-"""What .gitignore is to hold. Not `*.lock`: that would hide the lock files of package managers from git."""
+"""The lines for .gitignore. `*.lock` would also ignore the lock files of package managers."""
 
 STARTER = f"""\
 # yaml-language-server: $schema={SCHEMA_NAME}
 #
-# Which Experian Aperture bulk batches should be processing. What is written here is what `batchform apply` starts;
-# `batchform plan` shows it first, and needs neither a token nor a network.
+# The Experian Aperture bulk batches that should be processing. `batchform apply` starts them. `batchform plan` shows
+# what apply would do, and needs no token and no network.
 version: 1
 
-# One service for each configuration: phone, email or address.
+# Each configuration is for one service: phone, email or address.
 service: phone
 
-# An apply that would pass a limit is refused before anything is sent.
+# An apply that exceeds a limit is refused before anything is started.
 guards:
   max_starts: 20
   max_records: 100000
 
-# What the batches of this file share; a batch's own value wins.
+# Defaults for the batches of this file. The value of a batch wins.
 defaults:
   labels: {{team: crm}}
 
 batches:
-  # The name is for people and may change freely. Rename this one, give it a real id, and remove `hold`.
+  # You can change the name at any time. Rename this one, set a real batch_id, and remove `hold`.
   example:
-    # The id that the create call (or the upload) returned. This is the batch's identity.
+    # The id that the create call (or the upload) returned. It identifies the batch.
     batch_id: 00000000-0000-0000-0000-000000000000
 
-    # Declared, deliberately not started. Without this line apply starts the batch, which spends credits.
+    # On hold: not started. Without this line apply starts the batch, which spends credits.
     hold: true
 
-    # All of these are optional:
+    # Optional:
     # description: November mobile refresh
     # labels: {{region: uk}}                  # for --target label:region=uk
-    # records: 9800                         # what is at stake, before the server is asked
-    # submitted_at: 2026-11-20T09:00:00Z    # lets a plan without the server see the 28-day deadline
-    # not_before: 2026-12-01T06:00:00Z      # apply leaves the batch alone until then
-    # reference_id: crm-4711                # sent with the start, to find it again in the account
+    # records: 9800                         # the size, for plans that do not ask the server
+    # submitted_at: 2026-11-20T09:00:00Z    # the 28-day deadline, for plans that do not ask the server
+    # not_before: 2026-12-01T06:00:00Z      # apply does not start the batch before
+    # reference_id: crm-4711                # sent with the start, to find it in the account
 """
 
 _NEXT = f"""\
 
 Next:
-  1. Declare your batches in {DEFAULT_CONFIG}: it says how.
+  1. Declare your batches in {DEFAULT_CONFIG}. Its comments explain how.
   2. batchform validate
   3. batchform plan
-  4. Commit {DEFAULT_CONFIG} and .gitignore; after the first apply, {STATE_NAME} too."""
+  4. Commit {DEFAULT_CONFIG} and .gitignore. After the first apply, also commit {STATE_NAME}."""
 
 
 @click.command()
 @click.argument("folder", default=".", type=click.Path())
 @click.pass_obj
-def command(terminal: Terminal, *, folder: str) -> None:
-    """Write a commented configuration to start from, and what belongs in .gitignore.
+def command(terminal: Terminal, /, *, folder: str) -> None:
+    """Write a first configuration with comments, and lines for .gitignore.
 
-    In FOLDER, the current one when not given. Files that exist are never overwritten.
+    FOLDER is the current folder by default. Existing files are never overwritten.
     """
     place = Path(folder)
     if not place.is_dir():
         raise UsageError("There is no such folder", f"{folder!r} is not a folder. Create it first.")
-    told = [
+    lines = [
         _create(place / DEFAULT_CONFIG, STARTER),
         _create(place / SCHEMA_NAME, schema.text("config-1")),
         _ignore(place / ".gitignore"),
     ]
-    terminal.data("\n".join([*told, _NEXT]))
+    terminal.data("\n".join([*lines, _NEXT]))
 
 
 def _create(path: Path, text: str) -> str:
-    """Write a new file; says what was done."""
+    """Write a new file. Returns a line about it."""
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        return f"  {path}   exists, left as it is"
+        return f"  {path}   exists, not changed"
     return f"  {path}   written"
 
 
 def _ignore(path: Path) -> str:
-    """Add the lines that are missing; says what was done."""
+    """Add the missing lines. Returns a line about it."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "It is a folder", str(path))
     old = path.read_bytes() if path.exists() else b""
     present = {line.strip() for line in old.decode(errors="replace").splitlines()}
     missing = [line for line in IGNORED if line not in present and f"*.{line.rpartition('.')[2]}" not in present]
     if not missing:
-        return f"  {path}   has what it needs, left as it is"
+        return f"  {path}   has these lines, not changed"
     gap = "" if not old or old.endswith(b"\n") else "\n"
     with path.open("a", encoding="utf-8") as file:
-        file.write(gap + "".join(f"{line}\n" for line in ("# batchform: there only while a run works", *missing)))
+        file.write(gap + "".join(f"{line}\n" for line in ("# batchform: exist only during a run", *missing)))
     return f"  {path}   {len(missing)} lines {'added' if old else 'written'}"

@@ -1,7 +1,7 @@
-"""INT, TERM and HUP: an orderly end, at whatever moment they come.
+"""INT, TERM and HUP end a run in good order.
 
-While requests may be under way they go to the engine; while a person is asked, or nothing is at stake, they end the
-command at once; while the state is being committed they wait.
+While requests can be in flight, a signal goes to the engine. At a prompt it ends the command at once. During a commit
+it waits.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption(BatchformError):  # noqa: N818  # a signal is no error
-    """A signal came while nothing was under way."""
+    """A signal came while no request was in flight."""
 
     def __init__(self, signum: int) -> None:
         super().__init__("Interrupted", "No batch was started.")
-        self.exit_code = Exit(128 + signum)  # type: ignore[misc]  # this family's code is known only now
+        self.exit_code = Exit(128 + signum)  # type: ignore[misc]  # the code depends on the signal
 
 
 class Signals:
-    """Handlers for the signals that end a run, for the length of a `with`. An ignored signal stays so (nohup).
+    """Handles the signals during a `with`. A signal that is ignored before stays ignored (nohup).
 
-    Once one has come, the command is about to end with its code; what comes after the `with` can only spoil that, and
-    is ignored.
+    After a first signal, later ones are ignored beyond the `with`: the command is ending with the code of the first.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -53,11 +52,11 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             after = handler if self._came is None else signal.SIG_IGN
-            signal.signal(number, after)  # type: ignore[arg-type]  # it is what `signal.signal` returned
+            signal.signal(number, after)  # type: ignore[arg-type]  # the value comes from `signal.signal`
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """While a person is asked, a signal ends the command rather than the run; one that has just come, too."""
+        """At a prompt, a signal ends the command at once; so does one that came just before."""
         self._asking = True
         try:
             if self._came is not None:
@@ -66,7 +65,7 @@ class Signals:
         finally:
             self._asking = False
 
-    def _handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the interpreter's signature
+    def _handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # Python's signature
         self._came = signum
         if self._asking:
             self._asking = False
