@@ -43,7 +43,7 @@ _ONCE: Final = Rules(read_waits=())
 class Listener(Protocol):
     """Gets the result of each round."""
 
-    def update(self, look: Snapshot, left: float | None) -> None:
+    def update(self, snapshot: Snapshot, left: float | None) -> None:
         """The account was read. The last batch ends in about `left` seconds, None when that is not known."""
 
     def failed(self, problem: ServerProblem) -> None:
@@ -122,7 +122,7 @@ class Rounds:
             self._listener.failed(listing)
             return
         observed = listed(listing, self._skew())
-        seen = self._look(observed)
+        seen = self._snapshot(observed)
         single: dict[str, Reading] = {}
         for one in status.unlisted(seen)[:_SINGLE]:
             order = Order(service=config.service, batch_id=one.change.batch_id, reference_id="")
@@ -130,12 +130,12 @@ class Rounds:
             if found is not None and not isinstance(found, Missing):
                 single[one.change.batch_id] = found
         if single:
-            seen = self._look(replace(observed, readings=MappingProxyType({**observed.readings, **single})))
+            seen = self._snapshot(replace(observed, readings=MappingProxyType({**observed.readings, **single})))
         self._pace.saw(seen.standings, self._clock.monotonic())
         self.last = seen
         self._listener.update(seen, self._pace.left())
 
-    def _look(self, observed: Observed) -> Snapshot:
+    def _snapshot(self, observed: Observed) -> Snapshot:
         subject = self._subject
         return status.snapshot(
             subject.config,

@@ -67,7 +67,7 @@ def test_nothing_is_asked_and_nothing_coloured_unless_forced(here: Site) -> None
     """In CI apply needs an approval, and says so at once."""
     refused = here.run("apply", CI="true")
     assert refused.code == 1
-    assert "Nobody is here to approve" in refused.err
+    assert "This apply has no approval" in refused.err
     assert not here.requests("start")
     assert "\x1b" not in here.run("plan", CI="true").out
     assert "\x1b[32m" in here.run("plan", CI="true", FORCE_COLOR="1").out
@@ -79,7 +79,7 @@ def test_who_waits_for_the_lock_says_so(here: Site) -> None:
     with locked(lock, {"Who": "a test", "Operation": "apply", "Created": "now"}, 0.0):
         process = here.begin("apply", "--auto-approve", fast=True, CI="true")
         assert process.stderr is not None
-        assert process.stderr.readline() == "Waiting for another run to free the state ...\n"
+        assert process.stderr.readline() == "Waiting for another run to release the lock ...\n"
     ended = here.end(process)
     assert ended.code == 0, ended
     assert len(here.accepted()) == 60
@@ -126,14 +126,14 @@ def test_a_summary_beyond_the_limit_is_left_out_with_a_warning(
     ci.summary(Terminal(), "x" * 60, 100)
     ci.summary(Terminal(), "y" * 60, 100)
     assert file.read_text(encoding="utf-8") == "x" * 60 + "\n"
-    assert "The step's summary is full" in capsys.readouterr().err
+    assert "The summary of the step is full" in capsys.readouterr().err
 
 
 def test_outputs_that_cannot_be_written_change_nothing(here: Site) -> None:
     """A warning; the exit code stays batchform's own."""
     ended = here.run("plan", GITHUB_ACTIONS="true", GITHUB_OUTPUT=str(here.folder))
     assert ended.code == 0, ended
-    assert "the next steps will not know of this run" in ended.err
+    assert "The next steps get no values from this run" in ended.err
 
 
 def test_an_outcome_report_is_written_however_the_run_ends(here: Site) -> None:

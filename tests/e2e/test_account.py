@@ -319,7 +319,7 @@ def test_a_typing_error_in_an_id_names_the_nearest_and_writes_nothing(tmp_path: 
     with site(tmp_path, {"batches": dict.fromkeys(["3f0c1f6e-2a55", "9a7e-6d2b8a0c"])}) as place:
         ended = warm.run(place, "import", "3f0c1f6e-2a56", "--out", "one.yaml")
         assert ended.code == 1
-        assert "Did you mean 3f0c1f6e-2a55?" in ended.err
+        assert "Did you mean `3f0c1f6e-2a55`?" in ended.err
         assert [entry.operation for entry in place.log.entries] == ["list"]
         assert not (tmp_path / "one.yaml").exists()
 

@@ -38,7 +38,7 @@ _PASSING = (
     (r"\b[0-9]{2}:[0-9]{2}\b", "hh:mm"),
     (r"\b[0-9a-f]{16}\b", "0" * 16),
 )
-_PROGRESS = re.compile(r"^(?:Looking at the account|Applying: ).*\n", re.MULTILINE)
+_PROGRESS = re.compile(r"^(?:Reading the account|Applying: ).*\n", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_what_spends_nothing_says_so(place: Site) -> None:
     place.declare({"running": {"batch_id": "b-2"}})
     ended, shown = answered(place, b"yes\n")
     assert ended == 0, shown
-    assert "Record this?\n  No batch is started, and nothing is spent." in shown
+    assert "Record these changes?\n  No batch is started, and nothing is spent." in shown
     assert place.requests("start") == []
 
 

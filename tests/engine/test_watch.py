@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 class Heard:
     """A listener that keeps what it gets."""
 
-    looks: list[Snapshot] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     problems: list[ServerProblem] = field(default_factory=list)
 
-    def update(self, look: Snapshot, left: float | None) -> None:
+    def update(self, snapshot: Snapshot, left: float | None) -> None:
         """A round."""
-        self.looks.append(look)
+        self.snapshots.append(snapshot)
 
     def failed(self, problem: ServerProblem) -> None:
         """A round without an answer."""
@@ -83,7 +83,7 @@ def test_rounds_begin_ten_seconds_apart(took: float, wait: float) -> None:
     """A round that takes longer is followed at once."""
     pauses, heard = play([RUNNING, RUNNING, DONE], took=took)
     assert pauses == pytest.approx([wait, wait])
-    assert [look.under_way for look in heard.looks] == [True, True, False]
+    assert [one.under_way for one in heard.snapshots] == [True, True, False]
 
 
 @pytest.mark.parametrize(("remaining", "shortest", "longest"), [(30, EVERY, EVERY), (29, 33.0, 36.0)])
@@ -108,7 +108,7 @@ def test_a_round_without_an_answer_is_followed_by_the_next() -> None:
     pauses, heard = play([failed(503), failed(500), DONE])
     assert pauses == [EVERY, EVERY]
     assert [problem.status for problem in heard.problems] == [503, 500]
-    assert len(heard.looks) == 1
+    assert len(heard.snapshots) == 1
 
 
 def test_batches_that_the_list_lacks_are_read_singly() -> None:
@@ -124,7 +124,7 @@ def test_batches_that_the_list_lacks_are_read_singly() -> None:
     known = Subject(config=config(names), selected=None, endpoint=ENDPOINT, state=lab.state)
     watch(known, lab.engine(), heard, pacer=Pacer(), clock=lab.clock, timeout=5.0)
     assert len(lab.sent) - before == 1 + 10
-    assert sum(standing.observed for standing in heard.looks[0].standings) == 10
+    assert sum(standing.observed for standing in heard.snapshots[0].standings) == 10
 
 
 def test_a_watch_that_never_reads_the_account_is_an_error() -> None:

@@ -1,7 +1,7 @@
-"""What a CI system is told beside the log: outputs, summaries, annotations, markers that fold a long table.
+"""Output for CI systems beside the log: step outputs, summaries, annotations, groups that fold a long table.
 
-All of it is done here and not by a wrapper around the command: wrappers have eaten exit codes and added text to
-outputs. Nothing here changes what is done or how the command ends; what cannot be told is said in one warning.
+A wrapper script around the command could lose the exit code or add text to outputs, so the command does this itself.
+A failure here is one warning. It never changes what the command does or its exit code.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from batchform.errors import Problem, SourceText
 
 _LONGEST_OUTPUT: Final = 256 * 1024
-"""Bytes. GitHub takes 1 MiB for all outputs of a job together."""
+"""Bytes. GitHub accepts 1 MiB for all outputs of a job."""
 
 _LONG_TABLE: Final = 40
-"""A table of more lines than this is put in a group."""
+"""A table with more lines is put in a group."""
 
 
 def in_github() -> bool:
@@ -32,25 +32,25 @@ def in_github() -> bool:
 
 
 def problems(terminal: Terminal, found: Sequence[Problem], sources: Mapping[str, SourceText]) -> None:
-    """Show what is wrong with the configuration, with its text; on GitHub also mark the lines of the pull request."""
+    """Show problems of the configuration with their source lines; on GitHub also as annotations."""
     if not found:
         return
     from batchform.render.text.problems import problems_text  # noqa: PLC0415  # only when there are some
 
-    terminal.talk(problems_text(found, terminal.talk_style, sources))
+    terminal.message(problems_text(found, terminal.message_style, sources))
     if in_github():
-        terminal.talk(annotate(found))
+        terminal.message(annotate(found))
 
 
 def annotate(problems: Sequence[Problem]) -> str:
-    """The workflow commands that mark the lines of a pull request."""
-    from batchform.render.github import github_text  # noqa: PLC0415  # only for those who ask for it
+    """Workflow commands that mark the lines of a pull request."""
+    from batchform.render.github import github_text  # noqa: PLC0415  # only on GitHub
 
     return github_text(problems, in_repository)
 
 
 def in_repository(file: str) -> str:
-    """The path of a file from the root of the repository that the job has checked out, or as it was given."""
+    """The path relative to the checkout of the job; outside of it, the path as given."""
     root = os.environ.get("GITHUB_WORKSPACE")
     path = os.path.normpath(file)
     if root:
@@ -61,11 +61,11 @@ def in_repository(file: str) -> str:
 
 
 def outputs(terminal: Terminal, **values: str) -> None:
-    """Set outputs of the step. A value may be any text: what ends it is random, so that none can set another."""
+    """Set outputs of the step. A random delimiter keeps a value from setting other outputs."""
     file = os.environ.get("GITHUB_OUTPUT")
     if not in_github() or not file:
         return
-    import secrets  # noqa: PLC0415  # only where somebody reads them
+    import secrets  # noqa: PLC0415  # only on GitHub
 
     written = []
     for name, value in values.items():
@@ -75,22 +75,22 @@ def outputs(terminal: Terminal, **values: str) -> None:
 
 
 def summary(terminal: Terminal, markdown: str, most: int) -> None:
-    """Add to the summary of the step, if GitHub takes so much: beyond `most` bytes it would take nothing at all."""
+    """Append to the summary of the step, up to `most` bytes in total. GitHub drops a larger summary completely."""
     file = os.environ.get("GITHUB_STEP_SUMMARY")
     if not in_github() or not file:
         return
     path = Path(file)
     before = path.stat().st_size if path.exists() else 0
     if before + len(markdown.encode(errors="replace")) > most:
-        terminal.warn("The step's summary is full: this run is not in it. The log has everything.")
+        terminal.warn("The summary of the step is full, so it does not show this run. See the log.")
         return
     _append(terminal, path, markdown + "\n")
 
 
 def grouped(text: str, title: str, now: datetime) -> str:
-    """The text of a plan, its table in a group that the log folds where it is long; the totals always stay in sight.
+    """The text of a plan, with a long table in a group that the log folds. The totals stay visible.
 
-    Into a file nothing is added: there is nobody to fold it.
+    A file gets the text unchanged.
     """
     begin, end = _markers(title, now)
     if not begin or _into_file():
@@ -104,7 +104,7 @@ def grouped(text: str, title: str, now: datetime) -> str:
 
 
 def _markers(title: str, now: datetime) -> tuple[str, str]:
-    """The lines that begin and end a group where this runs, empty where there are none."""
+    """The lines that begin and end a group on this CI system, empty on any other."""
     if in_github():
         return f"::group::{title}", "::endgroup::"
     if os.environ.get("GITLAB_CI"):
@@ -118,7 +118,7 @@ def _markers(title: str, now: datetime) -> tuple[str, str]:
 def _into_file() -> bool:
     try:
         return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-    except (OSError, ValueError):  # a stream without a file, as in tests
+    except (OSError, ValueError):  # a stream without a file descriptor, as in tests
         return True
 
 
@@ -126,7 +126,7 @@ def _cut(value: str) -> str:
     data = value.encode(errors="replace")
     if len(data) <= _LONGEST_OUTPUT:
         return data.decode()
-    return data[:_LONGEST_OUTPUT].decode(errors="ignore") + "\n... (cut; the log has all of it)"
+    return data[:_LONGEST_OUTPUT].decode(errors="ignore") + "\n... (cut; the log has the full text)"
 
 
 def _append(terminal: Terminal, path: Path, text: str) -> None:
@@ -134,4 +134,4 @@ def _append(terminal: Terminal, path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8", errors="replace") as stream:
             stream.write(text)
     except OSError as error:
-        terminal.warn(f"{path} could not be written ({error.strerror}): the next steps will not know of this run.")
+        terminal.warn(f"{path} could not be written ({error.strerror}). The next steps get no values from this run.")

@@ -1,4 +1,4 @@
-"""What the environment says: endpoint, token, state file, who we are. Nothing here is ever read from the YAML."""
+"""Values from the environment: endpoint, token, state file, user and CI job. The YAML never sets any of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,24 @@ DEFAULT_CONFIG = "batchform.yaml"
 _GIT_TIMEOUT = 2.0  # seconds; a network file system may hang
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Where a run sends its requests, its token and its id."""
+
+    endpoint: Endpoint
+    token: str
+    run: str
+
+
+def access() -> Access:
+    """The access of a new run.
+
+    Raises:
+        UsageError: The endpoint is not valid, or there is not exactly one token.
+    """
+    return Access(endpoint=endpoint(), token=token(), run=new_run())
+
+
 def endpoint() -> Endpoint:
     """The endpoint: BATCHFORM_ENDPOINT, or the vendor's."""
     given = os.environ.get("BATCHFORM_ENDPOINT")
@@ -37,20 +56,21 @@ def token() -> str:
     """The token: BATCHFORM_AUTH_TOKEN, or the content of BATCHFORM_AUTH_TOKEN_FILE.
 
     Raises:
-        UsageError: There is none, or both, or the file cannot be read.
+        UsageError: Both are set or neither, or the file cannot be read.
     """
     direct, file = os.environ.get("BATCHFORM_AUTH_TOKEN"), os.environ.get("BATCHFORM_AUTH_TOKEN_FILE")
     if direct and file:
         raise UsageError(
-            "Two tokens are given", "Set BATCHFORM_AUTH_TOKEN or BATCHFORM_AUTH_TOKEN_FILE, not both. Nothing was sent."
+            "Two tokens are given",
+            "Set `BATCHFORM_AUTH_TOKEN` or `BATCHFORM_AUTH_TOKEN_FILE`, not both. Nothing was sent.",
         )
     if direct:
         return direct
     if not file:
         raise UsageError(
             "No token is given",
-            "Set BATCHFORM_AUTH_TOKEN, or BATCHFORM_AUTH_TOKEN_FILE to a file that holds it. Nothing was sent."
-            " `batchform plan` needs none; `batchform demo` shows everything without one.",
+            "Set `BATCHFORM_AUTH_TOKEN`, or `BATCHFORM_AUTH_TOKEN_FILE` to a file that contains the token. Nothing was"
+            " sent. `batchform plan` and `batchform demo` need no token.",
         )
     try:
         with Path(file).open("rb") as stream:
@@ -58,11 +78,11 @@ def token() -> str:
     except OSError as error:
         raise UsageError("The token file cannot be read", f"{file}: {error.strerror}. Nothing was sent.") from error
     except UnicodeDecodeError:
-        raise UsageError("The token file holds no token", f"{file}: it is not ASCII text. Nothing was sent.") from None
+        raise UsageError("The token file is not valid", f"{file} is not ASCII text. Nothing was sent.") from None
 
 
-def state_file(given: str | None, configs: Sequence[str]) -> Path:
-    """The state file: as given, else beside the first configuration (inside it, if that is a folder)."""
+def state_file(given: str | None, configs: Sequence[str] = (DEFAULT_CONFIG,)) -> Path:
+    """The state file: the given one, else beside the first configuration (inside it, if that is a folder)."""
     if given:
         return Path(given)
     first = Path(configs[0])
@@ -70,12 +90,12 @@ def state_file(given: str | None, configs: Sequence[str]) -> Path:
 
 
 def new_run() -> str:
-    """An id for this run: 16 hexadecimal digits."""
+    """A new run id: 16 hexadecimal digits."""
     return uuid.uuid4().hex[:16]
 
 
 def holder(operation: str, run: str, path: Path, now: datetime) -> dict[str, str]:
-    """Who holds the lock, with Terraform's names, for whoever waits."""
+    """What the lock file says about its holder, with Terraform's names."""
     return {
         "ID": run,
         "Operation": operation,
@@ -88,7 +108,7 @@ def holder(operation: str, run: str, path: Path, now: datetime) -> dict[str, str
 
 
 def story(command: str, overrides: Sequence[str] = ()) -> Story:
-    """Who runs what, for the history in the state."""
+    """What the history says about a run."""
     return Story(
         command=command,
         who=f"{_user()}@{platform.node()}",
@@ -122,16 +142,16 @@ def _commit() -> str:
 
 
 def _user() -> str:
-    import getpass  # noqa: PLC0415  # only for who writes
+    import getpass  # noqa: PLC0415  # only for commands that write
 
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
+    except (KeyError, OSError):  # in a container, a user may have no name
         return str(os.getuid())
 
 
 def _job() -> str:
-    """The CI job's address, or nothing."""
+    """The URL of the CI job, empty outside of CI."""
     environ = os.environ
     if all(environ.get(key) for key in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")):
         return f"{environ['GITHUB_SERVER_URL']}/{environ['GITHUB_REPOSITORY']}/actions/runs/{environ['GITHUB_RUN_ID']}"

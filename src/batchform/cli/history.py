@@ -1,4 +1,4 @@
-"""`batchform history`: what this state ever spent."""
+"""`batchform history`: the runs and their costs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.cli import environment
-from batchform.cli.environment import DEFAULT_CONFIG
-from batchform.cli.options import state_option
-from batchform.errors import StateError
+from batchform.cli.files import read_state
+from batchform.cli.options import json_option, state_option
 from batchform.render.documents.history import history_document
 from batchform.render.text.history import history_text
-from batchform.state.reader import read
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
@@ -21,18 +19,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @state_option
-@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N runs; the totals count all.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--last", type=click.IntRange(min=1), metavar="N", help="Show only the last N runs. The totals count all runs."
+)
+@json_option
 @click.pass_obj
-def command(terminal: Terminal, *, state: str | None, last: int | None, as_json: bool) -> None:
-    """Show what this state ever spent: runs, who or which job, commit, batches, records, guards passed by.
+def command(terminal: Terminal, /, *, state: str | None, last: int | None, as_json: bool) -> None:
+    """Show the runs of this state and what they started: user or CI job, commit, batches, records, overridden guards.
 
-    Runs that changed nothing are not among them. The last 1,000 are kept.
+    Has the last 1,000 runs that changed the state.
     """
-    file = environment.state_file(state, (DEFAULT_CONFIG,))
-    known = read(file).state
-    if known is None:
-        raise StateError("There is no state", f"{file} does not exist. Name another with --state.")
+    known = read_state(environment.state_file(state))
     if as_json:
         shown = known.runs if last is None else known.runs[-last:]
         terminal.data(json.dumps(history_document(known, shown), indent=2))

@@ -1,6 +1,6 @@
-"""The `batchform` command and its one error boundary.
+"""The `batchform` command, and the one place where errors become messages.
 
-Commands are imported when they are called: start-up time is a feature, and `--help` needs none of them.
+Each command is imported when it is called, so that `--help` and completion stay fast.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _COMMANDS = {
-    "apply": "Start what the configuration asks for and the account lacks.",
-    "demo": "See plan and apply at work against the simulator, without a token.",
-    "history": "Show what this state ever spent, run by run.",
-    "import": "Declare batches that the account has and the configuration lacks.",
-    "init": "Write a commented configuration to start from.",
-    "plan": "Show what apply would do. Sends nothing unless asked to look.",
-    "refresh": "Look at the account and record what is seen. Starts nothing.",
-    "schema": "Print a JSON Schema, for editors and other programs.",
+    "apply": "Start the declared batches that do not run yet.",
+    "demo": "Run plan and apply with the simulator, without a token.",
+    "history": "Show the runs of this state and what they started.",
+    "import": "Declare batches of the account that are not declared yet.",
+    "init": "Write a first configuration with comments.",
+    "plan": "Show what apply would do.",
+    "refresh": "Read the account and record what changed. Starts nothing.",
+    "schema": "Print a JSON Schema, or list the schemas.",
     "show": "Show a saved plan or a state file.",
-    "simulator": "Run a stand-in for the vendor's server.",
-    "state": "Look into the state, or mend it.",
-    "status": "Show how far the declared batches are, once or until they have ended.",
-    "validate": "Check the configuration, all of it at once.",
+    "simulator": "Run a simulator of the vendor's server.",
+    "state": "Show or repair the state.",
+    "status": "Show the progress of the declared batches.",
+    "validate": "Check the whole configuration.",
     "version": "Show the version.",
-    "why": "Tell what would be done with one batch, and why.",
+    "why": "Explain the decision for one batch.",
 }
 
 
 class _Commands(click.Group):
-    """The commands, each in the module of its name."""
+    """A group whose commands are in the modules of their names."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
@@ -55,10 +55,10 @@ class _Commands(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so. Whoever presses the tab key waits for no module of theirs."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415  # only there
+        """Complete names without importing the commands."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  # only for completion
 
-        found = [CompletionItem(name, help=told) for name, told in _COMMANDS.items() if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # the same
@@ -70,23 +70,23 @@ _HELP = """Declare which bulk batches should be processing; plan, apply, and nev
 
 \b
 First steps:
-  batchform demo                    see it at work, without a token
-  batchform init                    write a batchform.yaml to start from
+  batchform demo                    try it without a token
+  batchform init                    write a first batchform.yaml
   batchform validate                check batchform.yaml
-  batchform plan                    what would be done (needs no token and no network)
-  batchform apply                   do it
+  batchform plan                    show what apply would do (no token, no network)
+  batchform apply                   start the batches
 
 \b
 Environment:
   BATCHFORM_AUTH_TOKEN              the token, or ...
-  BATCHFORM_AUTH_TOKEN_FILE         ... the file that holds it
-  BATCHFORM_ENDPOINT                where to send (default: the vendor's)
+  BATCHFORM_AUTH_TOKEN_FILE         ... a file that contains it
+  BATCHFORM_ENDPOINT                the server (default: the vendor's)
   BATCHFORM_STATE                   the state file
-  BATCHFORM_LOG=debug               a line on stderr for each request
+  BATCHFORM_LOG=debug               log each request to stderr
 
-Exit codes: 0 done; 1 error; 2 changes (--detailed-exitcode); 3 something was rejected, blocked or not attempted;
-4 an outcome is unknown; 5 locked by another run; 6 refused before anything was sent; 7 --wait ran out of time; 129,
-130 and 143 interrupted.
+Exit codes: 0 done; 1 error; 2 changes (--detailed-exitcode); 3 a batch was rejected, blocked or not attempted;
+4 an outcome is unknown; 5 locked by another run; 6 refused before anything was sent; 7 timeout of --wait;
+129, 130 and 143 interrupted by a signal.
 """
 
 
@@ -95,26 +95,26 @@ Exit codes: 0 done; 1 error; 2 changes (--detailed-exitcode); 3 something was re
 )
 @click.version_option(__version__, message="batchform %(version)s")
 def batchform() -> None:
-    """Carry the commands; each does its own work."""
+    """Root command group."""
 
 
 COLLECT_AFTER = 50_000
-"""New objects before the garbage collector looks for cycles. Python's 700 make a plan of 100,000 a third slower."""
+"""New objects between two runs of the garbage collector. With Python's 700, a plan of 100,000 is a third slower."""
 
 
 def main() -> None:
-    """Run the command line and exit. Nothing a user can cause ends in a traceback."""
+    """Run the command line and exit. No input ends in a traceback."""
     gc.set_threshold(COLLECT_AFTER)
     try:
         terminal = Terminal()
         code = terminal.close(_guarded(terminal))
         if os.environ.get("GITHUB_OUTPUT"):
-            from batchform.cli.ci import outputs  # noqa: PLC0415  # only where somebody reads them
+            from batchform.cli.ci import outputs  # noqa: PLC0415  # only on GitHub
 
             outputs(terminal, exitcode=str(int(code)))
         sys.exit(code)
     finally:
-        gc.freeze()  # else the interpreter looks through all of it once more before it throws it away
+        gc.freeze()  # saves a last run of the garbage collector
 
 
 def _guarded(terminal: Terminal) -> int:
@@ -130,7 +130,7 @@ def _guarded(terminal: Terminal) -> int:
         terminal.error(error)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        terminal.talk(error.format_message())
+        terminal.message(error.format_message())
         return Exit.ERROR
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
@@ -138,12 +138,12 @@ def _guarded(terminal: Terminal) -> int:
         terminal.error(BatchformError(error.format_message(), hint))
         return Exit.ERROR
     except (click.Abort, KeyboardInterrupt):
-        terminal.error(BatchformError("Interrupted", "Nothing was under way."))
+        terminal.error(BatchformError("Interrupted", "No request was in flight."))
         return Exit.INTERRUPTED
     except OSError as error:
         terminal.error(BatchformError("A file could not be used", f"{error.filename or ''}: {error.strerror}."))
         return Exit.ERROR
-    except Exception as error:  # noqa: BLE001  # the one place where a bug becomes a message instead of a traceback
+    except Exception as error:  # noqa: BLE001  # a bug becomes a message here
         terminal.bug(error)
         return Exit.ERROR
     return int(code) if code is not None else Exit.DONE

@@ -1,9 +1,9 @@
-"""Options that several commands share, and the values they are written in."""
+"""Options that several commands share. Each command names the parameter that the option sets."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -11,16 +11,13 @@ from batchform.cli.environment import DEFAULT_CONFIG
 from batchform.errors import UsageError
 from batchform.model import GuardName
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-F = TypeVar("F", bound="Callable[..., Any]")
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_WAIT: Final = 1800.0
+"""The default of `--timeout` in seconds."""
 
 
 class Duration(click.ParamType[float]):
-    """A duration such as `30s`, `5m` or `7d`; its value is in seconds."""
+    """A duration such as `30s`, `5m` or `7d`. The value is in seconds."""
 
     name = "duration"
 
@@ -35,93 +32,80 @@ class Duration(click.ParamType[float]):
         return float(found[1]) * _UNITS[found[2]]
 
 
-def config_option(command: F) -> F:
-    """`-f FILE|FOLDER`, many times; hands `configs`, never empty."""
-    return click.option(
-        "-f",
-        "--file",
-        "configs",
-        multiple=True,
-        default=(DEFAULT_CONFIG,),
-        metavar="PATH",
-        help="A YAML file, or a folder of them. May be given many times. Default: batchform.yaml.",
-    )(command)
+def _guards(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[GuardName, ...]:
+    return tuple(GuardName(name) for name in names)
 
 
-def state_option(command: F) -> F:
-    """`--state FILE`; hands `state`, None for the default."""
-    return click.option(
-        "--state",
-        envvar="BATCHFORM_STATE",
-        metavar="FILE",
-        help="The state file. Default: batchform.state.json beside the first -f.",
-    )(command)
+config_option: Final = click.option(
+    "-f",
+    "--file",
+    "configs",
+    multiple=True,
+    default=(DEFAULT_CONFIG,),
+    metavar="PATH",
+    help="A YAML file, or a folder of YAML files. Repeatable. Default: batchform.yaml.",
+)
+"""Sets `configs`, never empty."""
+
+state_option: Final = click.option(
+    "--state",
+    envvar="BATCHFORM_STATE",
+    metavar="FILE",
+    help="The state file. Default: batchform.state.json beside the first -f.",
+)
+"""Sets `state`, None for the default."""
+
+target_option: Final = click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="PATTERN",
+    help="Select only these batches: a name, a glob such as 'uk-*', label:key=value, or a batch_id. Repeatable.",
+)
+exclude_option: Final = click.option(
+    "--exclude", "excludes", multiple=True, metavar="PATTERN", help="Leave out these batches. Repeatable."
+)
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+refresh_option: Final = click.option(
+    "--refresh", is_flag=True, help="Read current statuses from the server. Needs the token; writes nothing."
+)
+override_option: Final = click.option(
+    "--override-guard",
+    "overridden",
+    multiple=True,
+    type=click.Choice([name.value for name in GuardName]),
+    callback=_guards,
+    help="Override this guard once.",
+)
+lock_timeout_option: Final = click.option(
+    "--lock-timeout",
+    type=Duration(),
+    metavar="DURATION",
+    help="How long to wait for a lock that another run holds. Default: 0s on a terminal, 5m in CI.",
+)
+"""Sets `lock_timeout` in seconds, None for the default."""
+
+settle_option: Final = click.option(
+    "--settle",
+    type=Duration(),
+    default="10s",
+    show_default=True,
+    metavar="DURATION",
+    help="How long a status may lag behind a start. An unknown start is repeated only after two reads this far apart."
+    " Less than 10s is allowed only with a simulator.",
+)
+timeout_option: Final = click.option(
+    "--timeout", type=Duration(), metavar="DURATION", help="How long --wait waits. Default: 30m."
+)
+"""Sets `timeout` in seconds, None for the default (see `wait_time`)."""
 
 
-def selection_options(command: F) -> F:
-    """`--target` and `--exclude`."""
-    command = click.option("--exclude", "excludes", multiple=True, metavar="PATTERN", help="Leave these batches out.")(
-        command
-    )
-    return click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="PATTERN",
-        help="Only these batches: a name, a glob such as 'uk-*', or label:key=value.",
-    )(command)
-
-
-def override_option(command: F) -> F:
-    """`--override-guard NAME`."""
-    return click.option(
-        "--override-guard",
-        "overridden",
-        multiple=True,
-        type=click.Choice([name.value for name in GuardName]),
-        help="Pass this guard, this one time.",
-    )(command)
-
-
-def lock_timeout_option(command: F) -> F:
-    """`--lock-timeout DURATION`; hands `lock_timeout`, None for the default of the place."""
-    return click.option(
-        "--lock-timeout",
-        type=Duration(),
-        metavar="DURATION",
-        help="How long to wait for another run. Default: 0s on a terminal, 5m in CI.",
-    )(command)
-
-
-def check_timeout(timeout: float | None, *, wait: bool) -> float:
-    """The seconds to wait.
+def wait_time(timeout: float | None, *, wait: bool) -> float:
+    """The seconds that `--wait` waits.
 
     Raises:
-        UsageError: A timeout is given, but no --wait.
+        UsageError: A timeout is given without `--wait`.
     """
     if timeout is not None and not wait:
-        raise UsageError("--timeout belongs to --wait", "Add --wait, or leave it out. Nothing was sent.")
-    return _PATIENCE if timeout is None else timeout
-
-
-_PATIENCE = 1800.0  # seconds
-
-
-def timeout_option(command: F) -> F:
-    """`--timeout DURATION`; hands `timeout`, None for the default (`check_timeout`)."""
-    return click.option("--timeout", type=Duration(), metavar="DURATION", help="How long --wait waits. Default: 30m.")(
-        command
-    )
-
-
-def settle_option(command: F) -> F:
-    """`--settle DURATION`."""
-    return click.option(
-        "--settle",
-        type=Duration(),
-        default="10s",
-        show_default=True,
-        metavar="DURATION",
-        help="How long a status may lag behind a start. An attempt without an outcome is repeated only after reads this"
-        " far from it. Less than 10s only against a simulator.",
-    )(command)
+        raise UsageError("`--timeout` needs `--wait`", "Add `--wait`, or remove `--timeout`. Nothing was sent.")
+    return _WAIT if timeout is None else timeout

@@ -1,13 +1,14 @@
-"""What apply says while it works: a line that is redrawn on a terminal, a plain line now and then in a log, or JSON."""
+"""What apply prints while it works: text for people, or JSON lines for programs."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from batchform import __version__
 from batchform.api.pacing import estimate
 from batchform.cli import ci
+from batchform.cli.session import LOG_EVERY
 from batchform.model import Service
 from batchform.render.documents.stream import event_document, planned_documents, report_documents, version_document
 from batchform.render.text.event import event_text
@@ -26,45 +27,20 @@ if TYPE_CHECKING:
     from batchform.plan import Plan
     from batchform.state.events import Event
 
-_LOG_EVERY = 10.0  # seconds between two lines in a log
-_LIVE_EVERY = 0.2  # seconds between two looks of the line on a terminal
-_WORTH_A_LINE = (AlreadyStarted, NotAttempted, Rejected, Released, Unknown)
-
-
-class Progress(Protocol):
-    """Told what happens; shows it its own way."""
-
-    every: float
-
-    def planned(self, made: Plan) -> None:
-        """The plan that is about to be carried out."""
-
-    def begin(self, starts: int, pacer: Pacer) -> None:
-        """So many starts are to come."""
-
-    def tell(self, events: Sequence[Event]) -> None:
-        """These events are on disk."""
-
-    def tick(self) -> None:
-        """Time has passed."""
-
-    def end(self) -> None:
-        """No more will come."""
-
-    def report(self, what: Report, state_file: Path) -> None:
-        """What came of it all."""
+_REDRAW = 0.2  # seconds
+_UNUSUAL = (AlreadyStarted, NotAttempted, Rejected, Released, Unknown)
 
 
 class TextProgress:
-    """For people: the plan and the account on stdout, the way there on stderr."""
+    """The plan and the report on stdout; on stderr unusual events, and a status line that a terminal redraws."""
 
     def __init__(self, terminal: Terminal, clock: Clock) -> None:
         self._terminal, self._clock = terminal, clock
-        self.every = _LIVE_EVERY if terminal.live else 1.0
+        self.every = _REDRAW if terminal.live else 1.0  # seconds between two ticks
         self._total = 0
         self._pacer: Pacer | None = None
-        self._began = self._shown = clock.monotonic()
-        self._settled: dict[str, bool] = {}
+        self._began = self._printed_at = clock.monotonic()
+        self._done: dict[str, bool] = {}
         self._drawn = False
 
     def planned(self, made: Plan) -> None:
@@ -72,86 +48,84 @@ class TextProgress:
         self._wipe()
         text = plan_text(made, self._terminal.style)
         self._terminal.data(ci.grouped(text, "Batches", self._clock.now()))
-        notices = notices_text(made, self._terminal.talk_style)
+        notices = notices_text(made, self._terminal.message_style)
         if notices:
-            self._terminal.talk(notices)
+            self._terminal.message(notices)
 
     def begin(self, starts: int, pacer: Pacer) -> None:
-        """Start counting."""
+        """Begin to count."""
         self._total, self._pacer = starts, pacer
-        self._began = self._shown = self._clock.monotonic()
-        self._settled.clear()
+        self._began = self._printed_at = self._clock.monotonic()
+        self._done.clear()
 
-    def tell(self, events: Sequence[Event]) -> None:
-        """Count, and print what is out of the ordinary."""
+    def record(self, events: Sequence[Event]) -> None:
+        """Count, and print unusual events."""
         for event in events:
-            if isinstance(event.what, _WORTH_A_LINE):
+            if isinstance(event.what, _UNUSUAL):
                 self._wipe()
-                self._terminal.talk(event_text(event, self._terminal.talk_style))
+                self._terminal.message(event_text(event, self._terminal.message_style))
             if isinstance(event.what, Intended):
-                self._settled.pop(event.batch_id, None)
-            elif isinstance(event.what, (Started, *_WORTH_A_LINE)):
-                self._settled[event.batch_id] = isinstance(event.what, Started)
+                self._done.pop(event.batch_id, None)
+            elif isinstance(event.what, (Started, *_UNUSUAL)):
+                self._done[event.batch_id] = isinstance(event.what, Started)
 
     def tick(self) -> None:
-        """Draw the line anew, or print one when enough time has passed."""
+        """Print the status line if it is time."""
         now = self._clock.monotonic()
-        if now - self._shown < (_LIVE_EVERY if self._terminal.live else _LOG_EVERY):
+        if now - self._printed_at < (_REDRAW if self._terminal.live else LOG_EVERY):
             return
-        self._shown = now
-        line = "Looking at the account ..."  # which may take long: reads that settle something, a limit to wait out
+        self._printed_at = now
+        line = "Reading the account ..."
         if self._pacer is not None:
-            started = sum(self._settled.values())
-            left = self._total - len(self._settled)
-            line = f"Applying: {started:,} of {self._total:,} started, {self._left(left, now)}"
+            started = sum(self._done.values())
+            line = f"Applying: {started:,} of {self._total:,} started, {self._left(self._pacer, now)}"
         if self._terminal.live:
-            self._terminal.talk(f"\r\x1b[K{line}", end="")
+            self._terminal.message(f"\r\x1b[K{line}", end="")
             self._drawn = True
         else:
-            self._terminal.talk(line)
+            self._terminal.message(line)
 
-    def _left(self, left: int, now: float) -> str:
-        """How long the rest may take, by the rate limit and the pace so far."""
-        if self._pacer is None or not left:
+    def _left(self, pacer: Pacer, now: float) -> str:
+        """The time left, by the rate limit and the pace so far."""
+        left = self._total - len(self._done)
+        if not left:
             return "waiting for the last answers"
-        done = max(len(self._settled), 1)
         seconds = estimate(
             requests=left,
-            limit=self._pacer.limit,
-            remaining=self._pacer.left(now),
-            seconds_to_reset=self._pacer.resets_in(now),
-            window=self._pacer.window,
-            seconds_each=(now - self._began) / done if len(self._settled) < self._pacer.limit else 0.0,
+            limit=pacer.limit,
+            remaining=pacer.left(now),
+            seconds_to_reset=pacer.resets_in(now),
+            window=pacer.window,
+            seconds_each=(now - self._began) / max(len(self._done), 1) if len(self._done) < pacer.limit else 0.0,
         )
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {max(seconds, 1):.0f} s left"
 
     def _wipe(self) -> None:
         if self._drawn:
-            self._terminal.talk("\r\x1b[K", end="")
+            self._terminal.message("\r\x1b[K", end="")
             self._drawn = False
 
     def end(self) -> None:
-        """Take the line away."""
+        """Remove the status line."""
         self._wipe()
         self._pacer = None
 
-    def report(self, what: Report, state_file: Path) -> None:
-        """Print the outcome table."""
-        self._terminal.data("\n" + report_text(what, self._terminal.style, state_path=str(state_file)))
+    def report(self, result: Report, state_file: Path) -> None:
+        """Print the report."""
+        self._terminal.data("\n" + report_text(result, self._terminal.style, state_path=str(state_file)))
 
 
 class JsonProgress:
-    """For programs: one JSON object a line on stdout."""
+    """One JSON object a line on stdout."""
 
     def __init__(self, terminal: Terminal, clock: Clock) -> None:
         self._terminal, self._clock = terminal, clock
         self.every = 1.0
         self._service = Service.PHONE
-        self._shown = clock.monotonic()
         self._line(version_document(__version__, at=clock.now()))
 
     def _line(self, document: dict[str, Any]) -> None:
-        self._shown = self._clock.monotonic()
+        self._printed_at = self._clock.monotonic()
         self._terminal.data(json.dumps(document))
 
     def planned(self, made: Plan) -> None:
@@ -161,23 +135,23 @@ class JsonProgress:
             self._line(document)
 
     def begin(self, starts: int, pacer: Pacer) -> None:
-        """Nothing: the plan has said it."""
+        """Print nothing: the plan has the number of starts."""
 
-    def tell(self, events: Sequence[Event]) -> None:
-        """A line for each event."""
+    def record(self, events: Sequence[Event]) -> None:
+        """Print a line for each event."""
         for event in events:
             self._line(event_document(event, service=self._service))
 
     def tick(self) -> None:
-        """Events are the progress; where none comes for long, a line in the log."""
-        if self._clock.monotonic() - self._shown >= _LOG_EVERY:
-            self._shown = self._clock.monotonic()
-            self._terminal.talk("Still at work ...")
+        """Print a message to stderr when no line was printed for some time."""
+        if self._clock.monotonic() - self._printed_at >= LOG_EVERY:
+            self._printed_at = self._clock.monotonic()
+            self._terminal.message("Still working ...")
 
     def end(self) -> None:
-        """Nothing."""
+        """Print nothing: there is no status line."""
 
-    def report(self, what: Report, state_file: Path) -> None:  # noqa: ARG002  # the protocol's signature
+    def report(self, result: Report, state_file: Path) -> None:  # noqa: ARG002  # the signature of TextProgress
         """Print the lines of the report."""
-        for document in report_documents(what, at=self._clock.now()):
+        for document in report_documents(result, at=self._clock.now()):
             self._line(document)

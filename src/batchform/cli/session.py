@@ -1,21 +1,21 @@
-"""What the commands share: the question that was asked, the state as it is held, and the way to the server."""
+"""What commands share: load the configuration, lock the state, open a connection to the server."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from batchform.cli import environment
 from batchform.cli.terminal import in_ci
-from batchform.config.loader import load
+from batchform.config.loader import load as load_config
 from batchform.config.selection import select
-from batchform.errors import BatchformError, ServerError, StateError, UsageError
-from batchform.state.known import State
+from batchform.errors import BatchformError, ServerError
+from batchform.state.known import State, check_belongs
+from batchform.state.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,237 +24,172 @@ if TYPE_CHECKING:
     from batchform.api.contract import Reply, Request
     from batchform.api.endpoint import Endpoint
     from batchform.api.pacing import Pacer
+    from batchform.cli.environment import Access
     from batchform.cli.signals import Signals
     from batchform.cli.terminal import Terminal
     from batchform.engine import Clock, End, Engine, Sender
     from batchform.model import Config, Observed
-    from batchform.protocol import Rules
+    from batchform.observe import Subject
     from batchform.state.events import Event
     from batchform.state.local import Store
+    from batchform.state.reader import Known
 
 LOG_EVERY: Final = 10.0
-"""Seconds between two lines in a log while nothing else is said."""
+"""Seconds between two messages in a log while a command waits."""
 
-_SETTLE: Final = 10.0  # seconds; less only where nothing is paid for
+_CI_LOCK_TIMEOUT: Final = 300.0  # seconds
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of this machine."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow."""
+        """Seconds that never decrease."""
         return time.monotonic()
 
     def now(self) -> datetime:
-        """The wall clock, in UTC."""
+        """The wall clock in UTC."""
         return datetime.now(UTC)
 
 
 clock: Clock = SystemClock()
-"""The one clock of the command line."""
+"""The clock of all commands."""
+
+
+# --- Configuration and state -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a command is about: the configuration, the batches asked about (None: all), the state file."""
+class Scope:
+    """What a command works on: the configuration, the ids of the selected batches (None: all), the state file."""
 
     config: Config
     selected: frozenset[str] | None
     state_file: Path
 
+    def fresh_state(self, endpoint: Endpoint) -> State:
+        """The empty state to begin with when there is none."""
+        return State(lineage=str(uuid.uuid4()), service=self.config.service, endpoint=str(endpoint))
 
-def question(
-    configs: Sequence[str], state: str | None, targets: Sequence[str] = (), excludes: Sequence[str] = ()
-) -> Question:
-    """Read the configuration.
+    def subject(self, endpoint: Endpoint, state: Callable[[], State]) -> Subject:
+        """What to refresh. `state` returns the current state."""
+        from batchform.observe import Subject  # noqa: PLC0415  # an offline plan needs no server
+
+        return Subject(config=self.config, selected=self.selected, endpoint=str(endpoint), state=state)
+
+
+def load(
+    configs: Sequence[str],
+    state: str | None,
+    targets: Sequence[str] = (),
+    excludes: Sequence[str] = (),
+    *,
+    option: str = "--target ",
+) -> Scope:
+    """Load the configuration and select batches. `option` introduces the targets in an error message.
 
     Raises:
-        ConfigError: It is not valid; carries every problem.
-        UsageError: A target matches nothing.
+        ConfigError: The configuration is not valid. It has every problem.
+        UsageError: A pattern matches no batch.
     """
-    config = load(configs)
-    return Question(
+    config = load_config(configs)
+    return Scope(
         config=config,
-        selected=select(config.batches, targets, excludes),
+        selected=select(config.batches, targets, excludes, option=option),
         state_file=environment.state_file(state, configs),
     )
 
 
-def named(asked: Question, words: Sequence[str]) -> Question:
-    """The same question about these batches only, given by name, glob, label or batch_id; about all, when none is.
+def known(scope: Scope, endpoint: Endpoint | None) -> Known:
+    """Read the state without a lock. Without an endpoint, the endpoint of the state does not matter.
 
     Raises:
-        UsageError: A pattern matches nothing; names the nearest.
+        StateError: The state cannot be used, or belongs to another service or endpoint.
     """
-    return replace(asked, selected=select(asked.config.batches, words, option=""))
-
-
-def fresh_state(config: Config, endpoint: Endpoint) -> State:
-    """An empty state, for when there is none."""
-    return State(lineage=str(uuid.uuid4()), service=config.service, endpoint=str(endpoint))
-
-
-def check_belongs(state: State | None, config: Config, endpoint: Endpoint | None) -> None:
-    """Refuse a state of another service, or, when the server is to be asked, of another endpoint.
-
-    Raises:
-        StateError: Outcomes of one place must never stand for those of another.
-    """
-    if state is None:
-        return
-    if state.service is not config.service:
-        raise StateError(
-            "The state belongs to another service",
-            f"The configuration is for {config.service.value}, the state for {state.service.value}. Keep one state per"
-            " service: name another file with --state. Nothing was sent.",
-        )
-    if endpoint is not None and state.endpoint != str(endpoint):
-        raise StateError(
-            "The state belongs to another endpoint",
-            f"BATCHFORM_ENDPOINT is {endpoint}, the state was made with {state.endpoint}. Outcomes of one must not"
-            " stand for the other: name another file with --state, or set the endpoint. Nothing was sent.",
-        )
-
-
-def rules(settle: float, endpoint: Endpoint) -> Rules:
-    """How patient to be.
-
-    Raises:
-        UsageError: Less patience than is safe, where starts are paid for.
-    """
-    from batchform.protocol import Rules  # noqa: PLC0415  # an offline plan does without
-
-    if settle < _SETTLE and endpoint.scheme == "https":
-        raise UsageError(
-            "--settle is too short",
-            "Less than 10s could take a start that does not show yet for one that never was, and pay twice. Shorter is"
-            " allowed against a simulator only (plain http on a loopback address). Nothing was sent.",
-        )
-    if settle < _SETTLE:  # a simulator is as quick as it is told to be
-        return Rules(settle=settle, in_flight=2 * settle)
-    return Rules(settle=settle)
-
-
-_CI_LOCK_TIMEOUT: Final = 300.0  # seconds
+    found = read(scope.state_file)
+    if found.state is not None:
+        check_belongs(found.state, scope.config.service, str(endpoint) if endpoint is not None else None)
+    return found
 
 
 @contextlib.contextmanager
-def held(
+def hold(
     terminal: Terminal,
-    asked: Question,
-    endpoint: Endpoint,
+    file: Path,
     *,
-    command: str,
+    fresh: State,
     run: str,
+    command: str,
     timeout: float | None,
     overrides: Sequence[str] = (),
 ) -> Iterator[Store]:
-    """The state, locked; checked to be the one that is meant; committed after a failure.
+    """Lock the state and open it. It is also committed after a failure.
 
     Args:
-        terminal: Where to say that an unfinished run was taken up.
-        asked: What the command is about.
-        endpoint: Where requests will go.
-        command: What is run, for whoever waits and for the history.
+        terminal: Shows that the command waits, and what it recovered.
+        file: The state file.
+        fresh: The state to begin with when there is none.
         run: The id of this run.
-        timeout: Seconds to wait for the lock, None for the default of the place.
-        overrides: The guards that are passed by, for the history.
+        command: The command, for the lock file and the history.
+        timeout: Seconds to wait for the lock, None for the default.
+        overrides: The guards that the user overrides, for the history.
 
     Raises:
-        StateLockedError: Another run holds it.
-        StateError: It cannot be used, or belongs to something else.
+        StateLockedError: Another run holds the lock.
+        StateError: The state cannot be used, or belongs to another service or endpoint.
     """
-    from batchform.state.local import hold  # noqa: PLC0415  # only for who writes
+    from batchform.state.local import hold as hold_state  # noqa: PLC0415  # only for commands that write
 
     now = clock.now()
     if timeout is None:
         timeout = _CI_LOCK_TIMEOUT if in_ci() else 0.0
-    with hold(
-        asked.state_file,
-        fresh=fresh_state(asked.config, endpoint),
+    with hold_state(
+        file,
+        fresh=fresh,
         run=run,
-        holder=environment.holder(command, run, asked.state_file, now),
+        holder=environment.holder(command, run, file, now),
         now=now,
         story=environment.story(command, overrides),
         timeout=timeout,
-        sleep=_Waiting(terminal, "Waiting for another run to free the state ...", at_once=True),
+        sleep=_Waiting(terminal, "Waiting for another run to release the lock ...", at_once=True),
     ) as store:
-        check_belongs(store.state, asked.config, endpoint)
         if store.recovered:
-            terminal.talk(f"Took up {store.recovered} events of a run that did not end.")
+            events = "1 event" if store.recovered == 1 else f"{store.recovered:,} events"
+            terminal.message(f"Recovered {events} from an interrupted run.")
         try:
             yield store
         except BaseException:
-            with contextlib.suppress(BatchformError):  # the journal holds what the commit could not take
+            with contextlib.suppress(BatchformError):  # the journal has every event
                 store.commit(clock.now())
             raise
 
 
 class _Waiting:
-    """Says now and then what is waited for: a log that stands still looks like a run that hangs."""
+    """Prints a message now and then, so that a log shows that the command works."""
 
     def __init__(self, terminal: Terminal, text: str, *, at_once: bool = False) -> None:
         self._terminal, self._text = terminal, text
-        self._said = None if at_once else time.monotonic()
+        self._printed = None if at_once else time.monotonic()
 
     def __call__(self, seconds: float) -> None:
-        """Wait that long; the next line, if it is time for one, comes first."""
+        """Print the message if it is time, then sleep."""
         self.tick()
         time.sleep(seconds)
 
     def tick(self) -> None:
-        """Say it, unless it has just been said."""
+        """Print the message unless it was printed recently."""
         now = time.monotonic()
-        if self._said is None or now - self._said >= LOG_EVERY:
-            self._said = now
-            self._terminal.talk(self._text)
+        if self._printed is None or now - self._printed >= LOG_EVERY:
+            self._printed = now
+            self._terminal.message(self._text)
+
+
+# --- The server ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What looking at the account told: the state with what was settled on the way, and the rest."""
-
-    state: State
-    observed: Observed
-
-
-def look(terminal: Terminal, asked: Question, known: State | None, settle: float) -> Looked:
-    """Look at the account without writing anything: what is settled on the way is folded in memory only.
-
-    Raises:
-        ServerError: The account could not be read.
-    """
-    from batchform.observe import Subject, observe  # noqa: PLC0415  # an offline plan does without
-    from batchform.state.events import fold  # noqa: PLC0415  # the same
-
-    where = environment.endpoint()
-    state = known or fresh_state(asked.config, where)
-
-    def record(events: Sequence[Event]) -> None:
-        nonlocal state
-        state = fold(state, events)
-
-    with way(
-        terminal,
-        endpoint=where,
-        token=environment.token(),
-        run=environment.new_run(),
-        parallelism=8,
-        record=record,
-        listen=lambda _: None,
-        tick=_Waiting(terminal, "Looking at the account ...").tick,
-        tick_every=1.0,
-    ) as there:
-        subject = Subject(config=asked.config, selected=asked.selected, endpoint=str(where), state=lambda: state)
-        observed = observe(subject, there.engine, rules(settle, where), clock.now(), refresh=True)
-        if there.engine.end is not None:
-            raise ended(there.engine.end)
-    return Looked(state=state, observed=observed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """A way to the server: the engine, its pacer (for estimates), and the signals that may end the run."""
+class Connection:
+    """A connection to the server: the engine, its pacer, and the signals that end the run early."""
 
     engine: Engine
     pacer: Pacer
@@ -262,36 +197,33 @@ class Way:
 
 
 @contextlib.contextmanager
-def way(
+def connect(
     terminal: Terminal,
+    access: Access,
     *,
-    endpoint: Endpoint,
-    token: str,
-    run: str,
-    parallelism: int,
-    record: Callable[[Sequence[Event]], None],
-    listen: Callable[[Sequence[Event]], None],
+    parallelism: int = 1,
+    record: Callable[[Sequence[Event]], None] = lambda _: None,
+    listen: Callable[[Sequence[Event]], None] = lambda _: None,
     tick: Callable[[], None] = lambda: None,
     tick_every: float | None = None,
-) -> Iterator[Way]:
-    """An engine on real threads and sockets; signals end it in good order. Everything is closed at the end."""
-    import random  # noqa: PLC0415  # for those who go there
+) -> Iterator[Connection]:
+    """Open an engine on real threads and sockets, and close everything at the end. The last arguments are its own."""
+    import random  # noqa: PLC0415  # only for commands that use the network
 
-    from batchform.api.client import Client  # noqa: PLC0415  # the network library is for those who go there
+    from batchform.api.client import Client  # noqa: PLC0415  # the same
     from batchform.api.pacing import Pacer  # noqa: PLC0415  # the same
     from batchform.cli.signals import Signals  # noqa: PLC0415  # the same
     from batchform.engine import Engine, Threads  # noqa: PLC0415  # the same
 
-    client = Client(endpoint, token)
-    sender = _Logged(client, terminal) if os.environ.get("BATCHFORM_LOG") == "debug" else client
-    threads = Threads(sender, parallelism)
+    client = Client(access.endpoint, access.token)
+    threads = Threads(_Logged(client, terminal) if terminal.debug else client, parallelism)
     pacer = Pacer()
     engine = Engine(
         wire=threads,
         clock=clock,
         pacer=pacer,
         record=record,
-        run=run,
+        run=access.run,
         random=random.random,
         parallelism=parallelism,
         listen=listen,
@@ -300,14 +232,44 @@ def way(
     )
     try:
         with Signals(engine) as signals:
-            yield Way(engine=engine, pacer=pacer, signals=signals)
+            yield Connection(engine=engine, pacer=pacer, signals=signals)
     finally:
         client.close()
         threads.close()
 
 
-def ended(end: End) -> BatchformError:
-    """The error for a look at the account that ended early."""
+def refresh(terminal: Terminal, scope: Scope, state: State | None, settle: float) -> tuple[State, Observed]:
+    """Read current statuses from the server without writing anything.
+
+    Returns:
+        The state with the events of verified attempts, in memory only, and what the server said.
+
+    Raises:
+        ServerError: The account could not be read.
+    """
+    from batchform.observe import observe  # noqa: PLC0415  # an offline plan needs no server
+    from batchform.protocol import rules  # noqa: PLC0415  # the same
+    from batchform.state.events import fold  # noqa: PLC0415  # the same
+
+    access = environment.access()
+    patience = rules(settle, access.endpoint)
+    now_known = state or scope.fresh_state(access.endpoint)
+
+    def record(events: Sequence[Event]) -> None:
+        nonlocal now_known
+        now_known = fold(now_known, events)
+
+    waiting = _Waiting(terminal, "Reading the account ...")
+    with connect(terminal, access, parallelism=8, record=record, tick=waiting.tick, tick_every=1.0) as server:
+        subject = scope.subject(access.endpoint, lambda: now_known)
+        observed = observe(subject, server.engine, patience, clock.now(), refresh=True)
+        if server.engine.end is not None:
+            raise error_of(server.engine.end)
+    return now_known, observed
+
+
+def error_of(end: End) -> BatchformError:
+    """The error for a refresh that ended early."""
     from batchform.cli.signals import Interruption  # noqa: PLC0415  # only when it happens
     from batchform.engine import Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # the same
 
@@ -329,20 +291,20 @@ def ended(end: End) -> BatchformError:
 
 
 class _Logged:
-    """A sender that tells what goes out and what comes back, without the token and without bodies."""
+    """A sender that logs each request and its result, without the token and without bodies."""
 
     def __init__(self, sender: Sender, terminal: Terminal) -> None:
         self._sender, self._terminal = sender, terminal
 
     def send(self, request: Request) -> Reply:
-        """Send, and say so."""
+        """Send the request and log it."""
         from batchform.api.contract import Answer  # noqa: PLC0415  # only when logging
         from batchform.render.escape import printable  # noqa: PLC0415  # the same
 
         reply = self._sender.send(request)
-        what = str(reply.status) if isinstance(reply, Answer) else f"{type(reply).__name__}: {reply.cause}"
+        result = str(reply.status) if isinstance(reply, Answer) else f"{type(reply).__name__}: {reply.cause}"
         took = (reply.received_at - reply.sent_at) * 1000
-        self._terminal.talk(printable(f"debug: {request.method} {request.path} -> {what} in {took:.0f} ms"))
+        self._terminal.message(printable(f"debug: {request.method} {request.path} -> {result} in {took:.0f} ms"))
         return reply
 
     def cut(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchform import __version__
+from batchform.cli.options import json_option
 from batchform.errors import UsageError
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import plan_from_document
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
-def command(terminal: Terminal, *, file: str, as_json: bool) -> None:
-    """Show a saved plan or a state file. FILE is told apart by its content."""
+def command(terminal: Terminal, /, *, file: str, as_json: bool) -> None:
+    """Show a saved plan or a state file. The content of FILE decides which."""
     data, document = _document(file)
     if "resource_changes" in document:
         made = plan_from_document(document)
@@ -34,9 +35,9 @@ def command(terminal: Terminal, *, file: str, as_json: bool) -> None:
             terminal.data(json.dumps(plan_document(made, version=__version__), indent=2))
             return
         terminal.data(plan_text(made, terminal.style))
-        notices = notices_text(made, terminal.talk_style)
+        notices = notices_text(made, terminal.message_style)
         if notices:
-            terminal.talk(notices)
+            terminal.message(notices)
         return
     state = decode_state(data)
     terminal.data(json.dumps(state_document(state), indent=2) if as_json else state_list_text(state, terminal.style))
@@ -46,7 +47,7 @@ def _document(file: str) -> tuple[bytes, dict[str, Any]]:
     path = Path(file)
     try:
         if not path.is_file():
-            raise UsageError("There is nothing to show", f"{file} is not a file.")
+            raise UsageError("There is no such file", f"{file} is not a file.")
         data = path.read_bytes()
     except OSError as error:
         raise UsageError("The file cannot be read", f"{file}: {error.strerror}.") from error
@@ -55,5 +56,5 @@ def _document(file: str) -> tuple[bytes, dict[str, Any]]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or "format_version" not in document:
-        raise UsageError("This is neither a saved plan nor a state file", f"{file} holds something else.")
+        raise UsageError("The file is neither a saved plan nor a state file", f"{file} has other content.")
     return data, document

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,28 +21,48 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--listen", default="127.0.0.1:0", show_default=True, metavar="HOST:PORT", help="Loopback only. Port 0 picks one."
+    "--listen",
+    default="127.0.0.1:0",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Loopback only. Port 0 picks a free port.",
 )
-@click.option("--world", "world_file", metavar="FILE", help="YAML: batches, scripted faults (schemas/world-1.json).")
-@click.option("--token", metavar="TEXT", help="The only token let in. Default: any. It is not a secret.")
+@click.option(
+    "--world", "world_file", metavar="FILE", help="YAML with batches and scripted faults (schemas/world-1.json)."
+)
+@click.option("--token", metavar="TEXT", help="The only accepted token. Default: any. It is not a secret.")
 @click.option("--rate-limit", type=click.IntRange(1), metavar="N", help="Requests per window. Default: 150.")
-@click.option("--rate-window", type=click.FloatRange(0.1), metavar="SECONDS", help="Default: 60.")
-@click.option("--latency", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Before each answer.")
+@click.option(
+    "--rate-window", type=click.FloatRange(0.1), metavar="SECONDS", help="The length of a window. Default: 60."
+)
+@click.option("--latency", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Wait before each answer.")
 @click.option("--speed", type=click.FloatRange(0), metavar="FACTOR", help="How fast batches complete. Default: 1.")
 @click.option("--log", "log_file", metavar="FILE", help="Append one JSON line per request.")
 @click.pass_obj
-def command(terminal: Terminal, /, **options: Any) -> None:
-    """Run a stand-in for the vendor's server, which offers no sandbox.
+def command(
+    terminal: Terminal,
+    /,
+    *,
+    listen: str,
+    world_file: str | None,
+    token: str | None,
+    rate_limit: int | None,
+    rate_window: float | None,
+    latency: float,
+    speed: float | None,
+    log_file: str | None,
+) -> None:
+    """Run a simulator of the vendor's server, which has no sandbox.
 
-    Prints where it listens, then serves until it is interrupted. It keeps the vendor's rules: statuses, refusals, 28
-    days, credits and the account's rate limit; and it fails as its world file tells it to.
+    Prints its URL, then serves until it is interrupted. It follows the rules of the vendor: statuses, refusals, 28
+    days, credits and the rate limit of the account. The world file adds faults.
     """
-    from batchform.simulator import serve  # noqa: PLC0415  # for those who ask for it
+    from batchform.simulator import serve  # noqa: PLC0415  # only here
 
-    host, port = _address(options["listen"])
-    world = _world(options["world_file"])
+    host, port = _address(listen)
+    world = _world(world_file)
     stop = _stop()
-    with _log(options["log_file"]) as log:
+    with _log(log_file) as log:
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
@@ -50,32 +70,32 @@ def command(terminal: Terminal, /, **options: Any) -> None:
                     world,
                     host=host,
                     port=port,
-                    token=options["token"],
-                    rate_limit=options["rate_limit"],
-                    rate_window=options["rate_window"],
-                    latency=options["latency"],
-                    speed=options["speed"],
+                    token=token,
+                    rate_limit=rate_limit,
+                    rate_window=rate_window,
+                    latency=latency,
+                    speed=speed,
                     log=log,
                 ) as url,
             ):
                 terminal.data(f"Listening on {url}")
                 stop.wait()
         except ValueError as error:
-            raise UsageError("The simulator listens on this machine only", f"{error}.") from error
+            raise UsageError("The simulator listens on loopback addresses only", f"{error}.") from error
         except OSError as error:
-            raise UsageError("The address cannot be had", f"{options['listen']}: {error.strerror}.") from error
+            raise UsageError("Cannot listen on this address", f"{listen}: {error.strerror}.") from error
 
 
 def _address(listen: str) -> tuple[str, int]:
     host, colon, port = listen.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise UsageError("The address is not usable", f"{listen!r}: write it as 127.0.0.1:8080.")
+        raise UsageError("The address is not valid", f"{listen!r}: write it as `127.0.0.1:8080`.")
     return host.strip("[]"), int(port)
 
 
 def _world(file: str | None) -> World:
     from batchform.config.reading import load  # noqa: PLC0415  # yaml, only for a world file
-    from batchform.simulator import WorldError, from_values  # noqa: PLC0415  # for those who ask for it
+    from batchform.simulator import WorldError, from_values  # noqa: PLC0415  # only here
 
     if file is None:
         return from_values(None)
@@ -90,7 +110,7 @@ def _world(file: str | None) -> World:
 
 @contextlib.contextmanager
 def _log(file: str | None) -> Iterator[Log]:
-    from batchform.simulator import Log  # noqa: PLC0415  # for those who ask for it
+    from batchform.simulator import Log  # noqa: PLC0415  # only here
 
     try:
         log = Log() if file is None else Log(Path(file))
@@ -101,7 +121,7 @@ def _log(file: str | None) -> Iterator[Log]:
 
 
 def _stop() -> threading.Event:
-    """Set by TERM and HUP; an INT ends the wait by itself."""
+    """An event that TERM and HUP set. An INT ends the wait without it."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -9,58 +9,64 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.cli import environment, session
-from batchform.cli.environment import DEFAULT_CONFIG
-from batchform.cli.options import Duration, state_option
-from batchform.errors import Exit, RefusedError, StateError, UsageError
+from batchform.cli.files import read_state
+from batchform.cli.options import Duration, json_option, state_option
+from batchform.config.selection import Item, select, select_one
+from batchform.errors import Exit, RefusedError, UsageError
 from batchform.render.documents.state import state_document
 from batchform.render.escape import printable
 from batchform.render.text.state import entry_text, state_list_text
+from batchform.render.words import count
 from batchform.state.codec import encode_state
 from batchform.state.disk import paths, replace_durably
 from batchform.state.events import Event, Removed
-from batchform.state.local import hold
 from batchform.state.lock import locked
 from batchform.state.merge import merge as join
-from batchform.state.reader import read
 from batchform.state.recovery import accept, examine
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
-    from batchform.state.known import Entry, State
+    from batchform.state.known import State
 
 
 @click.group()
 def command() -> None:
-    """Look into the state, or mend it."""
+    """Show or repair the state."""
 
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_lock_timeout = click.option("--lock-timeout", type=Duration(), default="0s", metavar="DURATION", show_default=True)
+_lock_timeout = click.option(
+    "--lock-timeout",
+    type=Duration(),
+    default="0s",
+    metavar="DURATION",
+    show_default=True,
+    help="How long to wait for a lock that another run holds.",
+)
 
 
 @command.command("list")
 @state_option
-@_json
+@json_option
 @click.pass_obj
-def list_(terminal: Terminal, *, state: str | None, as_json: bool) -> None:
-    """List what is known of every batch."""
-    known = _known(_file(state))
+def list_(terminal: Terminal, /, *, state: str | None, as_json: bool) -> None:
+    """List the batches in the state."""
+    known = read_state(environment.state_file(state))
     terminal.data(json.dumps(state_document(known), indent=2) if as_json else state_list_text(known, terminal.style))
 
 
 @command.command()
 @click.argument("batch", metavar="NAME|ID")
 @state_option
-@_json
+@json_option
 @click.pass_obj
-def show(terminal: Terminal, *, batch: str, state: str | None, as_json: bool) -> None:
-    """Show all that is known of one batch."""
-    known = _known(_file(state))
-    entry = _entry(known, batch)
+def show(terminal: Terminal, /, *, batch: str, state: str | None, as_json: bool) -> None:
+    """Show everything the state has about one batch."""
+    known = read_state(environment.state_file(state))
+    batch_id = select_one(batch, _items(known), among="batch in the state")
     if as_json:
-        terminal.data(json.dumps(state_document(known)["batches"][entry.batch_id], indent=2))
+        terminal.data(json.dumps(state_document(known)["batches"][batch_id], indent=2))
     else:
-        terminal.data(entry_text(entry, terminal.style))
+        terminal.data(entry_text(known.entries[batch_id], terminal.style))
 
 
 @command.command()
@@ -68,20 +74,18 @@ def show(terminal: Terminal, *, batch: str, state: str | None, as_json: bool) ->
 @state_option
 @_lock_timeout
 @click.pass_obj
-def rm(terminal: Terminal, *, batches: tuple[str, ...], state: str | None, lock_timeout: float) -> None:
-    """Take batches out of the state; the server is not touched.
+def rm(terminal: Terminal, /, *, batches: tuple[str, ...], state: str | None, lock_timeout: float) -> None:
+    """Remove batches from the state. The server is not changed.
 
-    batchform forgets that it started them. If they are still declared, the next apply looks at the account and adopts
-    what is running.
+    batchform then no longer knows that it started them. If they are still declared, the next apply reads the account
+    and adopts the running ones. NAME can be a glob such as 'uk-*'.
     """
-    file = _file(state)
-    known = _known(file)
-    run = environment.new_run()
-    now = session.clock.now()
-    holder = environment.holder("state rm", run, file, now)
-    story = environment.story("state rm")
-    with hold(file, fresh=known, run=run, holder=holder, now=now, story=story, timeout=lock_timeout) as store:
-        entries = [_entry(store.state, batch) for batch in dict.fromkeys(batches)]
+    file = environment.state_file(state)
+    known, run = read_state(file), environment.new_run()
+    with session.hold(terminal, file, fresh=known, run=run, command="state rm", timeout=lock_timeout) as store:
+        now = session.clock.now()
+        chosen = select(_items(store.state), batches, option="", among="batch in the state") or ()
+        entries = [entry for batch_id, entry in store.state.entries.items() if batch_id in chosen]
         store.record(
             [
                 Event(run=run, seq=number, at=now, batch_id=entry.batch_id, name=entry.name, what=Removed())
@@ -98,12 +102,12 @@ def rm(terminal: Terminal, *, batches: tuple[str, ...], state: str | None, lock_
 @_lock_timeout
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def recover(terminal: Terminal, *, state: str | None, lock_timeout: float, auto_approve: bool) -> int:
-    """Mend a state or journal that cannot be used.
+def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, auto_approve: bool) -> int:
+    """Repair a state or journal that cannot be read.
 
-    Shows what is wrong and what would be kept, and asks. Damaged files are put aside, never deleted.
+    Shows what is wrong and what it would keep, then asks. Keeps a copy of each damaged file.
     """
-    file = _file(state)
+    file = environment.state_file(state)
     run = environment.new_run()
     holder = environment.holder("state recover", run, file, session.clock.now())
     with locked(paths(file).lock, holder, lock_timeout):
@@ -111,46 +115,52 @@ def recover(terminal: Terminal, *, state: str | None, lock_timeout: float, auto_
         for note in found.notes:
             terminal.data(printable(note))
         if not found.needed:
-            terminal.data("Nothing is wrong with the state.")
+            terminal.data("The state is not damaged.")
             return Exit.DONE
-        _confirm(terminal, found.state, auto_approve=auto_approve)
+        batches = count(len(found.state.entries), "batch", "batches")
+        if not auto_approve:
+            _ask(terminal, f"Replace the state with this one of {batches}?")
         for path in accept(file, found, run):
             terminal.data(f"Kept the damaged file as {printable(str(path))}.")
-    terminal.data(f"Recovered: {len(found.state.entries)} batches. Run `batchform plan --refresh` to compare.")
+    terminal.data(f"Recovered {batches}. Run `batchform plan --refresh` to compare with the account.")
     return Exit.DONE
 
 
 @command.command()
 @click.argument("ours")
 @click.argument("theirs")
-@click.option("--out", metavar="FILE", help="Write it there, which may be OURS, rather than to stdout.")
+@click.option("--out", metavar="FILE", help="Write the result to this file instead of stdout. It may be OURS.")
 @_lock_timeout
 @click.pass_obj
-def merge(terminal: Terminal, *, ours: str, theirs: str, out: str | None, lock_timeout: float) -> None:
-    """Join two states of one lineage that both went on.
+def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, lock_timeout: float) -> None:
+    """Merge two diverged copies of one state.
 
-    For when another run was first to save the state. Per batch, what both know is kept: what either knows to be started
-    stays started. The order does not matter, and merging again changes nothing. Journals beside them count too.
+    Use it when another run saved its copy first. What either copy records as started stays started. The order does not
+    matter, and a second merge changes nothing. Journals beside the copies are included.
     """
     if out is None:
-        both = join(_known(Path(ours)), _known(Path(theirs)))
+        both = join(read_state(Path(ours)), read_state(Path(theirs)))
         terminal.data(encode_state(both).decode().rstrip("\n"))
         return
     run = environment.new_run()
     files = paths(out)
     holder = environment.holder("state merge", run, files.state, session.clock.now())
     with locked(files.lock, holder, lock_timeout):
-        both = join(_known(Path(ours)), _known(Path(theirs)))
+        both = join(read_state(Path(ours)), read_state(Path(theirs)))
         replace_durably(files, both, run)
-    terminal.talk(f"Merged: {len(both.entries):,} {'batch' if len(both.entries) == 1 else 'batches'}.")
+    terminal.message(f"Merged: {count(len(both.entries), 'batch', 'batches')}.")
 
 
-def _confirm(terminal: Terminal, state: State, *, auto_approve: bool) -> None:
-    if auto_approve:
-        return
+def _ask(terminal: Terminal, question: str) -> None:
+    """Ask the user.
+
+    Raises:
+        RefusedError: The answer is not `yes`.
+        UsageError: There is no terminal.
+    """
     if not terminal.interactive:
-        raise UsageError("Nobody is here to approve", "Without a terminal, recover needs --auto-approve.")
-    terminal.talk(f"\nGo on with this state of {len(state.entries)} batches?\n\n  Enter a value: ", end="")
+        raise UsageError("This recovery has no approval", "Approval needs a terminal or `--auto-approve`.")
+    terminal.message(f"\n{question}\n\n  Enter a value: ", end="")
     try:
         answer = input()
     except EOFError:
@@ -159,25 +169,5 @@ def _confirm(terminal: Terminal, state: State, *, auto_approve: bool) -> None:
         raise RefusedError("Recover was not approved", "Nothing was changed.")
 
 
-def _file(state: str | None) -> Path:
-    return environment.state_file(state, (DEFAULT_CONFIG,))
-
-
-def _known(file: Path) -> State:
-    known = read(file).state
-    if known is None:
-        raise StateError("There is no state", f"{file} does not exist. Name another with --state.")
-    return known
-
-
-def _entry(state: State, batch: str) -> Entry:
-    """The entry with this id, or the only one with this name."""
-    if batch in state.entries:
-        return state.entries[batch]
-    named = [entry for entry in state.entries.values() if entry.name == batch]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        ids = ", ".join(sorted(entry.batch_id for entry in named))
-        raise UsageError(f"{batch} is the name of several batches", f"Give the id: {ids}.")
-    raise UsageError(f"{batch} is not in the state", "`batchform state list` shows what is.")
+def _items(state: State) -> list[Item]:
+    return [Item(name=entry.name, batch_id=entry.batch_id) for entry in state.entries.values()]

@@ -1,6 +1,6 @@
-"""Where things are printed: stdout is data, stderr is talk. Failing to print never changes what is done.
+"""Standard output for data, standard error for messages. A failure to print never changes what a command does.
 
-Colour, in this order: NO_COLOR, FORCE_COLOR or CLICOLOR_FORCE, TERM=dumb, then whether it is a terminal.
+Colour depends on, in this order: NO_COLOR, FORCE_COLOR or CLICOLOR_FORCE, TERM=dumb, whether it is a terminal.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from batchform.render.style import Style
 
 
 def in_ci() -> bool:
-    """Whether this runs in a CI job, where nobody answers a prompt and logs are kept for ever."""
+    """Whether this is a CI job: prompts get no answer, and logs are kept."""
     return any(os.environ.get(name) for name in ("CI", "GITHUB_ACTIONS", "GITLAB_CI"))
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Whether to colour what goes to this stream."""
+    """Whether to colour the output to this stream."""
     environ = os.environ
     if environ.get("NO_COLOR"):
         return False
@@ -32,17 +32,17 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def _open_closed_streams() -> None:
-    """Open on nothing what was closed (`>&-`), so that no file or socket of ours gets a standard stream's number."""
+    """Open closed standard streams (`>&-`) on the null device, so that no file or socket gets their numbers."""
     while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(opened)
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # numbers, for good
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # they stay open
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # the same
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # the same
 
 
 class Terminal:
-    """The two streams. After a stream has failed, what goes there is dropped, and the work goes on."""
+    """The two streams. After a stream fails, its output is dropped and the command continues."""
 
     def __init__(self) -> None:
         _open_closed_streams()
@@ -50,21 +50,26 @@ class Terminal:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
         self.style = Style(color=wants_colour(sys.stdout))
-        self.talk_style = Style(color=wants_colour(sys.stderr))
+        self.message_style = Style(color=wants_colour(sys.stderr))
         self._failed: OSError | None = None
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can be asked."""
+        """Whether a person can answer a prompt."""
         return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not in_ci()
 
     @property
     def live(self) -> bool:
-        """Whether a line may be redrawn on stderr."""
+        """Whether stderr is a terminal on which lines can be redrawn."""
         return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not in_ci()
 
+    @property
+    def debug(self) -> bool:
+        """Whether to log requests and tracebacks."""
+        return os.environ.get("BATCHFORM_LOG") == "debug"
+
     def data(self, text: str) -> None:
-        """Print to stdout: what the command was asked for."""
+        """Print the result of the command to stdout."""
         if self._failed is None:
             try:
                 sys.stdout.write(text + "\n")
@@ -73,7 +78,7 @@ class Terminal:
                 self._failed = error
                 self._silence(sys.stdout)
 
-    def talk(self, text: str, end: str = "\n") -> None:
+    def message(self, text: str, end: str = "\n") -> None:
         """Print to stderr: progress, warnings, errors."""
         try:
             sys.stderr.write(text + end)
@@ -85,17 +90,17 @@ class Terminal:
         """Show an error."""
         from batchform.render.text.problems import error_text  # noqa: PLC0415  # only when there is one
 
-        self.talk(error_text(error, self.talk_style))
+        self.message(error_text(error, self.message_style))
 
     def warn(self, text: str) -> None:
         """Show a warning."""
         from batchform.render.layout import wrap  # noqa: PLC0415  # only when there is one
 
         first, *rest = wrap(f"Warning: {text}", rest="  ")
-        self.talk("\n".join([first.replace("Warning:", self.talk_style.yellow("Warning:"), 1), *rest]))
+        self.message("\n".join([first.replace("Warning:", self.message_style.yellow("Warning:"), 1), *rest]))
 
     def bug(self, error: Exception) -> None:
-        """Show an error that is ours. The place helps whoever mends it; BATCHFORM_LOG=debug shows the way there."""
+        """Show an unexpected error with its source line; with BATCHFORM_LOG=debug also the traceback."""
         import traceback  # noqa: PLC0415  # only when it happens
 
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -103,15 +108,16 @@ class Terminal:
         self.error(
             BatchformError(
                 "This is a bug in batchform",
-                f"{type(error).__name__} at {place}. What was sent is on disk in the journal: the next run looks before"
-                " it sends anything. Please report it with the command and the output of BATCHFORM_LOG=debug.",
+                f"{type(error).__name__} at {place}. The journal has every start that was sent, and the next run reads"
+                " their statuses before it sends anything. Please report the command and its output with"
+                " `BATCHFORM_LOG=debug`.",
             )
         )
-        if os.environ.get("BATCHFORM_LOG") == "debug":
-            self.talk("".join(traceback.format_exception(error)))
+        if self.debug:
+            self.message("".join(traceback.format_exception(error)))
 
     def close(self, code: int) -> int:
-        """The exit code: an error when the data could not be printed, unless something worse is to be told."""
+        """The exit code: an error when the data could not be printed and the command itself succeeded."""
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -124,8 +130,8 @@ class Terminal:
 
     @staticmethod
     def _silence(stream: TextIO) -> None:
-        """Point the stream at nothing, so that neither we nor the interpreter's own flush fail again."""
+        """Point the stream at the null device, so that a later flush cannot fail again."""
         with contextlib.suppress(OSError, ValueError):
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, stream.fileno())
-            os.close(nothing)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)

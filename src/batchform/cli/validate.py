@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "json", "github"]),
     default="text",
     show_default=True,
-    help="text for people; json in the shape of `terraform validate -json`; github as workflow commands, which mark the"
-    " lines of a pull request.",
+    help="text for people; json like `terraform validate -json`; github for workflow commands that mark the lines of a"
+    " pull request.",
 )
 @click.pass_obj
-def command(terminal: Terminal, *, configs: tuple[str, ...], form: str) -> int:
-    """Check the configuration, all of it at once. Needs no token, no network and no state.
+def command(terminal: Terminal, /, *, configs: tuple[str, ...], form: str) -> int:
+    """Check the whole configuration. Needs no token, no network and no state.
 
     DIAGNOSTICS.md explains each code with an example.
     """
@@ -43,13 +43,13 @@ def command(terminal: Terminal, *, configs: tuple[str, ...], form: str) -> int:
         return Exit.ERROR
     _show(terminal, form, config.warnings, config.sources)
     if form == "text":
-        declared = len(config.batches)
-        terminal.data(f"The configuration is valid: {declared:,} {'batch' if declared == 1 else 'batches'}.")
+        batches = "1 batch" if len(config.batches) == 1 else f"{len(config.batches):,} batches"
+        terminal.data(f"The configuration is valid: {batches}.")
     return Exit.DONE
 
 
 def _show(terminal: Terminal, form: str, problems: Sequence[Problem], sources: Mapping[str, SourceText]) -> None:
-    """Print what was found: for people to stderr, for programs to stdout."""
+    """Print the problems: text to stderr, the other formats to stdout."""
     if form == "json":
         from batchform.render.documents.diagnostics import diagnostics_document  # noqa: PLC0415  # only for this format
 
