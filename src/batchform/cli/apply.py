@@ -80,7 +80,12 @@ class _Run:
 )
 @lock_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON event a line.")
-@click.option("--report", "report_file", metavar="FILE", help="Write the result for every batch, as JSON.")
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE",
+    help="Write the result for every batch, as JSON. A refused apply writes none.",
+)
 @click.option("--wait", is_flag=True, help="Then wait until no batch is processing. Exits 7 on timeout.")
 @timeout_option
 @override_option

@@ -72,7 +72,7 @@ def command(
     """Declare batches of the account that are not declared yet.
 
     Reads the account with one list call and writes a new YAML file. Starts nothing. Batches that can no longer be
-    started are declared on hold. ID can be a glob such as 'uk-*'.
+    started are declared on hold. ID can be a glob such as '3f0c*'.
     """
     if sum((bool(ids), status is not None, everything)) != 1:
         raise UsageError("No batches are selected", "Give batch_ids, `--status STATUS` or `--all`: one of the three.")

@@ -73,7 +73,7 @@ First steps:
   batchform demo                    try it without a token
   batchform init                    write a first batchform.yaml
   batchform validate                check batchform.yaml
-  batchform plan                    show what apply would do (no token, no network)
+  batchform plan                    show what apply would do (needs no token)
   batchform apply                   start the batches
 
 \b

@@ -51,7 +51,7 @@ state_option: Final = click.option(
     "--state",
     envvar="BATCHFORM_STATE",
     metavar="FILE",
-    help="The state file. Default: batchform.state.json beside the first -f.",
+    help="The state file. Default: batchform.state.json beside the configuration.",
 )
 """Sets `state`, None for the default."""
 
@@ -75,13 +75,13 @@ override_option: Final = click.option(
     multiple=True,
     type=click.Choice([name.value for name in GuardName]),
     callback=_guards,
-    help="Override this guard once.",
+    help="Override this guard once. Repeatable.",
 )
 lock_timeout_option: Final = click.option(
     "--lock-timeout",
     type=Duration(),
     metavar="DURATION",
-    help="How long to wait for a lock that another run holds. Default: 0s on a terminal, 5m in CI.",
+    help="How long to wait for a lock that another run holds. Default: 0s; in CI 5m.",
 )
 """Sets `lock_timeout` in seconds, None for the default."""
 

@@ -38,7 +38,7 @@ def command(
     """Explain the decision for one batch.
 
     Shows its declaration, the state, the answer of the server, the rule of the decision table that matches, and what
-    would change the decision. NAME can be a glob such as 'uk-*', or label:key=value, if it matches one batch.
+    would change the decision. NAME can be a glob such as 'uk-*', or label:key=value, that matches one batch.
     """
     scope = session.load(configs, state)
     endpoint = environment.endpoint()
