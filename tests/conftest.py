@@ -1,4 +1,4 @@
-"""What holds for every test: nothing beyond loopback is reached, and slow machines are no reason to fail."""
+"""Settings for every test: connections to loopback only, and no time limits for slow machines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_socket import socket_allow_hosts
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-# What a test sees must not depend on the job that runs it: in CI batchform tells more, and elsewhere.
+# In CI batchform prints more, so the CI variables must not reach the tests.
 for _name in ("CI", "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "GITLAB_CI"):
     os.environ.pop(_name, None)
 
@@ -22,12 +22,12 @@ settings.load_profile("batchform")
 
 @pytest.fixture(autouse=True)
 def _loopback_only() -> None:
-    """Any connection to another host than this one fails the test."""
+    """A connection to any other host fails the test."""
     socket_allow_hosts(["127.0.0.1", "::1"])
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """What the proofs counted: each may say so by `record_property("counted", ...)`."""
+    """Print what the proofs counted with `record_property("counted", ...)`."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     counted = [value for report in reports for name, value in report.user_properties if name == "counted"]
     if counted:

@@ -1,4 +1,4 @@
-"""Shell completion: whoever presses the tab key waits for nothing but the names."""
+"""Shell completion offers names without importing the commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IMPORTED = (
 
 
 def complete(line: str) -> subprocess.CompletedProcess[str]:
-    """What bash is told when the cursor stands at the end of the line; on stderr, the modules that took."""
+    """The completion at the end of the line for bash. On stderr: the imported modules."""
     environment = {
         **os.environ,
         "_BATCHFORM_COMPLETE": "bash_complete",
@@ -41,13 +41,13 @@ def complete(line: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_is_offered(line: str, offered: list[str]) -> None:
-    """Commands, and the options of one."""
+    """Completion offers commands, and the options of a command."""
     told = complete(line)
     assert [word.partition(",")[2] for word in told.stdout.split()] == offered
 
 
 def test_commands_are_offered_without_importing_them() -> None:
-    """Nor what they import."""
+    """Neither the commands nor their imports are loaded."""
     modules = set(complete("batchform p").stderr.split())
     assert "batchform.cli.main" in modules
     assert modules.isdisjoint({"batchform.cli.plan", "batchform.model", "yaml", "urllib3"})
@@ -62,7 +62,7 @@ def test_commands_are_offered_without_importing_them() -> None:
     ids=lambda value: value[0],
 )
 def test_a_command_imports_no_more_than_it_needs(words: list[str], absent: list[str], tmp_path: Path) -> None:
-    """Start-up time is a feature: an offline plan knows nothing of the network."""
+    """Start-up stays fast: an offline plan imports no network library."""
     tmp_path.joinpath("batchform.yaml").write_text("version: 1\nbatches:\n  a: {batch_id: a-1}\n", encoding="utf-8")
     told = subprocess.run(
         [sys.executable, "-c", _IMPORTED, *words], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""`batchform init`: a start that is valid as it stands, and nothing that was there is touched."""
+"""`batchform init` writes a valid configuration and keeps existing files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder."""
+    """Work in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -32,7 +32,7 @@ def run(*words: str) -> int:
 
 
 def test_what_it_writes_is_valid_and_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a warning; the example is on hold; the modeline leads to the schema beside it."""
+    """There is no warning, the example is on hold, and the modeline names the schema beside it."""
     assert run("init") == 0
     config = loader.load(["batchform.yaml"])
     assert (config.warnings, [batch.hold for batch in config.batches]) == ((), [True])
@@ -45,7 +45,7 @@ def test_what_it_writes_is_valid_and_starts_nothing(tmp_path: Path, capsys: pyte
 
 
 def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
-    """Each line, once its `#` is taken away."""
+    """This holds for each line without its `#`."""
     before, optional, after = STARTER.partition("    # Optional:\n")
     assert optional
     (tmp_path / "f.yaml").write_text(before + re.sub(r"(?m)^    # ", "    ", after), encoding="utf-8")
@@ -55,7 +55,7 @@ def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
 
 
 def test_files_that_exist_are_left_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The lines for git are added once, behind what stands there already."""
+    """The lines for git are appended once."""
     (tmp_path / "batchform.yaml").write_text("version: 1\n", encoding="utf-8")
     (tmp_path / ".gitignore").write_text("*.pyc", encoding="utf-8")
     assert (run("init"), run("init")) == (0, 0)
@@ -65,14 +65,14 @@ def test_files_that_exist_are_left_as_they_are(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """What a link leads to is not written, be it there or not."""
+    """The target of a link is not written, even if it does not exist."""
     (tmp_path / "batchform.yaml").symlink_to("elsewhere.yaml")
     assert run("init") == 0
     assert not (tmp_path / "elsewhere.yaml").exists()
 
 
 def test_another_folder_may_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It has to be there."""
+    """The folder must exist."""
     (tmp_path / "new").mkdir()
     assert run("init", "new") == 0
     assert (tmp_path / "new" / "batchform.yaml").exists()
@@ -81,7 +81,7 @@ def test_another_folder_may_be_named(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_trouble_with_gitignore_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not a traceback."""
+    """The error is a message, not a traceback."""
     (tmp_path / ".gitignore").mkdir()
     assert run("init") == 1
     assert "It is a folder" in capsys.readouterr().err

@@ -26,7 +26,7 @@ ALL = [pytest.param(command, id=words) for words, command in commands(batchform)
 
 @pytest.mark.parametrize("command", ALL)
 def test_each_option_has_its_parameter(command: click.Command) -> None:
-    """A name that only one side has would be a traceback for the user."""
+    """A name that only one side has would cause a traceback."""
     assert command.callback is not None
     function = inspect.unwrap(command.callback)
     parameters = list(inspect.signature(function).parameters.values())[1:]  # the first is the terminal
@@ -36,13 +36,13 @@ def test_each_option_has_its_parameter(command: click.Command) -> None:
 
 @pytest.mark.parametrize("command", ALL)
 def test_each_option_is_explained(command: click.Command) -> None:
-    """In `--help`, as is the command itself."""
+    """`--help` also explains the command itself."""
     assert command.help
     assert [one.name for one in command.params if isinstance(one, click.Option) and not one.help] == []
 
 
 def test_the_list_of_commands_has_their_first_sentence() -> None:
-    """The list is kept apart, so that `--help` need not import the commands."""
+    """The list is separate, so that `--help` imports no command."""
     context = click.Context(batchform)
     for name, text in _COMMANDS.items():
         command = batchform.get_command(context, name)

@@ -1,4 +1,4 @@
-"""`batchform schema`: what is printed is the file that editors get."""
+"""`batchform schema` prints the schema files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def run(*words: str) -> int:
 
 @pytest.mark.parametrize("name", schema.names())
 def test_every_schema_is_printed_whole(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """By its short name and by that of its file."""
+    """The short name works, and the name of the file."""
     for word in (name, name.rpartition("-")[0]):
         assert run(word) == 0
         assert json.loads(capsys.readouterr().out) == schema.load(name)
 
 
 def test_without_a_name_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
-    """One a line, with its title."""
+    """Each line has a name and a title."""
     assert run() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [name.rpartition("-")[0] for name in schema.names()]
@@ -37,6 +37,6 @@ def test_without_a_name_it_lists_them(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_an_unknown_name_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    """And no path leads out of the folder."""
+    """A path does not lead out of the folder."""
     assert run("../pyproject") == 1
     assert "config, diagnostics" in capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""The batchform command with everything it does towards the outside written down: `python audited.py WORDS...`.
+"""Runs a batchform command and records its effects outside the process: `python audited.py WORDS...`.
 
-Uses the interpreter's own audit events (PEP 578). The last line on stderr is a JSON list of what was done: every socket
-that was made, every name that was looked up, every file that was opened for writing, made, renamed or removed.
+Uses the audit events of Python (PEP 578). The last line on stderr is a JSON list: each socket, each resolved host name,
+each subprocess, and each file that was opened for writing, created, renamed or removed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _seen: list[str] = []
 def _watch(event: str, args: tuple[Any, ...]) -> None:
     if event.startswith(("socket.", "subprocess.")) or event in _CHANGING:
         _seen.append(f"{event} {args!r}")
-    elif event == "open" and args[0] != os.devnull:  # what goes there goes nowhere
+    elif event == "open" and args[0] != os.devnull:  # discards its input
         _, mode, flags = args
         writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         if writes or (isinstance(mode, str) and set(mode) & set("wax+")):

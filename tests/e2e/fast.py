@@ -1,8 +1,7 @@
-"""The batchform command with its clock running faster: `python fast.py FACTOR WORDS...`.
+"""Runs a batchform command with a faster clock: `python fast.py FACTOR WORDS...`.
 
-Only time is changed, and from outside: processes, sockets, files and signals are real. The protocol's waits (10 s
-before an attempt may be repeated, 30 s of reads without an answer) would otherwise make a test of each fault last a
-minute.
+Only the clock is replaced; processes, sockets, files and signals are real. With the real waits of the protocol (10 s
+before a start is repeated, 30 s of reads without an answer) the test of each fault would take a minute.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
     from batchform.api.contract import Reply
 
 SHORTEST = 0.8
-"""Seconds. A shorter deadline would meet busy machines, not hanging servers: deadlines watch real sockets."""
+"""Seconds. A shorter deadline would fail on a busy machine: deadlines use the real clock."""
 
 
 class FastClock:
-    """The machine's clocks, of which the monotonic one runs faster."""
+    """The clocks of this machine; the monotonic one runs faster."""
 
     def __init__(self, factor: float) -> None:
         self._factor = factor
 
     def monotonic(self) -> float:
-        """Seconds that only grow, faster."""
+        """Seconds that never decrease, faster."""
         return time.monotonic() * self._factor
 
     def now(self) -> datetime:
@@ -40,14 +39,14 @@ class FastClock:
 
 
 def run(factor: float) -> None:
-    """Be the command, that much faster, with the words in `sys.argv`."""
+    """Run the command in `sys.argv` with a clock that is faster by this factor."""
     collect = Threads.collect
 
     def fast(self: Threads, timeout: float | None) -> list[tuple[int, Reply]]:
         return collect(self, None if timeout is None else timeout / factor)
 
     session.clock = FastClock(factor)
-    Threads.collect = fast  # type: ignore[method-assign]  # that is what this program is for
+    Threads.collect = fast  # type: ignore[method-assign]  # the purpose of this program
     contract.SINGLE_DEADLINE = max(contract.SINGLE_DEADLINE / factor, SHORTEST)
     contract.LIST_DEADLINE = max(contract.LIST_DEADLINE / factor, SHORTEST)
     main()

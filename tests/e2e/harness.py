@@ -1,4 +1,4 @@
-"""Runs the installed command in a process of its own against a simulator, and judges by the simulator's log."""
+"""Runs the installed command in its own process with a simulator. The log of the simulator is the evidence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOKEN = "t0ken-of-the-tests-8f2c"
 FAST = 25.0
-"""How much faster the clock of `fast` commands runs, if the test does not name another factor."""
+"""The default factor by which the clock of `fast` commands is faster."""
 
 ROOT = Path(__file__).parents[2]
 _FAST = str(Path(__file__).with_name("fast.py"))
@@ -44,29 +44,29 @@ class Ended:
 
 
 class WatchedLog(simulator.Log):
-    """A log on which a test can wait for something to happen, rather than for time to pass."""
+    """A log that lets a test wait for an event instead of sleeping."""
 
     def __init__(self) -> None:
         super().__init__()
         self._changed = threading.Condition()
 
     def write(self, entry: simulator.Entry) -> None:
-        """Add one entry and wake who waits."""
+        """Add one entry and wake the waiting thread."""
         super().write(entry)
         with self._changed:
             self._changed.notify_all()
 
     def wait_for(self, accepted: int, timeout: float = 60.0) -> None:
-        """Wait until so many starts were accepted."""
+        """Wait until this many starts were accepted."""
         with self._changed:
             assert self._changed.wait_for(lambda: sum(e.accepted for e in self.entries) >= accepted, timeout)
 
 
 @dataclass(slots=True)
 class Site:
-    """A folder with a configuration, a simulator, and the commands run there.
+    """A folder with a configuration, and a simulator.
 
-    `decisions` are what the simulator made of each request, in the order of the log, with what it really answered.
+    `decisions` has the decision and the real answer of the simulator for each request, in the order of the log.
     """
 
     folder: Path
@@ -82,14 +82,14 @@ class Site:
         (self.folder / name).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What the command is given; nothing of the surrounding CI job."""
+        """The environment of the command, without that of a surrounding CI job."""
         keep = {
             name: os.environ[name] for name in ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START") if name in os.environ
         }
         return {**keep, "BATCHFORM_ENDPOINT": self.url, "BATCHFORM_AUTH_TOKEN": TOKEN, **more}
 
     def begin(self, *words: str, fast: bool | float = False, **environment: str) -> subprocess.Popen[str]:
-        """Begin a command. `fast` is the factor by which its clock is faster, True the usual one."""
+        """Start a command. `fast` is the factor by which its clock is faster; True: the default."""
         launcher = [_FAST, str(FAST if fast is True else fast)] if fast else ["-m", "batchform"]
         return subprocess.Popen(
             [sys.executable, *launcher, *words],
@@ -112,7 +112,7 @@ class Site:
         return self.heard(Ended(code=process.returncode, out=out, err=err))
 
     def heard(self, ended: Ended) -> Ended:
-        """What holds for every command: it never ends in a traceback, nor in the message that stands for one."""
+        """Check that the command did not end in a traceback, or in the message for a bug."""
         self.spoken += [ended.out, ended.err]
         assert "Traceback" not in ended.err, ended
         assert "bug in batchform" not in ended.err, ended
@@ -123,14 +123,14 @@ class Site:
         return self.end(self.begin(*words, fast=fast, **environment))
 
     def entries(self, name: str = "batchform.state.json") -> Mapping[str, Entry]:
-        """What the state holds now."""
+        """The entries of the state."""
         state = read(self.folder / name).state
         return {} if state is None else state.entries
 
-    # --- the judge: the simulator's word, never the client's ---
+    # --- checks against the log of the simulator ---
 
     def requests(self, operation: str, batch_id: str | None = None) -> list[simulator.Entry]:
-        """The requests the simulator saw."""
+        """The requests that the simulator got."""
         return [
             entry
             for entry in self.log.entries
@@ -148,15 +148,15 @@ class Site:
         assert {batch_id for batch_id in batch_ids if not entries[batch_id].recorded_as_started} == set()
 
     def paid_once_anywhere(self) -> None:
-        """No batch was started twice, whatever any state says."""
+        """No batch was started twice."""
         assert set(self.accepted().values()) <= {1}
 
     def looked_before_repeating(self, **patience: float) -> None:
-        """No start went out for a batch that the server had shown to be started, and none was repeated unread."""
+        """No start was sent for a batch that the server showed as started. None was repeated without reads."""
         judge.looked_before_repeating(self.log.entries, self.decisions, **patience)
 
     def all_is_well(self, again: Callable[[], Ended], **patience: float) -> None:
-        """The whole promise, after a run that ended well; `again` runs once more, and must find nothing to start."""
+        """Check everything after a successful run. `again` runs once more and must start nothing."""
         before = len(self.requests("start"))
         ended = again()
         assert ended.code == 0, ended
@@ -170,20 +170,20 @@ class Site:
         self.token_stayed_home()
 
     def token_stayed_home(self) -> None:
-        """The token stands in nothing that was printed or written."""
+        """The token is in no output and no file."""
         judge.token_stayed_home(TOKEN, folder=self.folder, spoken=self.spoken)
         for entry in self.log.entries:
             assert TOKEN not in entry.as_json()
 
 
 class Warm:
-    """Runs commands, each in a process of its own, from one that has everything imported (see `warm.py`)."""
+    """Runs each command in a forked process that has everything imported (see `warm.py`)."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process, self._folder = process, folder
 
     def begin(self, place: Site, *words: str, **more: Any) -> None:
-        """Begin a command. `more` goes to the process as it is."""
+        """Start a command. `more` is passed to the process unchanged."""
         for name in ("out", "err"):
             (self._folder / name).write_bytes(b"")
         job = {
@@ -199,7 +199,7 @@ class Warm:
         self._process.stdin.flush()
 
     def end(self, place: Site) -> Ended:
-        """Wait for the command that was begun. The code of one that was killed is the signal's number, negative."""
+        """Wait for the command. If a signal killed it, the code is the negative number of the signal."""
         assert self._process.stdout is not None
         assert select.select([self._process.stdout], [], [], 60.0)[0], "no end within 60 s"
         code = int(self._process.stdout.readline())
@@ -220,7 +220,7 @@ class Warm:
 
 @contextmanager
 def warmed(module: str, factor: float, folder: Path) -> Iterator[Warm]:
-    """A warm process of this module, its commands' clocks that much faster; `folder` takes what they print."""
+    """A warm process of this module, with clocks faster by this factor. The output goes to `folder`."""
     words = [sys.executable, "-m", module, str(factor)]
     with subprocess.Popen(
         words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -233,7 +233,7 @@ def warmed(module: str, factor: float, folder: Path) -> Iterator[Warm]:
 
 @contextmanager
 def site(folder: Path, values: Mapping[str, Any], **options: Any) -> Iterator[Site]:
-    """A simulator of this world, and a folder to work in."""
+    """A simulator of this world, and a folder."""
     world = simulator.from_values({"token": TOKEN, **values})
     log = WatchedLog()
     decisions: list[simulator.Decision] = []
@@ -244,12 +244,12 @@ def site(folder: Path, values: Mapping[str, Any], **options: Any) -> Iterator[Si
         decisions.append(decision)
         return decision
 
-    world.handle = watched  # type: ignore[method-assign]  # the log holds no bodies, and a judge wants to see them
+    world.handle = watched  # type: ignore[method-assign]  # the log has no bodies
     with simulator.serve(world, log=log, **options) as url:
         yield Site(folder=folder, url=url, world=world, log=log, decisions=decisions)
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to this one process."""
+    """Send SIGKILL to this process."""
     process.send_signal(signal.SIGKILL)
     process.communicate()

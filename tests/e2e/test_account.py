@@ -1,4 +1,4 @@
-"""Knowing the account: refresh, status, import and history, on lists that mislead and accounts that are large."""
+"""The commands refresh, status, import and history, with wrong lists and large accounts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FACTOR = 50.0
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """One warm process for all the tests here."""
+    """One warm process for all tests of this file."""
     with warmed("tests.e2e.warm", FACTOR, tmp_path_factory.mktemp("warm")) as ready:
         yield ready
 
 
-# --- lists that mislead ----------------------------------------------------------------------------------------------
+# --- wrong lists -----------------------------------------------------------------------------------------------------
 
 TRUTH: dict[str, Any] = {
     "new": {"records": 10, "age": "2d"},
@@ -71,7 +71,7 @@ LISTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", LISTS)
 def test_no_list_starts_what_a_single_read_would_forbid(tmp_path: Path, warm: Warm, name: str) -> None:
-    """Refresh, plan and apply, with a list that says anything: only the batch that really waits may be started."""
+    """With any list, refresh, plan and apply start only the batch that is really submitted."""
     with site(tmp_path, {"batches": TRUTH, "faults": [LISTS[name]], "speed": 0}) as place:
         place.declare({f"the-{batch_id}": {"batch_id": batch_id} for batch_id in (*TRUTH, NOWHERE)})
         for words in (["plan", "--refresh"], ["refresh"], ["status"], ["why", "the-old", "--refresh"]):
@@ -85,7 +85,7 @@ def test_no_list_starts_what_a_single_read_would_forbid(tmp_path: Path, warm: Wa
 
 
 def test_a_large_account_takes_one_request_and_names_the_declared_only(tmp_path: Path) -> None:
-    """10,000 batches, of which 20 are declared."""
+    """The account has 10,000 batches, of which 20 are declared."""
     batches: dict[str, Any] = {f"b-{number:05}": {"records": 5, "age": "2d"} for number in range(10_000)}
     declared = [f"b-{number:05}" for number in range(0, 10_000, 500)]
     with site(tmp_path, {"batches": batches}) as place:
@@ -100,7 +100,7 @@ def test_a_large_account_takes_one_request_and_names_the_declared_only(tmp_path:
         assert set(place.entries()) == set(declared)
 
 
-# --- somebody else at the same time ----------------------------------------------------------------------------------
+# --- starts elsewhere at the same time -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_large_account_takes_one_request_and_names_the_declared_only(tmp_path:
 def test_what_a_colleague_starts_meanwhile_is_taken_as_it_is(
     tmp_path: Path, warm: Warm, moment: str, result: str
 ) -> None:
-    """In the web console, under a running apply: 0 spent, exit 0, and the history says so."""
+    """The colleague uses the web console during an apply. It spends nothing, exits 0, and the history shows it."""
     values = {"batches": {"b-1": {"records": 9800}}, "console_starts": [{"batch": "b-1", "before": moment}], "speed": 0}
     with site(tmp_path, values) as place:
         place.declare({"uk": {"batch_id": "b-1"}})
@@ -124,7 +124,7 @@ def test_what_a_colleague_starts_meanwhile_is_taken_as_it_is(
 
 
 def test_a_second_refresh_finds_no_drift(tmp_path: Path, warm: Warm) -> None:
-    """Whatever the first one found; and it writes nothing."""
+    """It also writes nothing."""
     with site(tmp_path, {"batches": TRUTH, "speed": 0}) as place:
         place.declare({f"the-{batch_id}": {"batch_id": batch_id} for batch_id in (*TRUTH, NOWHERE)})
         assert warm.run(place, "plan", "--refresh", "--detailed-exitcode").code == 2
@@ -138,7 +138,7 @@ def test_a_second_refresh_finds_no_drift(tmp_path: Path, warm: Warm) -> None:
 
 
 def test_ordinary_progress_is_no_drift(tmp_path: Path, warm: Warm) -> None:
-    """From processing to completed, which is recorded all the same."""
+    """A change from processing to completed is recorded."""
     with site(tmp_path, {"batches": {"b-1": {"records": 1}}, "speed": 1000}) as place:
         place.declare({"uk": {"batch_id": "b-1"}})
         warm.apply(place)
@@ -178,7 +178,7 @@ def test_ordinary_progress_is_no_drift(tmp_path: Path, warm: Warm) -> None:
 def test_a_wait_ends_with_what_came_of_it(
     tmp_path: Path, warm: Warm, *, batches: dict[str, Any], declared: dict[str, Any], words: list[str], code: int
 ) -> None:
-    """0 all completed, 3 some stopped or blocked, 7 not finished in time; at most one list call in 10 s."""
+    """Exit codes: 0 all completed, 3 some stopped or blocked, 7 not finished in time."""
     with site(tmp_path, {"batches": batches, "speed": 10}) as place:
         place.declare({"uk": {"batch_id": "b-1", **declared}})
         ended = warm.run(place, "status", "--wait", *words)
@@ -193,7 +193,7 @@ def test_a_wait_ends_with_what_came_of_it(
     ids=["completed", "stopped", "not in time"],
 )
 def test_apply_waits_and_tells_the_worse_of_both(tmp_path: Path, warm: Warm, batch: dict[str, Any], code: int) -> None:
-    """The lock is free while it waits, and the state has the start."""
+    """The state has the start."""
     with site(tmp_path, {"batches": {"b-1": batch}, "speed": 1}) as place:
         place.declare({"uk": {"batch_id": "b-1"}})
         ended = warm.run(place, "apply", "--auto-approve", "--wait", "--timeout", "2m")
@@ -202,7 +202,7 @@ def test_apply_waits_and_tells_the_worse_of_both(tmp_path: Path, warm: Warm, bat
 
 
 def test_a_batch_that_the_list_does_not_name_is_read_singly(tmp_path: Path, warm: Warm) -> None:
-    """So that a wait for it ends; the list need not hold everything."""
+    """The list may be incomplete, and a wait must end."""
     truncated = {"operation": "list", "fault": "list", "how": "null_batches", "forever": True}
     with site(tmp_path, {"batches": {"b-1": {"records": 1}}, "speed": 100, "faults": [truncated]}) as place:
         place.declare({"uk": {"batch_id": "b-1"}})
@@ -211,7 +211,7 @@ def test_a_batch_that_the_list_does_not_name_is_read_singly(tmp_path: Path, warm
 
 
 def test_status_without_the_server_needs_no_token(tmp_path: Path) -> None:
-    """What the state holds, and it says that it is that."""
+    """The output says that it is from the state."""
     with site(tmp_path, {"batches": {"b-1": {"records": 7}}, "speed": 0}) as place:
         place.declare({"uk": {"batch_id": "b-1"}})
         assert place.run("apply", "--auto-approve").code == 0
@@ -234,7 +234,7 @@ def test_status_without_the_server_needs_no_token(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path, warm: Warm, words: list[str]) -> None:
-    """Before anything is sent."""
+    """Nothing is sent."""
     with site(tmp_path, {"batches": {"b-1": {}}}) as place:
         place.declare({"uk": {"batch_id": "b-1"}})
         assert warm.run(place, "status", *words).code == 1
@@ -242,7 +242,7 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path, warm: Warm,
 
 
 def test_tables_are_aligned_and_narrow_whatever_the_names(tmp_path: Path, warm: Warm) -> None:
-    """The longest names that are allowed, and words of the server's that are wide."""
+    """The names have the maximum length, and the texts of the server have wide characters."""
     names = {f"{letter * 100}": f"{letter * 100}" for letter in "abc"}
     wide = [{"batch_id": one, "status": "処理中" * 20, "reason": "\u202e長い" * 50} for one in names.values()]
     with site(tmp_path, {"batches": dict.fromkeys(names.values()), "faults": [_body(*wide)]}) as place:
@@ -258,7 +258,7 @@ def test_tables_are_aligned_and_narrow_whatever_the_names(tmp_path: Path, warm: 
 
 
 def test_import_declares_what_the_account_has(tmp_path: Path, warm: Warm) -> None:
-    """Names that YAML would take for something else, ids that make no names, references that are used twice."""
+    """Some names need quotes in YAML, some ids are not valid names, some references are used twice."""
     batches: dict[str, Any] = {
         "1e5": {"records": 1},
         "_x": {"batch_reference_id": "no"},
@@ -289,7 +289,7 @@ def test_import_declares_what_the_account_has(tmp_path: Path, warm: Warm) -> Non
 
 
 def test_what_the_server_says_cannot_leave_its_comment(tmp_path: Path, warm: Warm) -> None:
-    """Line breaks, also those that only YAML knows, tags, quotes, control characters."""
+    """The texts have line breaks (also the special ones of YAML), tags, quotes and control characters."""
     evil = [
         "a\n  evil: {batch_id: b-9}",
         "a\r\nbatches: {}",
@@ -309,13 +309,13 @@ def test_what_the_server_says_cannot_leave_its_comment(tmp_path: Path, warm: War
         assert ended.code == 0, ended
         config = load([tmp_path / "all.yaml"])
         assert {batch.batch_id for batch in config.batches} == {f"b-{number}" for number in range(len(evil))}
-        assert all(batch.hold for batch in config.batches)  # a status that nobody knows is not to be started
+        assert all(batch.hold for batch in config.batches)  # a batch with an unknown status must not be started
         text = (tmp_path / "all.yaml").read_text(encoding="utf-8")
         assert all(character.isprintable() or character == "\n" for character in text)
 
 
 def test_a_typing_error_in_an_id_names_the_nearest_and_writes_nothing(tmp_path: Path, warm: Warm) -> None:
-    """Nothing is sent but the list call."""
+    """Only the list call is sent."""
     with site(tmp_path, {"batches": dict.fromkeys(["3f0c1f6e-2a55", "9a7e-6d2b8a0c"])}) as place:
         ended = warm.run(place, "import", "3f0c1f6e-2a56", "--out", "one.yaml")
         assert ended.code == 1
@@ -325,7 +325,7 @@ def test_a_typing_error_in_an_id_names_the_nearest_and_writes_nothing(tmp_path: 
 
 
 def test_import_by_status_takes_those_only(tmp_path: Path, warm: Warm) -> None:
-    """And says so when there are none."""
+    """If there are none, the output says so."""
     with site(tmp_path, {"batches": {"a": {}, "b": {"status": "completed"}}}) as place:
         assert warm.run(place, "import", "--status", "submitted", "--out", "some.yaml").code == 0
         assert [batch.batch_id for batch in load([tmp_path / "some.yaml"]).batches] == ["a"]
@@ -339,7 +339,7 @@ def test_import_by_status_takes_those_only(tmp_path: Path, warm: Warm) -> None:
 
 
 def test_history_tells_who_spent_what(tmp_path: Path) -> None:
-    """The command, the CI job, the commit, the guard that was passed by; a run that changes nothing is not in it."""
+    """It has the command, the CI job, the commit and the overridden guard, but no run that changes nothing."""
     job: dict[str, Any] = {
         "GITHUB_SERVER_URL": "https://github.example",
         "GITHUB_REPOSITORY": "o/r",
@@ -365,7 +365,7 @@ def test_history_tells_who_spent_what(tmp_path: Path) -> None:
 
 
 def test_a_run_that_died_keeps_its_story(tmp_path: Path) -> None:
-    """The next one folds it in under its own name."""
+    """The next run adds its events to the history under its id."""
     values = {
         "batches": {"b-1": {"records": 5}},
         "faults": [{"operation": "start", "fault": "hang", "act": True}],
@@ -399,7 +399,7 @@ def test_a_run_that_died_keeps_its_story(tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_each_document_fits_its_schema(tmp_path: Path, warm: Warm, name: str, words: list[str]) -> None:
-    """Of an account with one batch of every kind."""
+    """The account has one batch of each kind."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415  # slow to import
 
     with site(tmp_path, {"batches": TRUTH, "speed": 0}) as place:
@@ -411,7 +411,7 @@ def test_each_document_fits_its_schema(tmp_path: Path, warm: Warm, name: str, wo
 
 
 def test_the_last_line_of_a_waiting_stream_fits_its_schema(tmp_path: Path, warm: Warm) -> None:
-    """`apply --wait --json`."""
+    """The last line of `apply --wait --json` is `wait_complete`."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415  # slow to import
 
     with site(tmp_path, {"batches": {"b-1": {"records": 1}}, "speed": 1000}) as place:

@@ -1,7 +1,7 @@
-"""Every way the server can fail, and what comes of it. The judge is the simulator's log, never the client's word.
+"""Every fault of the server and its result. The log of the simulator is the evidence.
 
-Each case is two runs of the command, in processes of their own, against one batch: the first meets the faults, the
-second follows at once and has to settle what is left without a second accepted start.
+Each case is two runs of the command with one batch. The first run gets the faults. The second follows at once and
+finishes the work without a second accepted start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FAST: Final = 100.0
-"""How much faster the clock of these commands runs: nothing here is measured in seconds but the waits themselves."""
+"""The factor by which the clock of these commands is faster."""
 
 B: Final = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
 TRUE: Final = json.dumps({"result": {"batch_id": B, "status": "processing"}})
@@ -33,13 +33,13 @@ TRUE: Final = json.dumps({"result": {"batch_id": B, "status": "processing"}})
 BOTH: Final = json.dumps(
     {"result": {"batch_id": B, "status": "processing"}, "error": {"title": "Internal Server Error"}}
 )
-"""The body of a success that says it failed."""
+"""The body of a success that also has an error."""
 
 
 class Then(NamedTuple):
-    """How things stand after a run. `how` is the cause of a rejection or the evidence of a start.
+    """The result of a run. `how` is the cause of a rejection or the evidence of a start.
 
-    `starts` and `accepted` count all start requests so far, as the simulator saw them.
+    `starts` and `accepted` count all start requests so far, by the simulator.
     """
 
     code: int
@@ -49,22 +49,22 @@ class Then(NamedTuple):
     accepted: int
 
 
-# What a start comes to.
+# Results of a start.
 CLEAN: Final = Then(0, Phase.STARTED, Evidence.ANSWER, 1, 1)
-FOUND: Final = Then(0, Phase.STARTED, Evidence.STATUS, 1, 1)  # the server acted, and only a read could tell
-AGAIN: Final = Then(0, Phase.STARTED, Evidence.ANSWER, 2, 1)  # it did not act: read, released, sent again
-ALREADY: Final = Then(0, Phase.ALREADY_STARTED, None, 1, 0)  # somebody else's start, as far as anyone can tell
+FOUND: Final = Then(0, Phase.STARTED, Evidence.STATUS, 1, 1)  # started; only a read shows it
+AGAIN: Final = Then(0, Phase.STARTED, Evidence.ANSWER, 2, 1)  # not started: read, released, sent again
+ALREADY: Final = Then(0, Phase.ALREADY_STARTED, None, 1, 0)  # apparently started elsewhere
 ADOPTED: Final = Then(0, Phase.ADOPTED, None, 0, 0)
 DENIED: Final = Then(3, Phase.REJECTED, Cause.NOT_STARTED, 1, 0)  # 400 or 404, and the batch stayed submitted
 REFUSED: Final = Then(1, Phase.REJECTED, Cause.REFUSED, 1, 0)  # the run was stopped
 OPEN: Final = Then(4, Phase.UNKNOWN, None, 1, 0)  # no read gave an answer
-UNFOUND: Final = Then(3, Phase.SEEN, None, 0, 0)  # a single read did not find it, so nothing was tried
-NOTHING: Final = Then(1, None, None, 0, 0)  # the account could not be read, so nothing was tried
+UNFOUND: Final = Then(3, Phase.SEEN, None, 0, 0)  # a single read did not find it, so no start was sent
+NOTHING: Final = Then(1, None, None, 0, 0)  # the account could not be read, so no start was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One world, and how two runs against it end. Without `second` the first run has left nothing to do."""
+    """One world and the results of two runs. Without `second`, the second run changes nothing."""
 
     id: str
     faults: tuple[dict[str, Any], ...]
@@ -101,7 +101,7 @@ def _fault(operation: str, fault: str | int, **more: Any) -> dict[str, Any]:
 
 
 def lag(reads: int) -> dict[str, Any]:
-    """A world whose reads show a start so many reads late."""
+    """A world in which a start shows only after this many reads."""
     return {"world": {"lag": reads}}
 
 
@@ -110,18 +110,18 @@ TRUST: Final[dict[str, Any]] = {"words": ("--no-refresh",)}
 
 
 def later(first: Then, **changes: Any) -> Then:
-    """The outcome of a run, with these changes."""
+    """The result of a run with these changes."""
     return first._replace(**changes)
 
 
 THEN_STARTED: Final = later(CLEAN, starts=2)
-"""The second run started what the first could not."""
+"""The second run started the batch."""
 
 PATIENCE: Final = 6
-"""So many reads without an answer, and a run gives up on them."""
+"""After this many reads without an answer, the outcome stays unknown."""
 
 NOT_ACTED: Final = [
-    # 400 and 404: maybe it was started before, so it is read, twice, and then believed
+    # 400 and 404 may mean already started: accepted only after two reads
     case("400", [start(400)], DENIED, THEN_STARTED),
     case("400 capitalised", [start(400, body="capitalised")], DENIED, THEN_STARTED),
     case("400 empty", [start(400, body="empty")], DENIED, THEN_STARTED),
@@ -135,10 +135,10 @@ NOT_ACTED: Final = [
     case("403 html", [start(403, body="html")], REFUSED, THEN_STARTED),
     case("406 unwrapped", [start(406, body="unwrapped")], REFUSED, THEN_STARTED),
     case("415 empty", [start(415, body="empty")], REFUSED, THEN_STARTED),
-    # ... if that is all they say
+    # ... but only with a clean answer
     case("401 huge", [start(401, body="huge")], AGAIN),
     case("403 garbage", [start(403, body="garbage")], AGAIN),
-    # 429 is waited out
+    # after 429, wait for the next window
     case("429", [start(429)], AGAIN),
     case("429 empty", [start(429, body="empty")], AGAIN),
     case("429 html, no headers", [start(429, body="html", rate_headers="missing")], AGAIN),
@@ -152,7 +152,7 @@ NOT_ACTED: Final = [
         Then(3, Phase.NOT_ATTEMPTED, None, 5, 0),
         later(CLEAN, starts=6),
     ),
-    # everything else is read, released and sent again
+    # all other answers: read, release, send again
     case("408 empty", [start(408, body="empty")], AGAIN),
     case("500", [start(500)], AGAIN),
     case("500 garbage", [start(500, body="garbage")], AGAIN),
@@ -180,7 +180,7 @@ NOT_ACTED: Final = [
     case("another batch_id", [start("wrong_batch_id", act=False)], AGAIN),
     case("status null", [start("odd_status", act=False)], AGAIN),
     case("status submitted", [start("odd_status", value="submitted", act=False)], AGAIN),
-    # the one lie that cannot be seen through at once, and is not acted upon either
+    # a success without a start: cannot be detected at once
     case(
         "a clean success",
         [start("drip", interval=0.001, act=False)],
@@ -221,7 +221,7 @@ ACTED: Final = [
     case("408", [start(408, act=True)], FOUND),
     case("500 empty", [start(500, body="empty", act=True)], FOUND),
     case("503 html", [start(503, body="html", act=True)], FOUND),
-    # a no that is a lie: nobody can tell whose start it was, but it is not paid for again
+    # a false refusal: not paid for again, though it may be the start of another run
     case("400", [start(400, act=True)], later(ALREADY, accepted=1)),
     case("404", [start(404, body="html", act=True)], later(ALREADY, accepted=1)),
     case("429", [start(429, act=True)], later(ALREADY, starts=2, accepted=1)),
@@ -254,7 +254,7 @@ ON_STATUS: Final = [
     case("hang", [start(503), status("hang")], AGAIN),
     case("redirect", [start(503), status(302, location="http://127.0.0.1:9/")], AGAIN),
     case("500, acted", [start("drop", act=True), status(500, times=3)], FOUND),
-    # no answer as long as anyone waits
+    # no answer to any read
     case("404, all", [start(503), status(404, times=PATIENCE)], OPEN, THEN_STARTED),
     case("404, all, acted", [start(503, act=True), status(404, times=PATIENCE)], later(OPEN, accepted=1), FOUND),
     case("500 for ever", [start(503), status(500, forever=True)], OPEN, OPEN),
@@ -272,11 +272,11 @@ ON_STATUS: Final = [
         later(OPEN, accepted=1),
         **lag(1),
     ),
-    # what stops the run, and what settles nothing
+    # refused credentials, and a status that is not known
     case("401", [start(503), status(401)], OPEN, THEN_STARTED),
     case("401, acted", [start("reset", act=True), status(401)], later(OPEN, accepted=1), FOUND),
     case("status unheard of", [start(503), status("odd_status", value="paused")], OPEN, THEN_STARTED),
-    # a no on both calls is believed, until the server knows better
+    # a refusal of both calls is accepted until the server has another answer
     case("400 and 404", [start(400), status(404)], later(DENIED, how=Cause.NOT_FOUND), THEN_STARTED),
     case("404 and 400", [start(404), status(400)], later(DENIED, how=Cause.BAD_ID), THEN_STARTED),
 ]
@@ -351,12 +351,12 @@ ELSEWHERE: Final = [
 ]
 
 LAG: Final = [
-    # a clean start that the list and the reads do not show yet
+    # a clean start that does not show yet
     *(case(f"clean, {reads} behind", [], CLEAN, **lag(reads)) for reads in (1, 2)),
     case("clean, 3 behind", [], CLEAN, later(CLEAN, code=3), **lag(3)),
     # a start whose answer was lost
     case("lost, 1 behind", [start("drop", act=True)], FOUND, **lag(1)),
-    # two reads were fooled: the server refuses the second start, which is no news about the first
+    # both reads were wrong, and the server refuses the second start
     *(
         case(f"lost, {reads} behind", [start("drop", act=True)], later(FOUND, starts=2), **lag(reads))
         for reads in (2, 3)
@@ -430,13 +430,13 @@ ALL: Final = [pytest.param(one, id=f"{table}: {one.id}") for table, cases in TAB
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """One warm process for all the tests here."""
+    """One warm process for all tests of this file."""
     with warmed("tests.e2e.warm", FAST, tmp_path_factory.mktemp("warm")) as ready:
         yield ready
 
 
 def stands(place: Site, ended: Ended) -> Then:
-    """How things stand after it, by the state and by the simulator."""
+    """The result by the state and the simulator."""
     entry = place.entries().get(B)
     return Then(
         code=ended.code,
@@ -448,7 +448,7 @@ def stands(place: Site, ended: Ended) -> Then:
 
 
 def judge(place: Site) -> None:
-    """What holds whatever happened."""
+    """Check what must hold in every case."""
     place.paid_once_anywhere()
     place.looked_before_repeating(settle=10.0 / FAST, spacing=5.0 / FAST)
     place.token_stayed_home()
@@ -456,9 +456,9 @@ def judge(place: Site) -> None:
 
 @pytest.mark.parametrize("one", ALL)
 def test_a_fault_comes_to_this(tmp_path: Path, warm: Warm, one: Case) -> None:
-    """The first run ends as the design says, the second settles the rest, and nothing is paid for twice."""
+    """Both runs have the expected result, and nothing is paid for twice."""
     values = {
-        "lag": {"up_to": 1},  # never to be relied on
+        "lag": {"up_to": 1},  # reads may lag in every case
         "seed": zlib.crc32(one.id.encode()),
         "batches": {B: {"records": 40, **one.batch}},
         **one.world,
@@ -479,7 +479,7 @@ def test_a_fault_comes_to_this(tmp_path: Path, warm: Warm, one: Case) -> None:
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("act", [False, True], ids=["not acted", "acted"])
 def test_no_redirect_is_followed(tmp_path: Path, warm: Warm, code: int, act: bool) -> None:  # noqa: FBT001  # a table
-    """Whatever call it answers: nothing reaches the other origin, and the start is looked into like any odd answer."""
+    """No request reaches the other origin. A redirected start is verified like any other unclear answer."""
     other = simulator.Log()
     with simulator.serve(simulator.from_values({"batches": {B: None}}), log=other) as elsewhere:
         there = {"location": f"{elsewhere}/phone/bulk/v1/batches/{B}/start"}
@@ -493,7 +493,7 @@ def test_no_redirect_is_followed(tmp_path: Path, warm: Warm, code: int, act: boo
 
 
 def test_a_start_is_well_formed(tmp_path: Path, warm: Warm) -> None:
-    """No body, no media type, no connection of its own making, and the Reference-Id that the state remembers."""
+    """It has no body and no media type, and the Reference-Id that is in the state."""
     with site(tmp_path, {"batches": {B: None}}) as place:
         place.declare({"one.two": {"batch_id": B}})
         assert warm.apply(place).code == 0
@@ -508,7 +508,7 @@ def test_a_start_is_well_formed(tmp_path: Path, warm: Warm) -> None:
 
 
 def test_ten_silent_batches_end_the_run(tmp_path: Path, warm: Warm) -> None:
-    """The service is down: the rest is not attempted. When it is back, each is started, once."""
+    """The service is down, so the rest is not attempted. Later each batch is started once."""
     batches = [f"b-{number}" for number in range(25)]
     faults = [start("drop", times=60), status(503, times=100)]
     with site(tmp_path, {"batches": dict.fromkeys(batches), "faults": faults}) as place:
@@ -541,7 +541,7 @@ STORM: Final = (
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_storm_blows_over(tmp_path: Path, warm: Warm, seed: int) -> None:
-    """Faults of every kind on every batch, reads that lag, a colleague: run by run it comes to one start each."""
+    """With many faults, late reads and a start elsewhere, the runs end with one start for each batch."""
     drawn = random.Random(seed)
     batches = [f"b-{number}" for number in range(8)]
     faults = [{**drawn.choice(STORM), "batch": batch} for batch in batches for _ in range(3)]
@@ -570,7 +570,7 @@ def test_a_storm_blows_over(tmp_path: Path, warm: Warm, seed: int) -> None:
 
 @pytest.fixture
 def deaf() -> Iterator[socket.socket]:
-    """A port on which nobody listens, and that nobody else can take."""
+    """A bound port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken
@@ -584,7 +584,7 @@ def deaf() -> Iterator[socket.socket]:
     ],
 )
 def test_nobody_listens(tmp_path: Path, warm: Warm, deaf: socket.socket, words: tuple[str, ...], then: Then) -> None:
-    """Nothing left this machine, so nothing is in doubt: the next run starts the batch without a look back."""
+    """Nothing was sent, so the next run starts the batch without verifying it."""
     port = deaf.getsockname()[1]
     gone = Site(folder=tmp_path, url=f"http://127.0.0.1:{port}", world=simulator.from_values({}), log=WatchedLog())
     gone.declare({"one": {"batch_id": B}})

@@ -1,4 +1,4 @@
-"""What must hold of the whole: the installed command in processes of its own, the simulator's log as the judge."""
+"""The whole: the installed command in its own processes. The log of the simulator is the evidence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATE = "batchform.state.json"
 
 
 def ids(count: int) -> list[str]:
-    """So many batch ids."""
+    """This many batch ids."""
     return [f"b-{number:05}" for number in range(count)]
 
 
@@ -40,12 +40,12 @@ def few(tmp_path: Path) -> Iterator[Site]:
         yield place
 
 
-# --- scale, the rate limit, and death --------------------------------------------------------------------------------
+# --- scale, rate limit, interrupted runs -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [400, pytest.param(1000, marks=pytest.mark.full)])
 def test_every_batch_that_needs_it_is_started_exactly_once(tmp_path: Path, count: int) -> None:
-    """One list call, one accepted start each, none for those that run, no 429; the second apply sends no start."""
+    """One list call, one start for each submitted batch, no 429. The second apply sends no start."""
     batches: dict[str, Any] = dict.fromkeys(ids(count))
     running = ids(count)[::20]
     batches |= {batch_id: {"status": "processing", "records": 10_000} for batch_id in running}
@@ -70,9 +70,9 @@ def test_every_batch_that_needs_it_is_started_exactly_once(tmp_path: Path, count
 
 @pytest.mark.parametrize("after", [1, 20, 60])
 def test_a_run_that_is_killed_pays_for_nothing_twice(tmp_path: Path, after: int) -> None:
-    """SIGKILL in the middle, then apply again: one accepted start each, every outcome in the state."""
+    """After SIGKILL, the next apply has one accepted start for each batch, and every outcome in the state."""
     values = {"batches": dict.fromkeys(ids(80)), "lag": {"up_to": 2}, "seed": after}
-    with site(tmp_path, values, latency=0.005, rate_limit=10_000) as place:  # its window runs on the real clock
+    with site(tmp_path, values, latency=0.005, rate_limit=10_000) as place:  # its window uses the real clock
         place.declare(declared(ids(80)))
         process = place.begin("apply", "--auto-approve", "--settle", "1s")
         place.log.wait_for(accepted=after)
@@ -84,7 +84,7 @@ def test_a_run_that_is_killed_pays_for_nothing_twice(tmp_path: Path, after: int)
 
 
 def test_a_signal_ends_the_run_in_good_order(tmp_path: Path) -> None:
-    """TERM: no new start, those under way come home, the journal is folded in, exit 143; the rest is told."""
+    """After TERM there is no new start, requests in flight get answers, and the state is committed."""
     with site(tmp_path, {"batches": dict.fromkeys(ids(60))}, latency=0.05) as place:
         place.declare(declared(ids(60)))
         process = place.begin("apply", "--auto-approve")
@@ -106,7 +106,7 @@ def test_a_signal_ends_the_run_in_good_order(tmp_path: Path) -> None:
 
 
 def test_of_two_applies_at_once_one_works_and_the_other_names_it(tmp_path: Path) -> None:
-    """Exit 5 without waiting; with --lock-timeout it waits, and finds nothing left to do."""
+    """It exits 5 without waiting. With `--lock-timeout` it waits, and then has nothing to do."""
     with site(tmp_path, {"batches": dict.fromkeys(ids(30))}, latency=0.1) as place:
         place.declare(declared(ids(30)))
         first = place.begin("apply", "--auto-approve", "--parallelism", "1")
@@ -126,7 +126,7 @@ def test_of_two_applies_at_once_one_works_and_the_other_names_it(tmp_path: Path)
 
 @pytest.mark.parametrize("refresh", [True, False], ids=["list", "start"])
 def test_a_wrong_token_stops_the_run_at_once(tmp_path: Path, refresh: bool) -> None:  # noqa: FBT001  # a table's value
-    """At most `--parallelism` calls, exit 1, the rest not attempted."""
+    """There are at most `--parallelism` calls, and the rest is not attempted."""
     with site(tmp_path, {"batches": dict.fromkeys(ids(100))}) as place:
         place.declare(declared(ids(100)))
         words = ["apply", "--auto-approve", *([] if refresh else ["--no-refresh"])]
@@ -141,7 +141,7 @@ def test_a_wrong_token_stops_the_run_at_once(tmp_path: Path, refresh: bool) -> N
 
 
 def test_apply_without_a_person_needs_an_approval(few: Site) -> None:
-    """No terminal, no plan, no --auto-approve: refused at once, nothing sent."""
+    """Without a terminal, a saved plan or `--auto-approve`, nothing is sent."""
     ended = few.run("apply")
     assert ended.code == 1
     assert "--auto-approve" in ended.err
@@ -149,7 +149,7 @@ def test_apply_without_a_person_needs_an_approval(few: Site) -> None:
 
 
 def test_a_guard_that_fails_shows_the_plan_and_sends_no_start(few: Site) -> None:
-    """Exit 6 for plan and apply, the plan in full, the way past it; overridden, it passes."""
+    """Plan and apply exit 6 and show how to override the guard. With the override, apply works."""
     few.declare(declared(ids(3)), guards={"max_starts": 2})
     for words in (["plan"], ["apply", "--auto-approve"]):
         ended = few.run(*words)
@@ -165,7 +165,7 @@ def test_a_guard_that_fails_shows_the_plan_and_sends_no_start(few: Site) -> None
 
 
 def test_an_offline_plan_opens_no_socket_and_writes_nothing(few: Site) -> None:
-    """Told by the interpreter's own audit events; with a state, a lock and a journal present or not."""
+    """Python reports every effect in audit events. There may be a state or not."""
     audited = [sys.executable, str(Path(__file__).with_name("audited.py")), "plan"]
     for _ in range(2):
         before = sorted((path.name, path.stat().st_mtime_ns) for path in few.folder.iterdir())
@@ -180,7 +180,7 @@ def test_an_offline_plan_opens_no_socket_and_writes_nothing(few: Site) -> None:
 
 
 def test_the_audit_sees_what_an_apply_does(few: Site) -> None:
-    """The proof above can fail: the same watch over an apply reports sockets and files."""
+    """The test above can fail: for an apply, the audit reports sockets and files."""
     audited = [sys.executable, str(Path(__file__).with_name("audited.py")), "apply", "--auto-approve"]
     ended = subprocess.run(audited, cwd=few.folder, env=few.environment(), capture_output=True, text=True, check=False)
     seen = " ".join(json.loads(ended.stderr.splitlines()[-1]))
@@ -189,7 +189,7 @@ def test_the_audit_sees_what_an_apply_does(few: Site) -> None:
 
 
 def test_a_saved_plan_is_an_approval_and_not_a_script(few: Site) -> None:
-    """It starts what it offered and what still needs it; a batch declared later waits; a second use does nothing."""
+    """It starts only batches that it offered and that are not started yet. A second use does nothing."""
     assert few.run("plan", "--out", "plan.json", "--target", "batch-b-0000[01]").code == 0
     ended = few.run("apply", "plan.json")
     assert ended.code == 0, ended
@@ -211,7 +211,7 @@ def test_a_saved_plan_is_an_approval_and_not_a_script(few: Site) -> None:
     ids=["lineage", "endpoint", "service"],
 )
 def test_an_approval_for_something_else_sends_nothing(few: Site, key: tuple[str, str], value: str) -> None:
-    """Another lineage, endpoint or service: exit 6 before any request."""
+    """A plan for another state, endpoint or service exits 6 before any request."""
     few.run("apply", "--auto-approve", "--target", "batch-b-00000")
     few.run("plan", "--out", "plan.json")
     document = json.loads((few.folder / "plan.json").read_text())
@@ -224,7 +224,7 @@ def test_an_approval_for_something_else_sends_nothing(few: Site, key: tuple[str,
 
 
 def test_a_saved_plan_over_the_size_limit_is_refused(few: Site) -> None:
-    """The size is the reason that is given: what lies beyond the limit is not cut off."""
+    """The message names the size."""
     with (few.folder / "plan.json").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     ended = few.run("apply", "plan.json")
@@ -232,7 +232,7 @@ def test_a_saved_plan_over_the_size_limit_is_refused(few: Site) -> None:
 
 
 def test_a_plan_of_another_state_starts_nothing(few: Site, tmp_path: Path) -> None:
-    """An old plan, made beside another state: exit 6."""
+    """A plan that was made with a deleted state exits 6."""
     few.run("apply", "--auto-approve", "--target", "batch-b-00000")
     few.run("plan", "--out", "plan.json")
     (few.folder / STATE).unlink()
@@ -247,7 +247,7 @@ def test_a_plan_of_another_state_starts_nothing(few: Site, tmp_path: Path) -> No
 
 
 def test_a_state_of_another_endpoint_is_refused(few: Site) -> None:
-    """Outcomes of the simulator must never stand for real ones: an error before any request."""
+    """Outcomes of the simulator are not outcomes of the real service. There is no request."""
     few.run("apply", "--auto-approve")
     sent = len(few.log.entries)
     ended = few.run("apply", "--auto-approve", BATCHFORM_ENDPOINT="https://127.0.0.1:1")
@@ -257,7 +257,7 @@ def test_a_state_of_another_endpoint_is_refused(few: Site) -> None:
 
 
 def test_a_state_of_another_service_is_refused(few: Site) -> None:
-    """One service, one state."""
+    """Each service needs its own state."""
     few.run("apply", "--auto-approve")
     sent = len(few.log.entries)
     few.declare(declared(ids(3)), service="email")
@@ -270,7 +270,7 @@ def test_a_state_of_another_service_is_refused(few: Site) -> None:
 
 @pytest.mark.parametrize("refresh", [True, False])
 def test_a_batch_taken_out_and_put_back_is_not_started_again(few: Site, refresh: bool) -> None:  # noqa: FBT001  # a table's value
-    """Forgotten is not unknown: the entry outlives the line in the YAML."""
+    """The state keeps the entry of a batch that is no longer declared."""
     flags = [] if refresh else ["--no-refresh"]
     few.run("apply", "--auto-approve")
     few.declare(declared(ids(2)))
@@ -285,7 +285,7 @@ def test_a_batch_taken_out_and_put_back_is_not_started_again(few: Site, refresh:
 @pytest.mark.parametrize("refresh", [True, False])
 @pytest.mark.parametrize("kept", ["older", "none"])
 def test_a_state_that_was_reverted_leads_to_no_second_start(few: Site, kept: str, refresh: bool) -> None:  # noqa: FBT001  # a table's value
-    """An older commit of the state, or none: the server is asked, or refuses, and nothing is paid twice."""
+    """With an older state or none, apply asks the server or the server refuses. Nothing is paid twice."""
     few.run("apply", "--auto-approve", "--target", "batch-b-00000")
     shutil.copy(few.folder / STATE, few.folder / "older")
     assert few.run("apply", "--auto-approve").code == 0
@@ -299,7 +299,7 @@ def test_a_state_that_was_reverted_leads_to_no_second_start(few: Site, kept: str
 
 
 def test_a_state_that_was_edited_by_hand_stops_the_run(few: Site) -> None:
-    """The digest notices before anything is sent; `state recover` shows what differs and accepts it."""
+    """The digest differs, so nothing is sent. `state recover` shows the difference and accepts it."""
     few.run("apply", "--auto-approve", "--target", "batch-b-00000")
     few.run("apply", "--auto-approve", "--target", "batch-b-00001")
     path = few.folder / STATE
@@ -318,7 +318,7 @@ def test_a_state_that_was_edited_by_hand_stops_the_run(few: Site) -> None:
 
 
 def test_state_rm_forgets_and_the_next_apply_adopts(few: Site) -> None:
-    """A person may take a batch out of the state; looking at the account brings it back without paying."""
+    """The refresh of the next apply adopts the removed batches without paying again."""
     few.run("apply", "--auto-approve")
     assert few.run("state", "rm", "batch-b-00001", "b-00002").code == 0
     assert set(few.entries()) == {"b-00000"}
@@ -339,7 +339,7 @@ def _validator(name: str) -> Any:
 
 
 def test_what_is_written_and_printed_fits_its_schema(tmp_path: Path) -> None:
-    """The plan, the saved plan, the state, and each line of the event stream."""
+    """This holds for the plan, the saved plan, the state, and each line of the event stream."""
     values = {
         "batches": dict.fromkeys(ids(4)) | {"b-00001": {"status": "processing"}, "b-00002": {"age": "40d"}},
         "faults": [{"operation": "start", "batch": "b-00000", "fault": "drop", "act": True}],
@@ -361,7 +361,7 @@ def test_what_is_written_and_printed_fits_its_schema(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flag", ["--version", "--help"])
 def test_asking_for_help_loads_no_heavy_library(flag: str) -> None:
-    """Start-up time is a feature: neither jsonschema, urllib3 nor yaml is imported."""
+    """Start-up stays fast: jsonschema, urllib3 and yaml are not imported."""
     probe = (
         "import sys\n"
         f"sys.argv = ['batchform', {flag!r}]\n"
@@ -377,7 +377,7 @@ def test_asking_for_help_loads_no_heavy_library(flag: str) -> None:
 
 @pytest.mark.parametrize("example", sorted(p.name for p in (ROOT / "examples").iterdir() if p.is_dir()))
 def test_every_example_is_valid_and_can_be_planned(example: str, tmp_path: Path) -> None:
-    """Everything in examples/ works as it stands, and has a README."""
+    """Each example works unchanged, and has a README."""
     folder = tmp_path / example
     shutil.copytree(ROOT / "examples" / example, folder)
     assert (folder / "README.md").is_file()
@@ -390,7 +390,7 @@ def test_every_example_is_valid_and_can_be_planned(example: str, tmp_path: Path)
 
 
 def test_the_demo_ends_with_a_plan_without_starts() -> None:
-    """`batchform demo` exits 0 and shows that nothing is left to start."""
+    """`batchform demo` exits 0, and its last plan has no changes."""
     command = [sys.executable, "-m", "batchform", "demo"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

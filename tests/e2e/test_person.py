@@ -1,4 +1,4 @@
-"""What a person at a terminal meets: the prompt, Ctrl-C and Ctrl-D at it, and streams that somebody closed."""
+"""A user at a terminal: the prompt, Ctrl-C, Ctrl-D, and closed streams."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def place(tmp_path: Path) -> Iterator[Site]:
 
 
 def answered(place: Site, typed: bytes) -> tuple[int, str]:
-    """The exit code and all that was shown when `typed` is typed at the prompt."""
+    """The exit code and the output when `typed` is typed at the prompt."""
     ours, theirs = pty.openpty()
-    script = 'exec "$@" <"$TTY" >"$TTY" 2>&1'  # who leads a session and opens a terminal gets its Ctrl-C
-    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it, which is inherited
+    script = 'exec "$@" <"$TTY" >"$TTY" 2>&1'  # a session leader that opens a terminal gets its Ctrl-C
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
     with subprocess.Popen(
         ["sh", "-c", script, "sh", *COMMAND, "apply"],
         cwd=place.folder,
@@ -44,7 +44,7 @@ def answered(place: Site, typed: bytes) -> tuple[int, str]:
         signal.signal(signal.SIGINT, ignored)
         try:
             shown = _read(ours, PROMPT)
-            os.close(theirs)  # not before the command has opened it; from now on its end is the end of ours
+            os.close(theirs)  # now the command has the only other end
             os.write(ours, typed)
             shown += _read(ours, again=typed if typed == b"\x03" else b"")
         finally:
@@ -53,10 +53,10 @@ def answered(place: Site, typed: bytes) -> tuple[int, str]:
 
 
 def _read(terminal: int, end: bytes | None = None, again: bytes = b"") -> bytes:
-    """What is shown until it ends with that, or until the last holder of the terminal is gone.
+    """The output until `end`, or until the command has closed the terminal.
 
-    While nothing comes, `again` is typed again, as a person would: Python misses a signal that comes in the last
-    microseconds before `input` begins to wait, until the next one.
+    While there is no output, `again` is typed again: Python can miss a signal in the last microseconds before `input`
+    begins to wait.
     """
     shown, patience = b"", 60
     while end is None or not shown.endswith(end):
@@ -67,7 +67,7 @@ def _read(terminal: int, end: bytes | None = None, again: bytes = b"") -> bytes:
             continue
         try:
             part = os.read(terminal, 4096)
-        except OSError:  # how Linux says that it is gone
+        except OSError:  # on Linux, the other end is closed
             part = b""
         if not part:
             break
@@ -85,7 +85,7 @@ def _read(terminal: int, end: bytes | None = None, again: bytes = b"") -> bytes:
     ],
 )
 def test_only_yes_starts_anything(place: Site, typed: bytes, code: int, said: str) -> None:
-    """The question names the stakes; whatever else is typed sends nothing, and is answered on a line of its own."""
+    """The question has the number of records. Any other answer starts nothing."""
     ended, shown = answered(place, typed)
     assert ended == code, shown
     assert "Start 1 batch (40 records)?\n  A start spends credits and cannot be undone." in shown
@@ -95,7 +95,7 @@ def test_only_yes_starts_anything(place: Site, typed: bytes, code: int, said: st
 
 
 def test_what_spends_nothing_says_so(place: Site) -> None:
-    """An adoption asks, too, but does not claim to cost anything."""
+    """Apply also asks before it only adopts, and says that this costs nothing."""
     place.declare({"running": {"batch_id": "b-2"}})
     ended, shown = answered(place, b"yes\n")
     assert ended == 0, shown
@@ -105,7 +105,7 @@ def test_what_spends_nothing_says_so(place: Site) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_change_nothing(place: Site, closed: str) -> None:
-    """No file or socket takes their numbers, so nothing that is printed ends up in the state or on the wire."""
+    """No file or socket gets their numbers, so no output is written to the state or sent to the server."""
     ended = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "apply", "--auto-approve"],
         cwd=place.folder,
@@ -121,7 +121,7 @@ def test_closed_streams_change_nothing(place: Site, closed: str) -> None:
 
 
 def test_an_empty_name_saves_no_plan_in_silence(place: Site) -> None:
-    """Such as that of a variable which a CI job forgot to set."""
+    """A CI job may have an unset variable."""
     ended = place.run("plan", "--out", "")
     assert ended.code == 1, ended
     assert "Error: The plan cannot be saved" in ended.err

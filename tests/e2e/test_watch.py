@@ -1,4 +1,4 @@
-"""What a person who watches meets: a frame that is redrawn in place, a window that is resized, Ctrl-C."""
+"""`status --watch` on a terminal: frames that are redrawn in place, a resized window, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ FAST = str(Path(__file__).with_name("fast.py"))
 
 
 def watched(place: Site, act: Callable[[int, int, bytes], bool]) -> tuple[int, bytes]:
-    """The exit code and all that was shown of `status --watch`; `act(terminal, process, shown)` until it says True."""
+    """The exit code and the output of `status --watch`. `act` is called until it returns True."""
     ours, theirs = pty.openpty()
     resize(theirs, rows=24, columns=80)
-    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it, which is inherited
-    script = 'exec "$@" <"$TTY" >"$TTY" 2>&1'  # who leads a session and opens a terminal gets its Ctrl-C
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
+    script = 'exec "$@" <"$TTY" >"$TTY" 2>&1'  # a session leader that opens a terminal gets its Ctrl-C
     with subprocess.Popen(
         ["sh", "-c", script, "sh", sys.executable, FAST, "20", "status", "--watch"],
         cwd=place.folder,
@@ -43,11 +43,11 @@ def watched(place: Site, act: Callable[[int, int, bytes], bool]) -> tuple[int, b
             while select.select([ours], [], [], 60.0)[0]:
                 try:
                     part = os.read(ours, 65536)
-                except OSError:  # how Linux says that the last holder is gone
+                except OSError:  # on Linux, the other end is closed
                     break
                 shown += part
                 if opened and ENTER in shown:
-                    os.close(theirs)  # not before the command has opened it
+                    os.close(theirs)  # the command has opened it
                     opened = False
                 acted = acted or act(ours, process.pid, shown)
         finally:
@@ -58,12 +58,12 @@ def watched(place: Site, act: Callable[[int, int, bytes], bool]) -> tuple[int, b
 
 
 def resize(terminal: int, *, rows: int, columns: int) -> None:
-    """As a window manager does."""
+    """Resize the terminal, as a window manager does."""
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def test_a_watch_redraws_in_place_and_leaves_the_table(tmp_path: Path) -> None:
-    """Each frame is one piece, fits the window, and moves nothing; at the end the table stands on the usual screen."""
+    """Each frame is one write and fits the window. At the end the table is on the normal screen."""
     values = {"batches": {f"b-{number}": {"records": 300, "status": "processing"} for number in range(30)}}
     with site(tmp_path, values) as place:
         place.declare({f"batch-{number}": {"batch_id": f"b-{number}"} for number in range(30)})
@@ -81,7 +81,7 @@ def test_a_watch_redraws_in_place_and_leaves_the_table(tmp_path: Path) -> None:
     sizes = set()
     for frame in FRAME.findall(live):
         lines = [re.sub(rb"\x1b\[[0-9;]*[mK]", b"", line).decode().strip("\r") for line in frame.split(b"\n")]
-        assert b"\x1b[2J" not in frame  # clearing the screen is what flickers
+        assert b"\x1b[2J" not in frame  # clearing the screen would flicker
         fits = len(lines) <= 10 and max(map(len, lines)) <= 40
         sizes.add("small" if fits else "large")
         assert len(lines) <= 24
@@ -93,7 +93,7 @@ def test_a_watch_redraws_in_place_and_leaves_the_table(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_clean_prompt(tmp_path: Path) -> None:
-    """The terminal is as it was, the last table stands there, exit 130, and not a word of an error."""
+    """The terminal is restored, shows the last table and no error, and the exit code is 130."""
     with site(tmp_path, {"batches": {"b-1": {"records": 10_000, "status": "processing"}}, "speed": 0.01}) as place:
         place.declare({"uk": {"batch_id": "b-1"}})
 

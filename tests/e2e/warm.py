@@ -1,8 +1,8 @@
-"""A process that has everything imported and forks one for each command it is asked to run: `python warm.py FACTOR`.
+"""Imports everything once and forks a process for each command: `python warm.py FACTOR`.
 
-A cold start costs more than most commands do; with hundreds of them that is the difference between a suite that is run
-and one that is not. What is forked is what `fast.py` makes: the command, whole, in a process of its own. One JSON
-object a line comes in (words, folder, environment, and the files for stdout and stderr); an exit code a line goes out.
+The imports take longer than most commands, and the suite runs hundreds of them. Each forked process runs the whole
+command like `fast.py`. stdin has one JSON object a line (words, folder, environment, and the files for stdout and
+stderr); stdout gets one exit code a line.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 import batchform.api.client
 import batchform.api.pacing
 import batchform.cli.apply
-import batchform.engine  # noqa: F401  # that is what makes it warm
+import batchform.engine  # noqa: F401  # imported once for all commands
 from tests.e2e.fast import run
 
 
 def prepare(job: dict[str, Any]) -> None:
-    """Have this process stand where that command is to run: folder, environment, streams and words."""
+    """Set the folder, environment, streams and words of the command."""
     os.chdir(job["folder"])
     os.environ.clear()
     os.environ.update(job["environment"])
