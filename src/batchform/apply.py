@@ -90,7 +90,7 @@ def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, e
         StateError: The state belongs to another service or endpoint, or is newer than the plan.
         UsageError: The rules are too short. Whatever is raised: nothing was recorded or sent.
     """
-    check_guards(plan)
+    check_guards(plan)  # safety: these checks also protect callers without the command line
     check_belongs(state, plan.service, plan.endpoint)
     check_rules(rules, plan.endpoint)
     for change in plan.having(Action.START):
@@ -109,7 +109,7 @@ def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, e
 
 
 def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Task]:
-    """A task for each batch to start, made when the engine can begin it."""
+    """A task for each batch to start."""
     for change in plan.having(Action.START):
         entry = state.entries.get(change.batch_id)
         order = Order(

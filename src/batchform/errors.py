@@ -1,9 +1,8 @@
-"""What can go wrong, and the exit code each family ends with.
+"""Problems and errors, and the exit code of each kind of error.
 
-Two kinds of trouble live here. A `Problem` is a value: something wrong with the user's files, found together with all
-the others and shown with its place. A `BatchformError` is an exception: a promise that cannot be kept, raised where it
-broke and shown once, by the one error boundary in `cli`. An HTTP answer is neither: it is an expected outcome (see
-`api.contract`).
+A `Problem` is a value: an error or warning about a place in the user's files. One run reports all of them. A
+`BatchformError` is an exception that ends the run. `cli` catches and shows it in one place. An HTTP answer is neither:
+it is an expected outcome (see `api.contract`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """The exit codes. They are part of the interface and never change their meaning."""
+    """The exit codes. They are part of the interface, and their meaning never changes."""
 
     DONE = 0
     ERROR = 1
@@ -39,7 +38,7 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Place:
-    """A stretch of one source file. Lines and columns count from 1, columns in characters; the end is exclusive."""
+    """A range in one file. Lines and columns count from 1, columns in characters. The end is exclusive."""
 
     file: str
     line: int
@@ -48,7 +47,7 @@ class Place:
     end_column: int
 
     def __str__(self) -> str:
-        """`file:line:column`, the form editors and terminals make clickable."""
+        """`file:line:column`, which editors and terminals make clickable."""
         return f"{self.file}:{self.line}:{self.column}"
 
 
@@ -131,7 +130,7 @@ def _bytes(text: str) -> int:
 
 
 class Severity(StrEnum):
-    """Whether a problem stops the run."""
+    """An error stops the run, a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -139,12 +138,11 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a source file.
+    """One error or warning about a configuration file.
 
-    `code` is stable (`BF101`), `summary` short and fixed for the code, `detail` says what is wrong in the words of the
-    domain, `hint` what to write instead (may be empty). `related` holds further places with a note each, such as the
-    first of two duplicates. `place` is None only where there is no text to point at (a file that cannot be opened):
-    then `detail` names the file.
+    `code` is stable (`BF101`) and `summary` fixed for the code. `detail` says what is wrong, `hint` what to write
+    instead (can be empty). `related` has further places with a note each, such as the first of two duplicates. `place`
+    is None for a file that cannot be opened. Then `detail` names the file.
     """
 
     code: str
@@ -157,12 +155,12 @@ class Problem:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Every place it has to do with, its own first."""
+        """Its place and the related ones."""
         return (*((self.place,) if self.place else ()), *(place for place, _ in self.related))
 
 
 class BatchformError(Exception):
-    """Something the user can act on: a short fixed `summary`; in `detail` what happened, why it matters, what to do."""
+    """An error for the user: a short fixed `summary`, and in `detail` what happened, why it matters and what to do."""
 
     exit_code: ClassVar[Exit] = Exit.ERROR
 
@@ -173,19 +171,15 @@ class BatchformError(Exception):
 
 
 class UsageError(BatchformError):
-    """The command line or the environment asks for something that does not fit."""
+    """The command line or the environment is wrong."""
 
 
 NO_SOURCES: Mapping[str, SourceText] = MappingProxyType({})
-"""For problems without a text to show."""
+"""For problems without a file text."""
 
 
 class ConfigError(BatchformError):
-    """The configuration cannot be used.
-
-    Carries every problem of one run, sorted by place, and the text of the files they stand in by the name their places
-    use, to be shown beside them.
-    """
+    """The configuration is not valid. Has every problem, sorted by place, and the texts of their files by file name."""
 
     def __init__(self, problems: Iterable[Problem], sources: Mapping[str, SourceText] = NO_SOURCES) -> None:
         self.problems = tuple(problems)
@@ -194,26 +188,26 @@ class ConfigError(BatchformError):
 
 
 class StateError(BatchformError):
-    """The state file or its journal is damaged, foreign or cannot be written."""
+    """The state file or its journal is damaged, belongs to something else, or cannot be written."""
 
 
 class StateLockedError(BatchformError):
-    """Another run holds the state's lock."""
+    """Another run has locked the state."""
 
     exit_code = Exit.LOCKED
 
 
 class RefusedError(BatchformError):
-    """Refused before anything was sent: a guard, an approval for something else, declined at the prompt."""
+    """Refused before any start was sent: by a guard, by the user, or for an approval of something else."""
 
     exit_code = Exit.REFUSED
 
 
 class OutcomeUnknownError(BatchformError):
-    """An outcome could not be recorded; the intent on disk makes the next run look before it sends."""
+    """An outcome could not be recorded. The intent is on disk, so the next run verifies it before it sends again."""
 
     exit_code = Exit.UNKNOWN
 
 
 class ServerError(BatchformError):
-    """The server gave no usable answer to a question the command depends on, or refused the credentials."""
+    """The server refused the credentials, or gave no usable answer to a request that the command needs."""

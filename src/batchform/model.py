@@ -1,8 +1,8 @@
-"""The words everyone shares: frozen values, no behaviour beyond what their own fields imply.
+"""The values that all modules share. They are frozen and have no behaviour of their own.
 
-DESIRED is a `Config` of declared `Batch`es. ACTUAL is an `Observed` of `Reading`s. KNOWN, the state, lives with its
-transitions in `state.events`. All times are aware datetimes in UTC; record counts are numbers of records, never of
-credits. `Source:` lines name the heading in CONTRACT.md that a fact about the server comes from.
+DESIRED is a `Config` of declared `Batch`es. ACTUAL is an `Observed` of `Reading`s. KNOWN is in `state.known`. All times
+are aware datetimes in UTC. Record counts are numbers of records, never of credits. `Source:` lines name the heading of
+CONTRACT.md with the fact about the server.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from batchform.errors import Place, Problem, SourceText
 
 DEADLINE = timedelta(days=28)
-"""How long after its submission a batch can be started. Source: CONTRACT "28 days" (documented for phone only)."""
+"""How long after its submission a batch can be started. Source: CONTRACT "28 days", documented for phone only."""
 
 MAX_RECORDS = 10_000
 """The most records that a batch can have. Source: CONTRACT "Operations"."""
 
 RATE_LIMIT = 150
-"""Requests per minute when no header says otherwise. Source: CONTRACT "Limits" (told by a third party)."""
+"""Requests per minute without a header. Source: CONTRACT "Limits", according to a third party."""
 
 
 class Service(StrEnum):
-    """The validation services that offer bulk batches; the value is the path segment."""
+    """The validation services with bulk batches. The value is the path segment."""
 
     PHONE = "phone"
     EMAIL = "email"
@@ -40,7 +40,7 @@ class Service(StrEnum):
 
 
 class Status(StrEnum):
-    """The statuses the vendor's examples show. There is no documented enum, so a `Reading` holds a plain string."""
+    """The statuses in the vendor's examples. No list is documented, so a `Reading` has a plain string."""
 
     SUBMITTED = "submitted"
     PROCESSING = "processing"
@@ -49,10 +49,10 @@ class Status(StrEnum):
 
 
 RUNNING = frozenset({Status.PROCESSING.value, Status.COMPLETED.value})
-"""Statuses that show a batch has been started and nobody needs to start it."""
+"""Statuses of a batch that was started and needs no start."""
 
 BEYOND_START = RUNNING | {Status.STOPPED.value}
-"""Statuses that only a started batch can have."""
+"""Statuses that only a started batch has."""
 
 
 # --- DESIRED ---------------------------------------------------------------------------------------------------------
@@ -60,9 +60,9 @@ BEYOND_START = RUNNING | {Status.STOPPED.value}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """One declared batch. `batch_id` is its identity, `name` a label that may change freely.
+    """One declared batch. `batch_id` is its identity. `name` can change.
 
-    `records` and `submitted_at` are what the author says of it, for when the server has not been asked.
+    `records` and `submitted_at` are declared, for plans without a refresh.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Batch:
 
 
 class GuardName(StrEnum):
-    """The limits a configuration may put on one apply."""
+    """The limits that a configuration can set for one apply."""
 
     MAX_STARTS = "max_starts"
     MAX_RECORDS = "max_records"
@@ -86,7 +86,7 @@ class GuardName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """A limit on one apply, and where it is set."""
+    """A limit for one apply, and its place in the configuration."""
 
     name: GuardName
     limit: int
@@ -95,10 +95,9 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the author wants: the declared batches, sorted by name. No two share a `batch_id` or a `name`.
+    """The declared batches, sorted by name. Each `batch_id` and each `name` is unique.
 
-    `warnings` are problems of severity warning; they never stop a run. `sources` are the texts of the files they stand
-    in, to be shown beside them.
+    `warnings` are problems of severity warning, which never stop a run. `sources` are the texts of their files.
     """
 
     service: Service = Service.PHONE
@@ -113,7 +112,7 @@ class Config:
 
 
 class Source(StrEnum):
-    """Where a reading comes from. The list is a hint: it can confirm a start, never the lack of one."""
+    """The call that a reading comes from. The list can confirm a start, but never show that there was none."""
 
     LIST = "list"
     READ = "read"
@@ -121,10 +120,10 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the server said of one batch, once. Every field but the id may be missing.
+    """One answer of the server about one batch. Every field but the id can be missing.
 
-    `found` is False when a single read was answered 404 or 400; then all else is None. `status` is whatever word the
-    server used. Source: CONTRACT "Responses", no field is required; `date_started` is for people only.
+    `found` is False after a single read with the answer 404 or 400. Then all other fields are None. `status` is the
+    server's own word. `date_started` is for people only. Source: CONTRACT "Responses", no field is required.
     """
 
     batch_id: str
@@ -142,11 +141,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What the server was heard to say in this run.
+    """What a refresh read from the server.
 
-    `listed` tells that the list call was made and answered: only then does "not among the readings" mean "absent from
-    the list". `readings` holds the newest reading per batch_id, of the batches that were asked about. `skew` is the
-    server's clock minus the local one, None when no answer carried a Date.
+    `listed`: the list call was answered. Only then is a batch without a reading absent from the list. `readings` has
+    the newest reading of each selected batch by batch_id. `skew` is the server's clock minus the local one, None when
+    no answer had a Date.
     """
 
     listed: bool = False
@@ -159,10 +158,10 @@ NOTHING_OBSERVED = Observed()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerProblem:
-    """The problem of an answer that was not a success, cut to a sane length and with the token redacted.
+    """The problem in an answer that was no success, with limited length and the token redacted.
 
-    `status` is the HTTP status, None when there was no complete answer. The texts are for people: nothing ever branches
-    on them. Source: CONTRACT "Errors", no wording is documented.
+    `status` is the HTTP status, None without a complete answer. The texts are for people, and no code branches on them.
+    Source: CONTRACT "Errors", no wording is documented.
     """
 
     status: int | None
