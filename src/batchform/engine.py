@@ -208,6 +208,11 @@ class Task:
     name: str = ""
 
 
+def _no_journal(_events: Sequence[Event]) -> None:
+    # safety: an engine without a journal must not send a start
+    raise OutcomeUnknownError("There is no journal", "An outcome cannot be recorded. No further request was sent.")
+
+
 class Engine:
     """Drives the conversations of one run. Used by one thread.
 
@@ -228,7 +233,7 @@ class Engine:
         run: str,
         random: Callable[[], float],
         parallelism: int = 1,
-        record: Callable[[Sequence[Event]], None] = lambda _: None,
+        record: Callable[[Sequence[Event]], None] = _no_journal,
         listen: Callable[[Sequence[Event]], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
         tick_every: float | None = None,
@@ -242,7 +247,8 @@ class Engine:
             run: The id of this run.
             random: Returns numbers from 0 to 1, for jitter.
             parallelism: The most requests in flight.
-            record: Makes events durable, all or none. Raises OutcomeUnknownError when it cannot.
+            record: Makes events durable, all or none. Raises OutcomeUnknownError when it cannot. Without it, the first
+                event ends the run, so this engine only reads.
             listen: Called with events when they are durable.
             tick: Called in every round, at least every `tick_every` seconds.
             tick_every: Seconds, None: unlimited.

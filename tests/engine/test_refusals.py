@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchform.api.endpoint import parse_endpoint
+from batchform.api.pacing import Pacer
 from batchform.apply import carry_out
+from batchform.engine import Engine, Unrecordable
 from batchform.errors import BatchformError, RefusedError, StateError, UsageError
 from batchform.model import NOTHING_OBSERVED, Guard, GuardName, Service, Source
-from batchform.observe import Subject, observe
+from batchform.observe import Subject, account, observe
 from batchform.plan import plan
 from batchform.protocol import Rules, rules
 from batchform.state.events import Intended, Seen, Started
 from batchform.state.known import Evidence
-from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, RULES, Lab, Server, config
+from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, RULES, FakeWire, Lab, Server, config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +47,7 @@ def run(made: Plan, state: State = FRESH, rules: Rules = RULES, lab: Lab | None 
     return lab
 
 
-def look(state: State = FRESH, rules: Rules = RULES, lab: Lab | None = None) -> Lab:
+def refresh(state: State = FRESH, rules: Rules = RULES, lab: Lab | None = None) -> Lab:
     """Read the account."""
     lab = lab or Lab(Server("ab"))
     subject = Subject(config=WANTED, selected=None, endpoint=ENDPOINT, state=lambda: state)
@@ -75,16 +77,16 @@ def test_a_plan_that_a_guard_blocks_is_not_carried_out() -> None:
 def test_a_state_of_something_else_is_refused(other: dict[str, Any], words: str) -> None:
     """By apply and by the refresh before it."""
     refused(run, StateError, words, MADE, replace(FRESH, **other))
-    refused(look, StateError, words, replace(FRESH, **other))
+    refused(refresh, StateError, words, replace(FRESH, **other))
     assert len(run(MADE).starts) == 2
-    assert look().sent
+    assert refresh().sent
 
 
 @pytest.mark.parametrize("hasty", HASTY, ids=["settle", "in flight", "settle nan", "in flight nan"])
 def test_where_starts_are_paid_for_short_waits_are_refused(hasty: Rules) -> None:
     """A plain http endpoint is a simulator on this machine: there they are allowed."""
     refused(run, UsageError, "settle time is too short", MADE, rules=hasty)
-    refused(look, UsageError, "settle time is too short", rules=hasty)
+    refused(refresh, UsageError, "settle time is too short", rules=hasty)
     there = replace(FRESH, endpoint=SIMULATOR)
     assert run(replace(MADE, endpoint=SIMULATOR), there, hasty).starts == ["a", "b"]
 
@@ -98,6 +100,17 @@ def test_the_rules_of_a_settle_time() -> None:
     for settle in (0.0, 9.999, float("nan")):
         with pytest.raises(UsageError, match="settle time is too short"):
             rules(settle, paid)
+
+
+def test_an_engine_without_a_journal_starts_nothing() -> None:
+    """It may read, but the first event ends its run before the next request."""
+    lab = Lab(Server("ab"))
+    engine = Engine(wire=FakeWire(lab), clock=lab.clock, pacer=Pacer(), run="r", random=lambda: 0.5)
+    assert account(Service.PHONE, engine, RULES) is not None
+    sent = len(lab.sent)
+    carry_out(MADE, config=WANTED, state=FRESH, observed=NOTHING_OBSERVED, engine=engine, rules=RULES)
+    assert isinstance(engine.end, Unrecordable)
+    assert (lab.durable, len(lab.sent)) == ([], sent)
 
 
 @pytest.mark.parametrize(
