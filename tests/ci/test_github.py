@@ -241,7 +241,7 @@ def test_two_first_runs_at_once_pay_once(team: Team) -> None:
     assert not jobs[0].failed, jobs[0].log
     jobs[1].run()
     assert jobs[1].failed
-    assert "The two states are of another lineage" in jobs[1].log
+    assert "These are two different states" in jobs[1].log
     assert list((team.hub / "artifacts" / jobs[1].contexts["github.run_id"]).rglob("batchform.state.json"))
     after = team.apply(sha, "workflow_dispatch").run()
     assert not after.failed, after.log

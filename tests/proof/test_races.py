@@ -245,7 +245,7 @@ def test_an_older_commit_that_takes_the_states_place(tmp_path: Path) -> None:
         (place.folder / STATE).write_bytes(older)
         ended = all_of_them.end(member)
         assert ended.code == Exit.ERROR, ended
-        assert "An older state was put in the place of the state" in ended.err
+        assert "The state file was replaced by an older one" in ended.err
         sent = len(place.requests("start"))
         refused = all_of_them.run(place, *APPLY)
         assert refused.code == Exit.ERROR, refused
@@ -267,7 +267,7 @@ def test_a_commit_of_another_history_that_takes_the_states_place(tmp_path: Path)
         (elsewhere / STATE).replace(place.folder / STATE)
         ended = all_of_them.end(member)
         assert ended.code == Exit.ERROR, ended
-        assert "Two histories that do not belong together" in ended.err
+        assert "The journal belongs to a different state file" in ended.err
         assert all_of_them.run(place, *APPLY).code == Exit.ERROR
         assert all_of_them.run(place, "state", "recover", "--auto-approve").code == 0
         judged(place, all_of_them, 12)

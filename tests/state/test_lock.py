@@ -158,7 +158,7 @@ def test_a_holder_that_has_not_said_who_it_is_holds_all_the_same(file: Path, dat
         paths(file).lock.write_bytes(data)
         with pytest.raises(StateLockedError) as caught:
             lock(file)
-    assert "has not said who it is" in caught.value.detail
+    assert "does not name the run" in caught.value.detail
 
 
 def test_the_lock_is_free_after_any_end(file: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_hand_edit_is_shown_and_accepted(file: Path) -> None:
     """What differs from the backup is told; accepted, the state is usable again, and the edited file is kept."""
     file.write_bytes(file.read_bytes().replace(b'"name": "b"', b'"name": "c"'))
     found = examine(file)
-    assert any("c (b): in the backup not there, now started." in note for note in found.notes)
+    assert any("c (b): absent in the backup, started now." in note for note in found.notes)
     (copy,) = accept(file, found, "r")
     assert b'"name": "c"' in copy.read_bytes()
     state = read(file).state
@@ -103,10 +103,10 @@ def test_an_older_state_keeps_the_journals_own_events(file: Path) -> None:
     older = paths(file).backup.read_bytes()
     run(file, "three", "c", commit=False)
     file.write_bytes(older)
-    with pytest.raises(StateError, match="An older state"):
+    with pytest.raises(StateError, match="replaced by an older one"):
         read(file)
     found = examine(file)
-    assert any("committed in between is missing" in note for note in found.notes)
+    assert any("recorded in between are missing" in note for note in found.notes)
     accept(file, found, "r")
     state = read(file).state
     assert state is not None
@@ -154,7 +154,7 @@ def test_a_damaged_file_that_cannot_be_kept_stays_where_it_is(file: Path) -> Non
     copy.write_bytes(b"in the way")
     with pytest.raises(StateError) as caught:
         accept(file, found, "r")
-    assert caught.value.summary == "The damaged file cannot be kept"
+    assert caught.value.summary == "The damaged file cannot be copied"
     assert caught.value.detail == f"{copy}: {os.strerror(errno.EEXIST)}. Nothing was changed."
     assert (file.read_bytes(), copy.read_bytes()) == (b"{", b"in the way")
 

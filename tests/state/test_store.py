@@ -306,7 +306,7 @@ def test_a_torn_end_that_cannot_be_kept_changes_nothing(path: Path, monkeypatch:
     paths(path).journal.write_bytes(data)
     state = path.read_bytes()
     (path.parent / "state.json.journal.torn-run-2").write_bytes(b"in the way")
-    with pytest.raises(StateError, match="torn end"), held(path, run="run-2"):
+    with pytest.raises(StateError, match="incomplete last line"), held(path, run="run-2"):
         pass
     assert (paths(path).journal.read_bytes(), path.read_bytes()) == (data, state)
 
@@ -382,7 +382,7 @@ def test_a_journal_without_its_state_is_an_error(path: Path) -> None:
     """It builds on a state that was there: taking it for a fresh start would forget what was started."""
     journal_of(path, events(INTENDED), serial=1)
     path.unlink()
-    error = refused(path, "state file is gone")
+    error = refused(path, "state file is missing")
     assert "serial 1" in error.detail
     assert "state recover" in error.detail
 
@@ -390,7 +390,7 @@ def test_a_journal_without_its_state_is_an_error(path: Path) -> None:
 def test_a_journal_of_another_lineage_is_an_error(path: Path) -> None:
     """Its outcomes are of other batches, or of another account."""
     journal_of(path, events(INTENDED), serial=1, lineage="lineage-2")
-    error = refused(path, "do not belong together")
+    error = refused(path, "different state file")
     assert "lineage-1" in error.detail
     assert "lineage-2" in error.detail
 
@@ -403,7 +403,7 @@ def test_a_state_from_before_its_journal_is_an_error(path: Path) -> None:
         store.commit(NOW)
     journal_of(path, events(INTENDED, batch="b2", run="run-9"), serial=2)
     path.write_bytes(old)
-    error = refused(path, "older state")
+    error = refused(path, "older one")
     assert "serial 1" in error.detail
     assert "serial 2" in error.detail
 
@@ -484,7 +484,7 @@ def test_a_run_never_removes_the_journal_of_another(path: Path) -> None:
         with held(path, run="run-2") as second:
             assert phases(second.state)["b1"] == "intended"
             second.record(events(INTENDED, batch="b2", run="run-2"))
-            with pytest.raises(OutcomeUnknownError, match="taken away"):
+            with pytest.raises(OutcomeUnknownError, match="was removed"):
                 first.record(events(STARTED, first=2))
             first.commit(NOW)
         assert phases(read(path).state) == {"b0": "started", "b1": "intended", "b2": "intended"}

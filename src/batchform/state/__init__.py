@@ -1,1 +1,1 @@
-"""KNOWN: what has been done, as events on disk and the state they fold to."""
+"""KNOWN: the events of all runs, on disk, and the state that they fold to."""

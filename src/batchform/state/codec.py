@@ -1,8 +1,8 @@
-"""State to JSON values and back: one table of field codecs, keyed by field name. Events are `state.event_codec`'s.
+"""Encode the state as JSON and decode it, with one table of field codecs. For events see `state.event_codec`.
 
-A field means the same wherever it stands (in an event, an entry, a run), so its codec is named once. Fields at their
-default are left out, which keeps a batch on one short line. The file is versioned: a reader refuses what is newer than
-itself rather than lose what it does not understand. Damage and hand edits are noticed by the digest.
+A field name has the same meaning in events, entries and runs, so the table has one codec per name. Fields with default
+values are omitted, so each batch is one short line. The format is versioned: a newer file is refused, because an old
+version would lose fields that it does not know. The digest detects damage and manual edits.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class NewerFormatError(StateError):
     """A newer version wrote the file. It is not damaged and must stay as it is."""
 
 
-# What reading a value that is none may raise: a time out of range and a text nested too deep to print are among it.
+# What decoding a wrong value may raise, including a time out of range and a text nested too deeply to print.
 _MISFITS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
-# --- One codec a field -----------------------------------------------------------------------------------------------
+# --- One codec per field ---------------------------------------------------------------------------------------------
 
 
 def encode_time(value: datetime) -> str:
@@ -41,10 +41,10 @@ def encode_time(value: datetime) -> str:
 
 
 def decode_time(value: Any) -> datetime:
-    """The aware datetime; ValueError for anything without a zone."""
+    """The aware datetime. Raises ValueError if there is no time zone."""
     moment = datetime.fromisoformat(_text(value))
     if moment.tzinfo is None:
-        raise ValueError("a time needs a zone")
+        raise ValueError("a time needs a time zone")
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
@@ -91,7 +91,7 @@ def _same(value: Any) -> Any:
 
 _Codec = tuple["Callable[[Any], Any]", "Callable[[Any], Any]"]
 Fields = tuple[tuple[str, Any, _Codec], ...]
-"""The name, the default and the codec of each field of a dataclass."""
+"""Name, default and codec of each field of a dataclass."""
 
 _TEXT: _Codec = (_same, _text)
 _COUNT: _Codec = (_same, _count)
@@ -142,7 +142,7 @@ _FIELDS: Mapping[str, _Codec] = {
 
 
 def fields_of(cls: type[Any], skip: frozenset[str] = frozenset()) -> Fields:
-    """How the fields of a dataclass are written."""
+    """The codecs for the fields of a dataclass."""
     return tuple((f.name, f.default, _FIELDS[f.name]) for f in fields(cls) if f.name not in skip)
 
 
@@ -152,12 +152,12 @@ _STORY = fields_of(Story)
 
 
 def encode_fields(value: Any, plan: Fields) -> dict[str, Any]:
-    """The fields that are not at their default."""
+    """The fields whose values are not the default."""
     return {name: codec[0](v) for name, default, codec in plan if (v := getattr(value, name)) is not default}
 
 
 def decode_fields(data: Any, plan: Fields, where: str) -> dict[str, Any]:
-    """The arguments to make the dataclass of. Raises StateError naming `where` for anything that is not one."""
+    """The arguments for the dataclass. Raises StateError naming `where` if a value is wrong or missing."""
     if not isinstance(data, dict):
         raise StateError("The state is damaged", f"{where} is not an object.")
     values: dict[str, Any] = {}
@@ -168,7 +168,7 @@ def decode_fields(data: Any, plan: Fields, where: str) -> dict[str, Any]:
             except _MISFITS as error:
                 raise StateError("The state is damaged", f"{where}.{name}: {error}.") from error
         elif default is MISSING:
-            raise StateError("The state is damaged", f"{where} lacks `{name}`.")
+            raise StateError("The state is damaged", f"{where} has no `{name}`.")
     return values
 
 
@@ -176,12 +176,12 @@ def decode_fields(data: Any, plan: Fields, where: str) -> dict[str, Any]:
 
 
 def encode_story(story: Story) -> dict[str, Any]:
-    """Who ran what, as a journal's header holds it."""
+    """The JSON of a story, for the header of a journal."""
     return encode_fields(story, _STORY)
 
 
 def decode_story(data: Any, where: str) -> Story:
-    """Who ran what. Raises StateError naming `where` for anything that is not that."""
+    """The story in the header of a journal. Raises StateError naming `where` if it is not valid."""
     return Story(**decode_fields(data, _STORY, where))
 
 
@@ -192,14 +192,14 @@ _compact = json.JSONEncoder(separators=(", ", ": ")).encode
 
 
 def digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 over the canonical content: what the document says, not how it is laid out."""
+    """SHA-256 over the canonical content, so the layout of the file does not matter."""
     content = {key: value for key, value in document.items() if key != "digest"}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def encode_state(state: State) -> bytes:
-    """The state file: readable JSON, sorted by batch_id, one batch a line, so that git shows what changed."""
+    """The bytes of the state file: JSON with one batch per line, sorted by batch_id, for readable diffs."""
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "lineage": state.lineage,
@@ -224,15 +224,15 @@ def encode_state(state: State) -> bytes:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object. ValueError where a key stands twice: which of the two is meant, no digest can tell."""
+    """The object. Raises ValueError for a duplicate key, which a digest of the decoded document would not show."""
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object has a duplicate key")
     return value
 
 
 def parse_state(data: bytes) -> dict[str, Any]:
-    """The JSON document of a state file, its version checked but its digest not.
+    """The JSON document of a state file. The version is checked, the digest is not.
 
     Raises:
         NewerFormatError: Only a newer version reads it.
@@ -241,8 +241,8 @@ def parse_state(data: bytes) -> dict[str, Any]:
     if not data.strip(b"\0 \t\r\n"):
         raise StateError(
             "The state file is empty",
-            "An empty file is never taken for 'no state': what was started may be forgotten. Restore it from version"
-            " control or from the .backup file beside it, or delete it to start afresh on purpose.",
+            "An empty file does not count as a missing state, because started batches could be forgotten. Restore the"
+            " file from version control or from the .backup file beside it. To begin a new state, delete the file.",
         )
     try:
         document = json.loads(data.decode(), object_pairs_hook=_once)
@@ -252,11 +252,11 @@ def parse_state(data: bytes) -> dict[str, Any]:
             f"It is not valid JSON ({error}). Restore it from version control or from the .backup file beside it.",
         ) from error
     if not isinstance(document, dict) or "format_version" not in document:
-        raise StateError("This is not a state file", "It is JSON, but has no `format_version`.")
+        raise StateError("This is not a state file", "It is JSON without a `format_version`.")
     version = document["format_version"]
     major, _, minor = version.partition(".") if isinstance(version, str) else ("", "", "")
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (major, minor)):
-        raise StateError("The state is damaged", "`format_version` is not of the form 1.0.")
+        raise StateError("The state is damaged", "`format_version` must have the form 1.0.")
     if (int(major), int(minor)) > (_MAJOR, _MINOR):
         raise NewerFormatError(
             "The state file has a newer format",
@@ -271,17 +271,18 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
 
     Args:
         data: The bytes of the file.
-        trust: Accept a file whose digest does not match: only `state recover` does, after a person has looked.
+        trust: Accept a file whose digest does not match. Only `state recover` does, and it asks for approval.
 
     Raises:
-        StateError: It cannot be used; the message says why and what to do.
+        NewerFormatError: Only a newer version reads it.
+        StateError: The file cannot be used. The message says why and what to do.
     """
     document = parse_state(data)
     if not trust and document.get("digest") != digest(document):
         raise StateError(
             "The state file was changed by hand or is damaged",
             "Its digest does not match its content. Restore it from version control, or run `batchform state recover`"
-            " to see what differs and accept it. Nothing was sent.",
+            " to review the differences and accept them. Nothing was sent.",
         )
     try:
         batches, runs = document["batches"], document["runs"]
@@ -292,7 +293,7 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
             endpoint=_text(document["endpoint"]),
         )
     except _MISFITS as error:
-        raise StateError("The state is damaged", f"The head of the file: {error}.") from error
+        raise StateError("The state is damaged", f"The top level of the file: {error}.") from error
     if not isinstance(batches, dict) or not isinstance(runs, list):
         raise StateError("The state is damaged", "`batches` must be an object and `runs` a list.")
     entries = {

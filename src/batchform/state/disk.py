@@ -1,7 +1,7 @@
-"""The files of a state, and how one is put in the place of another so that no crash can tear it.
+"""The files of a state, and how the state file is replaced so that no crash can damage it.
 
-Four files stand side by side: the state; `.lock` (see `state.lock`); `.journal`, there only while a run is at work or
-after it died; `.backup`, the state before the last commit.
+There are four files in one folder: the state; `.lock` (see `state.lock`); `.journal`, which exists during a run and
+after a crash; and `.backup`, the state before the last commit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
-    """The four files of one state, links resolved: a rename must replace the file, not a link to it."""
+    """The four files of one state, with links resolved: a rename must replace the file, not a link to it."""
 
     state: Path
     lock: Path
@@ -30,7 +30,7 @@ class Paths:
 
 
 def paths(state: str | os.PathLike[str]) -> Paths:
-    """The files that belong to this state file."""
+    """The four files of a state file."""
     path = Path(os.path.realpath(state))
     return Paths(
         state=path,
@@ -41,7 +41,7 @@ def paths(state: str | os.PathLike[str]) -> Paths:
 
 
 def fsync_folder(path: Path) -> None:
-    """Make the entries of `path`'s folder durable."""
+    """Make the directory entries of `path`'s folder durable."""
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -50,17 +50,17 @@ def fsync_folder(path: Path) -> None:
 
 
 def write_fully(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; a short write is continued."""
+    """Write all of `data`, with more than one write if necessary."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The file's content, None when there is none. Raises StateError when it cannot be read."""
+    """The content of the file, None if it does not exist. Raises StateError if it cannot be read."""
     try:
         is_file = path.is_file() or not path.exists()
-        data = path.read_bytes() if is_file else None  # a pipe would be waited for for ever
+        data = path.read_bytes() if is_file else None  # reading a pipe would block
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -71,7 +71,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a file that must not exist yet, durably."""
+    """Write a new file durably. Raises OSError if it exists."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
     try:
         os.fchmod(descriptor, mode)
@@ -82,13 +82,13 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def replace_durably(files: Paths, state: State, run: str) -> bytes:
-    """Put `state` in the state file's place; after a crash at any moment it is the old file or the new one, whole.
+    """Replace the state file with `state`. After a crash at any moment it is the complete old or new file.
 
     Returns:
-        The bytes that are on disk now.
+        The bytes on disk.
 
     Raises:
-        StateError: It could not be written, or not made durable.
+        StateError: The file could not be written or made durable.
     """
     data = encode_state(state)
     temporary = files.state.with_name(f".{files.state.name}.{run}.tmp")
@@ -103,26 +103,26 @@ def replace_durably(files: Paths, state: State, run: str) -> bytes:
             temporary.unlink(missing_ok=True)
         raise StateError(
             "The state file cannot be written",
-            f"{files.state}: {error.strerror}. Every outcome stands in the journal beside it and is folded in by the"
-            " next run; do not delete it.",
+            f"{files.state}: {error.strerror}. Every outcome is in the journal beside it, and the next run adds them to"
+            " the state. Do not delete the journal.",
         ) from error
     return data
 
 
 def keep_copy(path: Path, run: str) -> Path:
-    """Copy a damaged file to a name of its own, durably; where the copy is."""
+    """Copy a damaged file durably to a new name. Returns the path of the copy."""
     copy = path.with_name(f"{path.name}.damaged-{run}")
     try:
         write_new(copy, path.read_bytes())
     except OSError as error:
         raise StateError(
-            "The damaged file cannot be kept", f"{copy}: {error.strerror}. Nothing was changed."
+            "The damaged file cannot be copied", f"{copy}: {error.strerror}. Nothing was changed."
         ) from error
     return copy
 
 
 def _mode(path: Path) -> int:
-    """The mode of the present file, or one that keeps a new file to its owner."""
+    """The mode of the file, or for a new file one that only its owner can read."""
     try:
         return path.stat().st_mode & 0o777
     except FileNotFoundError:
@@ -130,7 +130,7 @@ def _mode(path: Path) -> int:
 
 
 def _keep_backup(files: Paths, temporary: Path) -> None:
-    """The present state becomes the backup, without a moment in which there is none."""
+    """Make the current state the backup, so that a backup exists at every moment."""
     copy = temporary.with_suffix(".backup")
     copy.unlink(missing_ok=True)
     try:
@@ -138,9 +138,9 @@ def _keep_backup(files: Paths, temporary: Path) -> None:
             os.link(files.state, copy)
         except FileNotFoundError:
             return
-        except OSError:  # a file system without hard links
+        except OSError:  # the file system has no hard links
             write_new(copy, files.state.read_bytes())
         copy.replace(files.backup)
-    finally:  # after a failure; and where the backup is this very file already, a rename does nothing
+    finally:  # after an error, or if the backup already is this file: then the rename did nothing
         with contextlib.suppress(OSError):
             copy.unlink(missing_ok=True)

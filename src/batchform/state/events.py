@@ -1,18 +1,16 @@
-"""Events, the table of what each one does to a batch's entry, and the fold that turns events into State.
+"""Events, the table of their effects on the entry of a batch, and the fold from events to the state.
 
-One vocabulary serves the journal, the state file and the screen: whatever happens to a batch is an `Event`, and the
-state is nothing but the fold of all events so far. That is why crash recovery has no code of its own: opening the store
-folds the journal that a dead run left behind.
+The journal, the state file and the screen use the same events. The state is the fold of all events so far, so crash
+recovery needs no separate code: opening the store folds the journal of the interrupted run.
 
-The table is total: every event has a defined effect on every phase, because a run's events may be folded onto a newer
-state than the one the run began with. What protects the money is that four phases are never left again (`BEYOND`):
-whatever arrives late, a batch once known to be started is never thought startable. Only `Removed`, a person's explicit
-`state rm`, ends that.
+The table is total: every event has a defined effect in every phase, because the events of a run may be folded into a
+newer state than the one with which the run began. Four phases (`BEYOND`) never change to a startable one: once a batch
+is known to be started, no late event allows another start. Only `Removed`, which is `state rm`, ends that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
@@ -30,16 +28,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FORGET_AFTER = timedelta(days=35)
-"""How long an undeclared entry is kept after its last event: longer than a batch can be started, so that taking a line
-out of the YAML and putting it back never pays again."""
+"""How long an undeclared entry is kept after its last event. Longer than a batch can be started, so that removing a
+batch from the YAML and adding it again never pays twice."""
 
 
-# --- What can happen -------------------------------------------------------------------------------------------------
+# --- Events ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intended:
-    """A start is about to be sent. On disk before the first byte leaves."""
+    """A start is about to be sent. Durable before the first byte is sent."""
 
     reference_id: str
     records: int | None = None
@@ -48,14 +46,14 @@ class Intended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotAttempted:
-    """The last intent provably reached nobody, or was cleanly throttled: it had no effect."""
+    """The last attempt had no effect: it was provably not sent, or cleanly throttled."""
 
     problem: ServerProblem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A start of ours was accepted."""
+    """The server accepted our start."""
 
     status: str
     evidence: Evidence
@@ -63,26 +61,26 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlreadyStarted:
-    """Our start was refused because somebody had started the batch before."""
+    """Our start was refused because the batch had already been started."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """The last intent may or may not have been acted upon."""
+    """The outcome of the last attempt is unknown."""
 
     problem: ServerProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """Two single reads, far enough apart, said that the uncertain attempt was not acted upon."""
+    """Two single reads, far enough apart, showed that the attempt with the unknown outcome had no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The server did not start the batch."""
+    """The server refused to start the batch."""
 
     cause: Cause
     problem: ServerProblem
@@ -90,7 +88,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the server was heard to say of a batch. `found` is False when a single read did not find it."""
+    """What the server reported about a batch. `found` is False if a single read did not find it."""
 
     source: Source
     found: bool = True
@@ -102,17 +100,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """The batch is declared (again), under the event's name."""
+    """The batch is declared (again), with the name of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """The batch is no longer declared. The server was not touched."""
+    """The batch is no longer declared. Nothing was sent to the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """A person took the batch out of the state."""
+    """A user removed the batch from the state."""
 
 
 What = (
@@ -132,7 +130,7 @@ What = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to one batch. `run` and `seq` identify it: `seq` counts from 1 within a run."""
+    """An event of one batch. `run` and `seq` identify it; `seq` counts from 1 within a run."""
 
     run: str
     seq: int
@@ -146,13 +144,13 @@ class Event:
 
 _STARTABLE = (Phase.SEEN, Phase.RELEASED, Phase.NOT_ATTEMPTED, Phase.REJECTED)
 
-# For each event the phases it moves, and where to; None stands for "no entry yet". A phase that is not named stays.
-# No row names a phase of BEYOND on the left, but for a stronger word on the same fact.
+# For each event: the phases that it changes, and the new phase. None means "no entry yet". Other phases stay.
+# A phase of BEYOND changes only to another phase of BEYOND, with better evidence for the same fact.
 TRANSITIONS: Mapping[type[What], Mapping[Phase | None, Phase]] = {
     Intended: {
         None: Phase.INTENDED,
         **dict.fromkeys(_STARTABLE, Phase.INTENDED),
-        # safety: the earlier intent never got an outcome, so the outcome of a later one must not clear it
+        # safety: the earlier attempt has no outcome, so the outcome of a later one must not clear it
         Phase.INTENDED: Phase.UNKNOWN,
     },
     NotAttempted: {None: Phase.NOT_ATTEMPTED, Phase.INTENDED: Phase.NOT_ATTEMPTED},
@@ -173,12 +171,12 @@ TRANSITIONS: Mapping[type[What], Mapping[Phase | None, Phase]] = {
     Forgotten: {},
 }
 
-# safety: a no to one attempt says nothing of an earlier one that may have been acted upon
+# safety: the refusal of one attempt says nothing about an earlier attempt that may have had an effect
 _REJECTED_IN_DOUBT: Mapping[Phase | None, Phase] = {
     before: after for before, after in TRANSITIONS[Rejected].items() if before is not Phase.UNKNOWN
 }
 
-# `Seen` moves by what was seen.
+# The effect of `Seen` depends on the status.
 _SEEN_RUNNING: Mapping[Phase | None, Phase] = {
     None: Phase.ADOPTED,
     Phase.SEEN: Phase.ADOPTED,
@@ -203,15 +201,15 @@ _SEEN_AFTER_ALL: Mapping[Phase | None, Phase] = {Phase.REJECTED: Phase.SEEN}
 
 
 def _row(entry: Entry | None, what: What) -> Mapping[Phase | None, Phase]:
-    """The row of the table that holds for this event."""
+    """The row of the table for this event."""
     doubt = entry is not None and entry.doubt
     if not isinstance(what, Seen):
         return _REJECTED_IN_DOUBT if doubt and isinstance(what, Rejected) else TRANSITIONS[type(what)]
     if what.status in BEYOND_START:
         if doubt:
-            return _SEEN_OURS  # whatever was said since, one attempt of ours may have been acted upon
+            return _SEEN_OURS  # one attempt of ours may have had an effect, whatever was answered later
         if entry is not None and entry.phase is Phase.UNKNOWN:
-            return _SEEN_ALREADY  # every attempt of ours was answered with a refusal
+            return _SEEN_ALREADY  # every attempt of ours was refused
         return _SEEN_RUNNING if what.status in RUNNING else _SEEN_STOPPED
     if what.status is not None and entry is not None and entry.cause in {Cause.BAD_ID, Cause.NOT_FOUND}:
         return _SEEN_AFTER_ALL  # the id exists after all
@@ -219,18 +217,18 @@ def _row(entry: Entry | None, what: What) -> Mapping[Phase | None, Phase]:
 
 
 def step(entry: Entry | None, event: Event) -> Entry | None:
-    """The entry after the event; None when there is none (any more)."""
+    """The entry after the event, None if there is none or it was removed."""
     what = event.what
     if isinstance(what, Removed):
         return None
     before = entry.phase if entry is not None else None
     phase = _row(entry, what).get(before, before)
-    if phase is None:  # a word about a batch that nothing is known of, and that says nothing of it
+    if phase is None:  # the event says nothing about a batch that is not in the state
         return None
     base = entry or Entry(batch_id=event.batch_id, name=event.name, phase=phase, updated_at=event.at, run=event.run)
-    # The latest of the two: a journal folded in late, or a wrong clock, must not make the entry look old to `expire`.
+    # The later time: with a journal folded late or a wrong clock, the entry must not look old to `expire`.
     after = replace(base, phase=phase, updated_at=max(base.updated_at, event.at), run=event.run)
-    # safety: an attempt is in doubt from the moment its intent is left without an outcome
+    # safety: if an attempt ends without an outcome, it may have had an effect
     again = before in UNCERTAIN and isinstance(what, Intended)
     if again or (before is Phase.INTENDED and isinstance(what, Released)):
         after = replace(after, doubt=True)
@@ -279,20 +277,20 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
 
 
 def _settled(after: Entry, status: str, at: datetime) -> Entry:
-    """The entry of a batch that is now known to be started."""
+    """The entry of a batch that is known to be started."""
     if after.status in {Status.COMPLETED, Status.STOPPED} and status == Status.PROCESSING:
-        status = after.status  # it does not run again because an answer came late
+        status = after.status  # the answer came late: the batch has already ended
     return replace(after, status=status, found=True, contradiction=False, cause=None, problem=None, settled_at=at)
 
 
 def _seen(after: Entry, what: Seen, event: Event) -> Entry:
-    """The entry after the server was heard; its phase has moved already."""
+    """The entry after `Seen`. Its phase has already changed."""
     back = after.phase in BEYOND and what.status == Status.SUBMITTED
     contradiction = after.contradiction or (back and what.source is Source.READ)
     by_status = after.phase is Phase.STARTED and after.evidence is None
     return replace(
         after,
-        # safety: a batch beyond its start stays there, whatever a late or wrong answer says
+        # safety: a started batch stays started, whatever a late or wrong answer says
         status=after.status if back or what.status is None else what.status,
         reason=what.reason if what.status is not None else after.reason,
         found=what.found,
@@ -314,9 +312,9 @@ def _known(new: T | None, old: T | None) -> T | None:
 
 
 def fold(state: State, events: Iterable[Event], stories: Mapping[str, Story] = MappingProxyType({})) -> State:
-    """The state after the events. Events that are part of it already change nothing, so a journal may be folded twice.
+    """The state after the events. Events that it already contains change nothing, so a journal may be folded twice.
 
-    The serial is left alone: it counts commits, not events. `stories` tell who ran what, by run.
+    The serial does not change: it counts commits. `stories` say who ran what, by run.
     """
     entries = dict(state.entries)
     runs = {run.id: run for run in state.runs}
@@ -326,27 +324,15 @@ def fold(state: State, events: Iterable[Event], stories: Mapping[str, Story] = M
             continue
         before = entries.get(event.batch_id)
         after = step(before, event)
-        run = run or _begun(event, stories.get(event.run, UNTOLD))
+        if run is None:
+            story = stories.get(event.run, UNTOLD)
+            run = Run(id=event.run, at=event.at, seq=0, **{f.name: getattr(story, f.name) for f in fields(story)})
         runs[event.run] = replace(run, seq=event.seq, **_counted(run, before, event, after))
         if after is None:
             entries.pop(event.batch_id, None)
         else:
             entries[event.batch_id] = after
     return replace(state, entries=MappingProxyType(entries), runs=tuple(runs.values())[-RUNS_KEPT:])
-
-
-def _begun(event: Event, story: Story) -> Run:
-    """A run of which this is the first event."""
-    return Run(
-        id=event.run,
-        at=event.at,
-        seq=event.seq,
-        command=story.command,
-        who=story.who,
-        job=story.job,
-        commit=story.commit,
-        overrides=story.overrides,
-    )
 
 
 _COUNTED: Mapping[Phase, str] = {
@@ -359,7 +345,7 @@ _COUNTED: Mapping[Phase, str] = {
 
 
 def _counted(run: Run, before: Entry | None, event: Event, after: Entry | None) -> dict[str, Any]:
-    """The run's numbers that this event changes, as they are after it."""
+    """The numbers of the run that this event changes, with their new values."""
     was = before.phase if before is not None else None
     now = after.phase if after is not None else None
     changed: dict[str, Any] = {}
@@ -384,7 +370,7 @@ def _counted(run: Run, before: Entry | None, event: Event, after: Entry | None) 
 
 
 def _is_of(entry: Entry | None, run: Run) -> bool:
-    """Whether the entry's last attempt was made in this run, as far as it is counted there."""
+    """Whether the entry's last attempt was made in this run and is counted as unknown there."""
     ours = entry is not None and entry.intended_at is not None and entry.intended_at >= run.at
     return ours and run.unknown > 0
 
@@ -392,7 +378,7 @@ def _is_of(entry: Entry | None, run: Run) -> bool:
 def expire(state: State, now: datetime) -> State:
     """The state without the undeclared entries whose last event is more than 35 days old.
 
-    An uncertain attempt is never dropped: nobody has said yet what came of it.
+    An entry whose outcome is unknown is never removed.
     """
     kept = {
         key: entry

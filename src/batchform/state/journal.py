@@ -1,9 +1,9 @@
-"""The journal: every event of a run on disk before the next step that depends on it.
+"""The journal: every event of a run is on disk before the next step that depends on it.
 
-One file, append only: a header line, then one line per event, each `crc32 SPACE json LF`. Events of one round are
-written with one write and one fsync (group commit), so the cost of an outcome does not grow with the state. A journal
-that ends in a torn line is what a crash leaves: the torn part was never acknowledged, so nothing depended on it. A bad
-line with a good one after it is damage, and stops the run.
+The file is append-only: a header line, then one line per event, each `crc32 SPACE json LF`. The events of one round are
+written with one write and one fsync (group commit), so the cost does not depend on the size of the state. After a crash
+the last line may be incomplete. It was never acknowledged, so nothing depended on it. An invalid line before a valid
+one means that the file is damaged, and stops the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """Which state a journal belongs to: its lineage, the serial it builds on, the run that writes it and its story."""
+    """The state and the run of a journal. `serial` is that of the state with which the run began."""
 
     lineage: str
     serial: int
@@ -45,9 +45,9 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What a journal holds.
+    """The content of a journal.
 
-    `header` is None when not even the first line is whole; `torn` are the bytes after the last whole line.
+    `header` is None if not even the first line is complete. `torn` are the bytes after the last complete line.
     """
 
     header: Header | None
@@ -69,7 +69,7 @@ def _line(value: Any) -> bytes:
 
 
 def _value(line: bytes) -> Any | None:
-    """The JSON value of one line, None when the checksum does not hold."""
+    """The JSON value of one line, None if the checksum or the JSON is wrong."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
@@ -80,14 +80,14 @@ def _value(line: bytes) -> Any | None:
 
 
 class Journal:
-    """The writing end. Made with its header durable; after a failed append it takes nothing more."""
+    """An open journal for writing. Its header is durable. After a failed append, every further append fails."""
 
     def __init__(self, path: Path, header: Header) -> None:
         """Create the file.
 
         Raises:
-            FileExistsError: Another journal is there; it must be folded in first.
-            OSError: It cannot be written.
+            FileExistsError: There is a journal already; its events must be committed first.
+            OSError: The file cannot be written.
         """
         self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._path = path
@@ -115,49 +115,49 @@ class Journal:
         """Make the events durable together: one write, one fsync.
 
         Raises:
-            OutcomeUnknownError: They could not be made durable, now or before. Nothing may be sent any more.
+            OutcomeUnknownError: These or earlier events could not be made durable. Nothing more may be sent.
         """
         if self._broken:
-            raise OutcomeUnknownError("The journal cannot be written any more")
+            raise OutcomeUnknownError("The journal can no longer be written")
         try:
             disk.write_fully(self._descriptor, b"".join(_line(encode_event(event)) for event in events))
-            os.fsync(self._descriptor)  # safety: what is not durable has not happened
-            taken = not self.in_place()
+            os.fsync(self._descriptor)  # safety: an event counts only when it is durable
+            lost = not self.in_place()
         except OSError as error:
-            self._broken = True  # the tail may be torn: a later line would make it damage in the middle
+            self._broken = True  # the last line may be incomplete: a line after it would count as damage
             raise OutcomeUnknownError(
                 "The journal cannot be written",
-                f"{error.strerror}. What was intended is on disk, so the next apply looks before it sends anything."
-                " Make room, then run apply again.",
+                f"{error.strerror}. Every attempt is on disk, so the next apply reads the status before it sends a"
+                " start. Free disk space, then run apply again.",
             ) from error
-        if taken:  # safety: what the next run will not find has not happened either
+        if lost:  # safety: the next run will not find these events
             self._broken = True
             raise OutcomeUnknownError(
-                "The journal was taken away",
-                f"{self._path} was taken up by another run, or removed: two runs at once work on this state, which"
-                " happens when its lock file is deleted. Nothing more is sent; run apply again when both have ended.",
+                "The journal was removed",
+                f"{self._path} was removed or replaced, probably by another run. Two runs can use one state if its lock"
+                " file is deleted. This run sends nothing more. Run apply again when both runs have ended.",
             )
 
     def in_place(self) -> bool:
-        """Whether the file at the journal's place is the one this end writes. It is not once another run took it up."""
+        """Whether the path still names our open file. It does not if another run has committed the journal."""
         try:
             return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
 
     def close(self) -> None:
-        """Close the file; it stays where it is."""
+        """Close the file, without removing it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def replay(data: bytes, where: str) -> Replay:
-    """What the bytes of a journal hold, in the order it was written.
+    """Return the content of a journal, in the order in which it was written.
 
     Raises:
         NewerFormatError: Only a newer version reads it.
-        StateError: A line in the middle is damaged, or the header is not a header.
+        StateError: A line in the middle is damaged, or the header is not valid.
     """
     values: list[Any] = []
     torn = b""
@@ -168,16 +168,16 @@ def replay(data: bytes, where: str) -> Replay:
         elif torn:
             raise StateError(
                 "The journal is damaged",
-                f"{where}, before line {number}: a whole line follows a damaged one, so this is not a torn end."
-                " Nothing was sent. `batchform state recover` keeps what can be read and puts the file aside.",
+                f"{where}, before line {number}: a line is damaged, and it is not the last one. `batchform state"
+                " recover` keeps the readable events and a copy of the file. Nothing was sent.",
             )
         else:
             values.append(value)
-    if torn.partition(b"\n")[2] and not values:  # safety: lines are appended only once the header is durable
+    if torn.partition(b"\n")[2] and not values:  # safety: lines are appended only after the header is durable
         raise StateError(
             "The journal is damaged",
-            f"{where}, line 1: the header is not whole, yet more follows it, so this is not a torn end. Nothing was"
-            " sent. `batchform state recover` puts the file aside.",
+            f"{where}, line 1: the header is damaged, but more lines follow it. `batchform state recover` keeps the"
+            " readable events and a copy of the file. Nothing was sent.",
         )
     if not values:
         return Replay(header=None, events=(), torn=torn)
@@ -189,16 +189,18 @@ def replay(data: bytes, where: str) -> Replay:
 
 
 def salvage(data: bytes, where: str) -> Replay:
-    """Every whole line of a damaged journal, for a person who has decided to go on without the rest.
+    """Return every complete line of a damaged journal, for `state recover`.
 
-    The header may be among what is lost; events say by themselves which run they are of.
+    The header may be lost; each event names its run.
     """
     lines = [line[:-1] for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
     values = [value for line in lines if (value := _value(line)) is not None]
     header = (
         _header(values.pop(0), where) if values and isinstance(values[0], dict) and "journal" in values[0] else None
     )
-    events = tuple(decode_event(value, f"{where}, whole line {number}") for number, value in enumerate(values, start=1))
+    events = tuple(
+        decode_event(value, f"{where}, complete line {number}") for number, value in enumerate(values, start=1)
+    )
     return Replay(header=header, events=events, torn=b"")
 
 
@@ -213,8 +215,8 @@ def _header(value: Any, where: str) -> Header:
     if version != _VERSION:
         raise StateError(
             "The journal has another format",
-            f"The first line of {where} is not the header of a journal. The file was not changed, and nothing was sent."
-            " `batchform state recover` keeps what can be read.",
+            f"The first line of {where} is not the header of a journal. `batchform state recover` keeps the readable"
+            " events and a copy of the file. Nothing was sent.",
         )
     try:
         return Header(

@@ -1,6 +1,6 @@
-"""What is known of the batches, and who made it known: the KNOWN of desired, actual, known.
+"""The known state of the batches and the runs that changed it, as plain values.
 
-Plain values. What turns one into the next is `state.events`; how they stand in a file is `state.codec`'s.
+`state.events` turns one state into the next; `state.codec` writes and reads it as JSON.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from batchform.model import ServerProblem, Service
 
 RUNS_KEPT = 1_000
-"""How many runs the state remembers. They make the fold idempotent, and they are the history of what was spent."""
+"""How many runs the state keeps. They make the fold idempotent and are the history of the spending."""
 
 
 class Evidence(StrEnum):
-    """How a start is known: by the start call's own answer, or by a status the server gave afterwards."""
+    """How a start is known: from the answer to the start call, or from a later status."""
 
     ANSWER = "answer"
     STATUS = "status"
 
 
 class Cause(StrEnum):
-    """Why a start was rejected. The first three are for good, unless the server later says otherwise."""
+    """Why a start was rejected. The first three causes are final, unless the server later reports otherwise."""
 
     BAD_ID = "bad_id"
     NOT_FOUND = "not_found"
@@ -43,43 +43,43 @@ FOR_GOOD = frozenset({Cause.BAD_ID, Cause.NOT_FOUND, Cause.EXPIRED})
 
 
 class Phase(StrEnum):
-    """What is known of one batch, as far as starting it goes."""
+    """How far starting a batch has come."""
 
     SEEN = "seen"
-    """Known from the server, not started, never attempted."""
+    """Known from the server; not started and never attempted."""
     INTENDED = "intended"
-    """An intent has no outcome: the run died, or is still at it. Uncertain."""
+    """An attempt has no outcome yet, because the run is active or was interrupted."""
     UNKNOWN = "unknown"
-    """The outcome of an attempt is not known. Uncertain."""
+    """The outcome of an attempt is unknown."""
     RELEASED = "released"
-    """An uncertain attempt was found not to have been acted upon. May be started."""
+    """An attempt with an unknown outcome turned out to have no effect. May be started."""
     NOT_ATTEMPTED = "not_attempted"
     """An attempt had no effect. May be started."""
     REJECTED = "rejected"
-    """The server did not start it."""
+    """The server refused to start it."""
     STOPPED = "stopped"
-    """Found stopped, never started by us."""
+    """Found stopped; never started by us."""
     ADOPTED = "adopted"
-    """Found processing or completed, never attempted by us."""
+    """Found processing or completed; never attempted by us."""
     ALREADY_STARTED = "already_started"
-    """Our attempt found it started by somebody else."""
+    """Our attempt found that someone else had started it."""
     STARTED = "started"
-    """Started by us: paid for."""
+    """Started and paid for by us."""
 
 
 UNCERTAIN = frozenset({Phase.INTENDED, Phase.UNKNOWN})
 RECORDED_AS_STARTED = frozenset({Phase.ADOPTED, Phase.ALREADY_STARTED, Phase.STARTED})
 BEYOND = RECORDED_AS_STARTED | {Phase.STOPPED}
-"""Phases that are never left for one in which the batch could be started. # safety: everything rests on this set."""
+"""Phases that never change to one in which the batch could be started. # safety: all guarantees depend on this set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """All that is known of one batch.
+    """Everything known about one batch.
 
-    `status` is the last one the server gave, except that a batch beyond its start never goes back to `submitted`: that
-    is a `contradiction` instead. `doubt` tells that some attempt of ours, now or earlier, may have been acted upon
-    without a clean answer; it says whose start it was if the batch turns out to be running. `attempts` counts intents.
+    `status` is the last status from the server. A started batch never goes back to `submitted`; `contradiction` is set
+    instead. `doubt` means that an attempt of ours may have had an effect without a clean answer: if the batch turns out
+    to be running, the start was ours. `attempts` counts the attempts.
     """
 
     batch_id: str
@@ -106,21 +106,18 @@ class Entry:
 
     @property
     def uncertain(self) -> bool:
-        """Whether an attempt of ours still waits to be settled."""
+        """Whether the outcome of an attempt is unknown."""
         return self.phase in UNCERTAIN
 
     @property
     def recorded_as_started(self) -> bool:
-        """Whether the batch was started as far as this state knows, by whomever."""
+        """Whether the batch is recorded as started, by us or by someone else."""
         return self.phase in RECORDED_AS_STARTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """Who ran what: the command, the person, the CI job's address, the commit, the guards that were passed by.
-
-    Empty where nobody knows.
-    """
+    """Who ran what: command, user, URL of the CI job, commit, overridden guards. Empty if unknown."""
 
     command: str = ""
     who: str = ""
@@ -134,11 +131,10 @@ UNTOLD = Story()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run whose events are part of the state, up to and including number `seq`; what it was, and what came of it.
+    """A run whose events up to number `seq` are part of the state: who ran what, and its results.
 
-    The numbers count batches, by what this run made known of them; `records` counts those of the batches it `started`,
-    of which `unsized` are of a size that nobody knows. `unknown` are the attempts of this run that it left without an
-    outcome.
+    The numbers count batches. `records` counts the records of the `started` batches; `unsized` of these batches have an
+    unknown number of records. `unknown` counts the attempts of this run whose outcome is still unknown.
     """
 
     id: str
@@ -163,7 +159,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Everything known. `lineage` is made once; `serial` grows by 1 with each commit that changed something."""
+    """The whole state. `lineage` is its identity, made once; `serial` grows by 1 with each commit that changes it."""
 
     lineage: str
     serial: int = 0

@@ -1,7 +1,7 @@
-"""The state as a run holds it: locked, journalled, committed. `hold` is the only way to change anything.
+"""The state during a run: locked, journalled, committed. Every change goes through `hold`.
 
-It locks, commits the journal that a dead run may have left, and hands out a `Store`. To look without a lock is
-`state.reader`'s.
+`hold` takes the lock, commits the journal of an interrupted run, and returns a `Store`. To read without a lock, use
+`state.reader`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """A state that this run holds the lock of. Not thread-safe: one thread owns it."""
+    """A state whose lock this run holds. Not thread-safe: only one thread may use it."""
 
     def __init__(self, files: Paths, fresh: State, run: str, story: Story = UNTOLD) -> None:
         self._files = files
@@ -51,15 +51,15 @@ class Store:
 
     @property
     def state(self) -> State:
-        """What is known now. Folded when somebody asks: a fold costs as much as the state is large."""
+        """The current state. New events are folded in on access: the cost grows with the size of the state."""
         if self._unfolded:
             self._state, self._unfolded = fold(self._state, self._unfolded, self._stories), []
         return self._state
 
     def recover(self, now: datetime) -> None:
-        """Commit what a dead run left in its journal, so that this run can begin one of its own.
+        """Commit the journal of an interrupted run, so that this run can begin its own.
 
-        A torn end is kept aside, though nothing depended on it: somebody may want to look.
+        An incomplete last line is kept in a separate file for inspection, although nothing depended on it.
         """
         if self._leftover is None:
             return
@@ -69,8 +69,8 @@ class Store:
                 disk.write_new(aside, self._leftover.torn)
             except OSError as error:
                 raise StateError(
-                    "The journal's torn end cannot be kept aside",
-                    f"{aside}: {error.strerror}. Nothing was sent and nothing changed. Make room, then try again.",
+                    "The journal's incomplete last line cannot be saved",
+                    f"{aside}: {error.strerror}. Free disk space, then try again. Nothing was sent or changed.",
                 ) from error
         self.commit(now)
 
@@ -78,8 +78,8 @@ class Store:
         """Make the events durable and part of `state`. They are on disk when this returns.
 
         Raises:
-            OutcomeUnknownError: They could not be written; `state` does not hold them.
-            StateError: The journal could not be begun, so nothing has been sent yet.
+            OutcomeUnknownError: The events could not be written and are not part of `state`.
+            StateError: The journal could not be created, so nothing has been sent yet.
         """
         if not events:
             return
@@ -103,13 +103,13 @@ class Store:
         self._unfolded.extend(events)
 
     def commit(self, now: datetime) -> bool:
-        """Write the snapshot, then remove the journal. Returns whether anything had changed.
+        """Write the state file, then remove the journal. Returns whether the state changed.
 
-        The file on disk must still be the one that was loaded; if another run has replaced it (the lock file was
-        deleted, or a copy was put in its place), our events are folded onto the newer one and nothing is lost.
+        If another run has replaced the file since it was loaded (because the lock file was deleted or a copy was
+        restored), our events are folded into the newer state, so nothing is lost.
 
         Raises:
-            StateError: It cannot be written. The journal stays, and holds everything.
+            StateError: The file cannot be written. The journal stays and contains all events.
         """
         on_disk = disk.read_bytes(self._files.state)
         base = self._base
@@ -128,17 +128,17 @@ class Store:
         except OSError as error:
             raise StateError(
                 "The journal cannot be removed",
-                f"{self._files.journal}: {error.strerror}. The state beside it is written and holds all that the"
-                " journal does; the next run folds it in once more, which changes nothing.",
+                f"{self._files.journal}: {error.strerror}. The state file is written and contains all of its events."
+                " The next run reads them again, which changes nothing.",
             ) from error
-        return changed  # the events are kept: should the file be replaced yet, the next commit folds them in again
+        return changed  # the events are kept: if the file is replaced later, the next commit folds them in again
 
     def _remove_journal(self) -> None:
         """Remove the journal whose events were committed.
 
-        Where the lock file was deleted, another run's journal may stand in its place by now.
+        If the lock file was deleted, the path may now name the journal of another run.
         """
-        # safety: what is not ours holds outcomes that are nowhere else
+        # safety: another run's journal contains outcomes that are recorded nowhere else
         ours = self._leftover is not None if self._journal is None else self._journal.in_place()
         if ours:
             self._files.journal.unlink(missing_ok=True)
@@ -148,7 +148,7 @@ class Store:
             disk.fsync_folder(self._files.journal)
 
     def close(self) -> None:
-        """Let go of the journal's file. Without a commit it stays on disk, for the next run to fold in."""
+        """Close the journal's file. Without a commit it stays on disk, and the next run commits it."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -167,21 +167,21 @@ def hold(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Store]:
-    """Lock the state and open it; what a dead run left behind is folded in and committed first.
+    """Lock and open the state. The events of an interrupted run are committed first.
 
     Args:
-        state_file: The state file; it need not exist yet.
-        fresh: The empty state to begin with when there is none. A state on disk must have its service and endpoint.
+        state_file: The state file. It need not exist yet.
+        fresh: The empty state to begin with if there is none. A state on disk must have its service and endpoint.
         run: The id of this run.
-        holder: Who holds the lock, for those who wait.
-        now: The time of the commit that folds in what a dead run left.
-        story: Who runs what, for the history; kept once something is recorded.
+        holder: The content of the lock file, shown to other runs.
+        now: The time of the commit for an interrupted run.
+        story: Who runs what, for the history. Saved with the first event.
         timeout: Seconds to wait for a lock that another run holds.
-        sleep: Waits that many seconds.
-        clock: Monotonic seconds.
+        sleep: Waits for a number of seconds.
+        clock: Returns monotonic seconds.
 
     Raises:
-        StateLockedError: Another run held the lock all the time; names it.
+        StateLockedError: Another run held the lock until the timeout. The message names it.
         StateError: The files cannot be used or belong to another service or endpoint, or the file system cannot lock.
     """
     files = disk.paths(state_file)

@@ -1,4 +1,4 @@
-"""The lock: flock on a file that is never renamed or unlinked, so that the kernel frees it when a run dies."""
+"""The lock: flock on a file that is never renamed or unlinked. The kernel releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-_POLL: Final = 0.1  # seconds between two tries at a lock that is held
+_POLL: Final = 0.1  # seconds between two attempts to lock
 
 
 @contextlib.contextmanager
@@ -26,41 +26,41 @@ def locked(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
-    """Hold the lock for the length of a `with`. Waits up to `timeout` seconds; raises as `hold` does."""
+    """Hold the lock during a `with` block. Waits up to `timeout` seconds; raises as `hold` does."""
     give_up = clock() + timeout
     while (descriptor := _try_lock(path)) is None:
         if clock() >= give_up:
             raise StateLockedError("The state is locked by another run", _describe(path))
         sleep(min(_POLL, max(0.0, give_up - clock())))
     try:
-        with contextlib.suppress(OSError):  # a full disk: who waits learns less, the lock holds all the same
+        with contextlib.suppress(OSError):  # a full disk: only the name of the holder is missing
             os.ftruncate(descriptor, 0)
             write_fully(descriptor, (json.dumps(holder, indent=2) + "\n").encode())
         yield
     finally:
-        os.close(descriptor)  # the kernel frees the lock; the file stays, so that all runs lock the same one
+        os.close(descriptor)  # this releases the lock; the file stays, so that all runs lock the same file
 
 
 def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock, None when another run does."""
+    """A descriptor that holds the lock, None if another run holds it."""
     try:
-        import fcntl  # noqa: PLC0415  # there is none on Windows, where the rest must still import
+        import fcntl  # noqa: PLC0415  # Windows has none, but this module must import there
     except ImportError as error:
-        raise StateError("This system cannot lock files", "batchform applies on Linux and macOS only.") from error
+        raise StateError("This system cannot lock files", "apply runs on Linux and macOS only.") from error
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateError("The lock file cannot be opened", f"{path}: {error.strerror}.") from error
     held = False
     try:
-        # Another run holds it; or it was deleted between open and lock, so that another run would lock another file.
+        # Another run holds the lock, or the file was deleted after `open`, so that other runs would lock another file.
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             held = os.path.samestat(path.stat(), os.fstat(descriptor)) and _really_locked(path, fcntl.flock)
     except OSError as error:
         raise StateError(
             "This file system cannot lock",
-            f"{path}: {error.strerror}. Without a lock two runs could work on one state: keep it on a local disk.",
+            f"{path}: {error.strerror}. Without a lock, two runs could use one state. Keep the state on a local disk.",
         ) from error
     finally:
         if not held:
@@ -69,7 +69,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _really_locked(path: Path, flock: Callable[[int, int], None]) -> bool:
-    """Whether a second try at the lock we hold is refused, as it must be: some file systems say yes to everyone."""
+    """Whether a second lock is refused while we hold it: on some file systems every lock succeeds."""
     second = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         flock(second, 2 | 4)  # LOCK_EX | LOCK_NB
@@ -79,20 +79,17 @@ def _really_locked(path: Path, flock: Callable[[int, int], None]) -> bool:
         os.close(second)
     raise StateError(
         "This file system cannot lock",
-        f"{path}: a lock that is held was given out again. Keep the state on a local disk.",
+        f"{path}: a lock was granted twice. Keep the state on a local disk.",
     )
 
 
 def _describe(path: Path) -> str:
-    """Who holds the lock, as the lock file tells it."""
+    """The holder of the lock, from the lock file."""
     try:
         holder = json.loads(path.read_bytes())
         who, when = holder["Who"], holder["Created"]
         job = f", {holder['Info']}" if holder.get("Info") else ""
         text = f"{holder['Operation']} by {who} since {when}{job}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        text = f"The holder has not said who it is ({path})"
-    return (
-        f"{text}. Nothing was sent. The lock is freed when that run ends, however it ends; wait for it with"
-        " --lock-timeout 5m."
-    )
+        text = f"The lock file {path} does not name the run"
+    return f"{text}. The lock is released when that run ends. To wait for it, use --lock-timeout 5m. Nothing was sent."

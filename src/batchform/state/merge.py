@@ -1,23 +1,24 @@
-"""Two states of one lineage -> the state that knows what both know.
+"""Merge two diverged copies of one state.
 
-Needed where two machines each began with the same state and both went on: a CI job whose push of the state was
-rejected because another job's was first. No events are at hand any more, only what became of them, so this is no fold
-but a join: per batch the greater of what both know, by an order in which more caution is greater.
+Copies diverge if two machines begin with the same state and both change it, for example if a CI job's push of the state
+is rejected because another job pushed first. The events are no longer available, only the resulting entries. So for
+each batch the merge takes the maximum of both entries, in an order in which the more cautious value is greater.
 
-Three laws make it safe to use without thinking, in any order and as often as one likes: it is commutative, associative
-and idempotent. They hold because every part of an entry is joined for itself by the maximum of a total order:
+The merge is commutative, associative and idempotent, so it can be used in any order and repeatedly. These laws hold
+because each part of an entry is merged separately, by the maximum of a total order:
 
-- **The attempt** (phase, cause, problem and what goes with them): started is greatest; an attempt without an outcome is
-  greater than all that would allow a start; a rejection for good is greater than one that may be repeated. So a stale
-  state may ask for a status to be read once more, but never for a start that the newer one rules out.
-- **The sight** (status, reason, found, when): later in a batch's life is greater, then the later look.
-- **The name** goes with the newest word; doubts and contradictions are kept if either side has them; counts and times
-  are the greater, except `submitted_at`: the earlier one is the one whose deadline comes first.
+- **The attempt** (phase, cause, problem and the fields that belong to them): started is greatest. An attempt with an
+  unknown outcome is greater than all values that allow a start. A final rejection is greater than one that may be
+  repeated. So an old copy can cause another status read, but never a start that the newer copy forbids.
+- **The observation** (status, reason, found, time): the later status in the life of a batch is greater, then the later
+  observation.
+- **The name** is that of the newest change. A doubt or contradiction in either copy is kept. Counts and times are the
+  greater ones, except `submitted_at`: the earlier one has the earlier deadline.
 
-What a join cannot know is that something was taken out: an entry that `state rm` removed on one side only comes back.
+A merge cannot detect a removal: an entry that `state rm` removed in one copy only comes back.
 
-The serial is the greater of both, not one more: joining adds no knowledge, and a counter would break the laws. The next
-commit counts on from it.
+The serial is the greater of both and not increased, because a counter would break the laws. The next commit increases
+it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from batchform.state.known import Entry, Run, State
 
-# safety: whatever is known to be started is never less than anything else; what is uncertain never less than startable
+# safety: started phases are greater than all others, and unknown outcomes are greater than startable phases
 _PHASES: Final = (
     Phase.SEEN,
     Phase.NOT_ATTEMPTED,
@@ -50,10 +51,10 @@ _PHASES: Final = (
     Phase.STARTED,
 )
 
-# A reason that the server may yet take back is less than one that it will not (see `plan`).
+# A cause that may pass is less than a final one (see `plan`).
 _CAUSES: Final = (None, Cause.NOT_STARTED, Cause.REFUSED, Cause.BAD_ID, Cause.NOT_FOUND, Cause.EXPIRED)
 
-# A word that nobody knows blocks a start, so it is greater than `submitted`.
+# An unrecognised status blocks a start, so it is greater than `submitted`.
 _STATUSES: Final = {
     None: 0,
     Status.SUBMITTED.value: 1,
@@ -67,10 +68,10 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def merge(ours: State, theirs: State) -> State:
-    """What both know.
+    """Merge two copies of one state.
 
     Raises:
-        StateError: They are of different lineages, services or endpoints: nothing one knows holds for the other.
+        StateError: The lineages, services or endpoints differ, so the states do not share a history.
     """
     for what, a, b in (
         ("lineage", ours.lineage, theirs.lineage),
@@ -79,9 +80,9 @@ def merge(ours: State, theirs: State) -> State:
     ):
         if a != b:
             raise StateError(
-                f"The two states are of another {what}",
-                f"One says {a}, the other {b}. What one of them knows does not hold for the other, so nothing was"
-                " merged. Keep theirs and run apply: it looks at the account and adopts what was started.",
+                "These are two different states" if what == "lineage" else f"The two states are for different {what}s",
+                f"The first has {what} {a}, the second {b}. They do not share a history, so nothing was merged. Keep"
+                " the second and run apply: it reads the account and adopts the started batches.",
             )
     ids = sorted(ours.entries.keys() | theirs.entries.keys())
     entries = {key: _either(ours.entries.get(key), theirs.entries.get(key), _join) for key in ids}
@@ -94,22 +95,22 @@ def merge(ours: State, theirs: State) -> State:
 
 
 def _either(a: Any, b: Any, both: Callable[[Any, Any], Any]) -> Any:
-    """The one that is there, or what is made of both."""
+    """The value that is not None, or the combination of both."""
     return b if a is None else a if b is None else both(a, b)
 
 
 def _join(a: Entry, b: Entry) -> Entry:
-    """All that both know of one batch."""
-    attempt, sight, word = max(a, b, key=_attempt), max(a, b, key=_sight), max(a, b, key=_word)
+    """Merge both entries of one batch."""
+    attempt, seen, latest = max(a, b, key=_attempt), max(a, b, key=_observation), max(a, b, key=_change)
     return replace(
         attempt,
-        status=sight.status,
-        reason=sight.reason,
-        found=sight.found,
-        seen_at=sight.seen_at,
-        name=word.name,
-        run=word.run,
-        updated_at=word.updated_at,
+        status=seen.status,
+        reason=seen.reason,
+        found=seen.found,
+        seen_at=seen.seen_at,
+        name=latest.name,
+        run=latest.run,
+        updated_at=latest.updated_at,
         declared=a.declared or b.declared,
         contradiction=a.contradiction or b.contradiction,
         doubt=a.doubt or b.doubt,
@@ -120,7 +121,7 @@ def _join(a: Entry, b: Entry) -> Entry:
 
 
 def _attempt(entry: Entry) -> tuple[Any, ...]:
-    """Orders entries by what is known of attempts to start the batch. What is joined for itself is left out."""
+    """Orders entries by their attempts to start the batch. Fields that are merged separately are left out."""
     rest = replace(
         entry,
         status=None,
@@ -141,19 +142,19 @@ def _attempt(entry: Entry) -> tuple[Any, ...]:
     return _PHASES.index(entry.phase), _CAUSES.index(entry.cause), latest, repr(rest)
 
 
-def _sight(entry: Entry) -> tuple[Any, ...]:
-    """Orders entries by what the server was heard to say of the batch."""
+def _observation(entry: Entry) -> tuple[Any, ...]:
+    """Orders entries by what the server reported."""
     status = _STATUSES.get(entry.status, _OTHER_STATUS)
     return status, entry.seen_at or _LONG_AGO, not entry.found, repr((entry.seen_at, entry.status, entry.reason))
 
 
-def _word(entry: Entry) -> tuple[Any, ...]:
-    """Orders entries by when they were last written."""
+def _change(entry: Entry) -> tuple[Any, ...]:
+    """Orders entries by their last change."""
     return entry.updated_at, entry.run, entry.name
 
 
 def _runs(ours: tuple[Run, ...], theirs: tuple[Run, ...]) -> tuple[Run, ...]:
-    """The runs of both, each as far as either has folded it in; the newest of them, oldest first."""
+    """The newest runs of both, oldest first, each with the greater number of events."""
     runs: dict[str, Run] = {}
     for run in (*ours, *theirs):
         runs[run.id] = max(runs.get(run.id, run), run, key=lambda one: (one.seq, one.at, repr(one)))

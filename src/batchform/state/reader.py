@@ -1,4 +1,4 @@
-"""What is on disk: the state, and the journal of a run that is at work or died. Takes no lock and writes nothing."""
+"""Read the state and the journal of a current or interrupted run, without a lock and without writing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Known:
     """What is on disk.
 
-    `state` is None when there is nothing yet; `leftover` counts the events of a journal that are folded in: another run
-    is at work, or one died.
+    `state` is None if there is no state yet. `leftover` is the number of events from a journal that are part of it:
+    another run is active, or was interrupted.
     """
 
     state: State | None
@@ -31,7 +31,7 @@ class Known:
 
 
 def read(state_file: str | os.PathLike[str]) -> Known:
-    """What is known now, without a lock and without writing anything.
+    """Return the current state, without a lock and without writing.
 
     Raises:
         StateError: The files cannot be used.
@@ -39,22 +39,22 @@ def read(state_file: str | os.PathLike[str]) -> Known:
     files = paths(state_file)
     while True:
         before, journal, after = read_bytes(files.state), read_bytes(files.journal), read_bytes(files.state)
-        if before == after:  # else a run committed meanwhile, and its journal may be gone: read again
+        if before == after:  # else a run has committed in between, and its journal may be gone: read again
             break
     base, leftover = combine(files, before, journal)
     if base is None or leftover is None:
         return Known(state=base, leftover=len(leftover.events) if leftover else 0)
-    from batchform.state.events import fold  # noqa: PLC0415  # only beside a run that is at work or died
+    from batchform.state.events import fold  # noqa: PLC0415  # needed only if there is a journal
 
     return Known(state=fold(base, leftover.events, leftover.stories), leftover=len(leftover.events))
 
 
 def combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[State | None, Replay | None]:
-    """The state on disk and the journal beside it, once they are known to belong together."""
+    """Return the state and the journal, after checking that they belong together."""
     base = decode_state(state) if state is not None else None
     if journal is None:
         return base, None
-    from batchform.state.journal import replay  # noqa: PLC0415  # only beside a run that is at work or died
+    from batchform.state.journal import replay  # noqa: PLC0415  # needed only if there is a journal
 
     leftover = replay(journal, files.journal.name)
     header = leftover.header
@@ -63,9 +63,9 @@ def combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[S
     if base is None:
         if header.serial > 0:
             raise StateError(
-                "The state file is gone",
-                f"{files.journal.name} builds on serial {header.serial} of {files.state}, which is not there. Nothing"
-                " was sent. Restore it from version control, or run `batchform state recover`.",
+                "The state file is missing",
+                f"{files.journal.name} continues serial {header.serial} of {files.state}, which does not exist. Restore"
+                " it from version control, or run `batchform state recover`. Nothing was sent.",
             )
         return State(lineage=header.lineage, service=header.service, endpoint=header.endpoint), leftover
     same_lineage(base, header.lineage, files.journal)
@@ -74,21 +74,22 @@ def combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[S
 
 
 def same_lineage(base: State, lineage: str, path: Path) -> None:
-    """Refuse a file of another state."""
+    """Refuse a journal of a different state file."""
     if base.lineage != lineage:
         raise StateError(
-            "Two histories that do not belong together",
-            f"{path} has lineage {lineage}, the state {base.lineage}. Nothing was sent. Put back the state that belongs"
-            " to it, or run `batchform state recover`.",
+            "The journal belongs to a different state file",
+            f"{path} has lineage {lineage}, but the state has lineage {base.lineage}. Restore the state that belongs to"
+            " the journal, or run `batchform state recover`. Until then, no start is sent.",
         )
 
 
 def not_older(base: State, serial: int, files: Paths) -> None:
-    """Refuse a state from before the one that was built upon: it lacks what was committed in between."""
-    if base.serial < serial:  # safety: outcomes that were recorded are missing from it
+    """Refuse a state that is older than the one with which the run began."""
+    if base.serial < serial:  # safety: recorded outcomes are missing from it
         raise StateError(
-            "An older state was put in the place of the state",
-            f"{files.state} has serial {base.serial}, but a run built on serial {serial}: what was committed in between"
-            f" is missing. What the run itself recorded stands in {files.journal.name}. Put back the newer state from"
-            " version control or from the .backup file, or run `batchform state recover`.",
+            "The state file was replaced by an older one",
+            f"{files.state} has serial {base.serial}, but a run began with serial {serial}: outcomes recorded in"
+            f" between are missing. Those of the run itself are in {files.journal.name}. Restore the newer state from"
+            " version control or from the .backup file, or run `batchform state recover`. Until then, no start is"
+            " sent.",
         )

@@ -1,8 +1,8 @@
-"""The way out when the state or its journal cannot be used: `state recover`.
+"""Repair a state or journal that cannot be used: `state recover`.
 
-`examine` reads what is there, says what is wrong and what would be kept; a person judges; `accept` puts the damaged
-files aside (never away) and writes what was kept. What is lost that way is only knowledge: the server still knows what
-was started, and the next apply looks before it sends.
+`examine` reads the files and returns what is wrong and what can be kept. After approval, `accept` copies the damaged
+files and writes the kept state. No paid start can be lost this way: the server still knows what was started, and the
+next apply reads the statuses before it sends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What can be kept. `notes` say what is wrong and what becomes of it; `damaged` are the files to put aside."""
+    """What can be kept. `notes` describe what is wrong and what will happen; `damaged` are the files to copy."""
 
     state: State
     notes: tuple[str, ...]
@@ -32,15 +32,15 @@ class Recovery:
 
     @property
     def needed(self) -> bool:
-        """Whether anything is wrong at all."""
+        """Whether anything is wrong."""
         return bool(self.notes)
 
 
 def examine(state_file: str | os.PathLike[str]) -> Recovery:
-    """What is wrong, and what would be kept. Writes nothing.
+    """Return what is wrong and what can be kept. Writes nothing.
 
     Raises:
-        NewerFormatError: The state or the journal can be read by a newer version only.
+        NewerFormatError: Only a newer version reads the state or the journal.
         StateError: Nothing can be kept: no state, backup or journal can be read.
     """
     files = paths(state_file)
@@ -51,18 +51,21 @@ def examine(state_file: str | os.PathLike[str]) -> Recovery:
     header = leftover.header if leftover is not None else None
     if state is None:
         if header is None:
-            raise StateError("There is nothing to recover", f"{files.state} and its backup hold no state.")
+            raise StateError("There is nothing to recover", f"{files.state} and its backup contain no state.")
         state = State(lineage=header.lineage, serial=header.serial, service=header.service, endpoint=header.endpoint)
-        notes.append("There is no state and no backup: only what the journal tells is kept.")
+        notes.append("There is no state and no backup. Only the events of the journal are kept.")
     if header is not None and header.lineage != state.lineage:
-        notes.append(f"{files.journal.name} belongs to another history ({header.lineage}): it is put aside.")
+        notes.append(
+            f"{files.journal.name} belongs to a different state file (lineage {header.lineage}). It is copied and"
+            " removed."
+        )
         damaged.append(files.journal)
     elif leftover is not None:
         if header is not None and header.serial > state.serial:
             notes.append(
-                f"The state has serial {state.serial}, but {files.journal.name} builds on serial {header.serial}: what"
-                " was committed in between is missing. The journal's own events are kept; the next apply asks the"
-                " server about the rest."
+                f"The state has serial {state.serial}, but {files.journal.name} continues serial {header.serial}:"
+                " outcomes recorded in between are missing. The events of the journal are kept. The next apply reads"
+                " the other statuses from the server."
             )
             state = replace(state, serial=header.serial)
         state = fold(state, leftover.events, leftover.stories)
@@ -70,12 +73,12 @@ def examine(state_file: str | os.PathLike[str]) -> Recovery:
 
 
 def accept(state_file: str | os.PathLike[str], recovery: Recovery, run: str) -> tuple[Path, ...]:
-    """Keep copies of the damaged files and write the state that was kept. The caller holds the lock.
+    """Copy the damaged files and write the kept state. The caller holds the lock.
 
-    Until the new state is in its place nothing is taken away, so that a crash in between leaves what there was.
+    Nothing is removed before the new state is written, so a crash in between loses nothing.
 
     Returns:
-        Where the copies are.
+        The paths of the copies.
     """
     files = paths(state_file)
     aside = tuple(keep_copy(path, run) for path in dict.fromkeys(recovery.damaged) if path.exists())
@@ -97,7 +100,7 @@ def _state(files: Paths, notes: list[str], damaged: list[Path]) -> State | None:
             damaged.append(files.state)
         else:
             if document.get("digest") != digest(document):
-                notes.append(f"{files.state.name} was changed after it was written. It is taken as it stands now.")
+                notes.append(f"{files.state.name} was changed after batchform wrote it. Its present content is kept.")
                 notes.extend(_differences(files, state))
                 damaged.append(files.state)
             return state
@@ -105,25 +108,25 @@ def _state(files: Paths, notes: list[str], damaged: list[Path]) -> State | None:
     if backup is None:
         return None
     state = decode_state(backup)
-    notes.append(f"The backup (serial {state.serial}, {len(state.entries)} batches) takes the state's place.")
+    notes.append(f"The backup (serial {state.serial}, {len(state.entries)} batches) replaces the state.")
     return state
 
 
 def _differences(files: Paths, state: State) -> list[str]:
-    """How a changed state differs from its backup, a line a batch."""
+    """The differences between a changed state and its backup, one line per batch."""
     data = read_bytes(files.backup)
     if data is None:
-        return ["There is no backup to compare it with."]
+        return ["There is no backup for a comparison."]
     before = decode_state(data).entries
     lines = []
     for batch_id in sorted({*before, *state.entries}):
         old, new = before.get(batch_id), state.entries.get(batch_id)
         if old != new:
-            was = "not there" if old is None else old.phase.value
-            now = "gone" if new is None else new.phase.value
-            name = (new or old).name if (new or old) else batch_id  # type: ignore[union-attr]  # one of them is there
-            lines.append(f"{name} ({batch_id}): in the backup {was}, now {now}.")
-    return lines or ["The batches are those of the backup."]
+            was = "absent" if old is None else old.phase.value
+            now = "absent" if new is None else new.phase.value
+            name = (new or before[batch_id]).name
+            lines.append(f"{name} ({batch_id}): {was} in the backup, {now} now.")
+    return lines or ["The batches do not differ from the backup."]
 
 
 def _journal(files: Paths, notes: list[str], damaged: list[Path]) -> Replay | None:
@@ -139,7 +142,7 @@ def _journal(files: Paths, notes: list[str], damaged: list[Path]) -> Replay | No
         try:
             found = salvage(data, files.journal.name)
         except StateError:
-            notes.append(f"{error.summary}: nothing of {files.journal.name} can be read.")
+            notes.append(f"{error.summary}. No event of {files.journal.name} can be read.")
             return None
-        notes.append(f"{error.summary}: {len(found.events)} whole events of {files.journal.name} are kept.")
+        notes.append(f"{error.summary}. {len(found.events)} complete events of {files.journal.name} are kept.")
         return found
