@@ -22,6 +22,7 @@ from batchform.api.contract import (
     start_request,
     status_request,
 )
+from batchform.api.trust import Trust
 from batchform.model import Service
 from tests.api.servers import RawServer
 
@@ -109,7 +110,7 @@ class Stage:
 
     def client(self) -> Client:
         """A client of its own, for calls that must share no connection with others."""
-        return Client(self._server.endpoint, TOKEN, ca_file=self._ca_file)
+        return Client(self._server.endpoint, TOKEN, trust=Trust(path=self._ca_file or ""))
 
     def ask(self, question: Question, play: Play, expected: set[str], what: str, client: Client | None = None) -> str:
         """Ask while that is played; the class of what came out, which is noted as wrong when it is none of those."""

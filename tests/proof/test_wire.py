@@ -25,6 +25,7 @@ from batchform.api import deadline
 from batchform.api.client import Client
 from batchform.api.contract import Accepted, Answer, NotSent, start_meaning
 from batchform.api.endpoint import Endpoint
+from batchform.api.trust import Trust
 from tests.api.servers import RawServer
 from tests.proof.stage import (
     BATCH,
@@ -540,7 +541,7 @@ def test_what_never_had_a_connection_was_not_sent(
         elif case == "no such name":
             monkeypatch.setattr(socket, "getaddrinfo", _no_name)
         question = QUESTIONS[name]
-        with Client(endpoint, TOKEN, ca_file=ca_file) as client:
+        with Client(endpoint, TOKEN, trust=Trust(path=ca_file)) as client:
             began = time.monotonic()
             reply = client.send(question.request)
             assert time.monotonic() - began < 5.0

@@ -2,37 +2,42 @@
 
 Built on single connections, not on a pool with retries, because everything hangs on one line: up to the end of
 `connect` nothing of the request has left (`NotSent`, may be repeated), from the next statement on something may have
-(`Broken`, must be looked into). Nothing is ever sent a second time here, no redirect is followed, nothing is
-decompressed, and proxies (also those of the environment) are not used.
-
-Connections are made from `ConnectionCls` of urllib3's pools, looked up at each use: that is where vcrpy puts its own.
+(`Broken`, must be looked into). `connect` includes the tunnel through a proxy and the TLS handshake inside it. Nothing
+is ever sent a second time here, no redirect is followed, and nothing is decompressed.
 """
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 from urllib3 import connectionpool
-from urllib3.connection import HTTPConnection
 
-from batchform import __version__
+from batchform.api.connection import USER_AGENT, Connector, Peer, peer_of
 from batchform.api.contract import Answer, Broken, NotSent
+from batchform.api.credentials import fixed_token
 from batchform.api.deadline import CLOSED, CUT, LATE, Dial, Watchdog, cause_of
-from batchform.api.secret import Redactor, check_token
-from batchform.errors import UsageError
+from batchform.api.secret import Redactor
+from batchform.api.trust import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from urllib3 import BaseHTTPResponse
+    from urllib3.connection import HTTPConnection
 
     from batchform.api.contract import Reply, Request
+    from batchform.api.credentials import Authorizer
     from batchform.api.endpoint import Endpoint
+    from batchform.api.route import Proxy
+    from batchform.api.trust import Trust
+
+CONNECT_DEADLINE = 15.0
+"""Seconds for DNS, TCP, a proxy and TLS together, within the deadline of the request."""
 
 MAX_IDLE = 10.0
 """Seconds a connection may rest before it is replaced: shorter than the patience of common gateways."""
@@ -45,32 +50,38 @@ class _TooLargeError(Exception):
 
 
 class Client:
-    """Sends requests to one endpoint with one token. Safe to share: any number of threads may call `send` at once.
+    """Sends requests to one endpoint with one kind of credentials. Any number of threads may call `send` at once.
 
     Each call has a connection to itself; connections that are still good afterwards are kept for the next one. The
-    token goes nowhere but into the `Auth-Token` header of requests to the endpoint, and stands as `[token]` wherever
-    the server or an error repeats it.
+    credentials go nowhere but into one header of requests to the endpoint, inside TLS. They stand as `[token]` wherever
+    the server or an error repeats them.
 
-    `clock` stamps the replies (seconds, monotonic). Deadlines always run on the real clock: they watch real sockets.
-    TLS is verified against the system's store (`SSL_CERT_FILE` names another), or against `ca_file` alone.
+    Args:
+        endpoint: Where to send.
+        authorizer: The token, sent as `Auth-Token`; or what gives each request its header.
+        proxy: The proxy to go through, None for none.
+        trust: The authorities that certificates are verified against.
+        clock: Stamps the replies (seconds, monotonic). Deadlines always run on the real clock: they watch real sockets.
 
     Raises:
-        UsageError: The token or `ca_file` cannot be used.
+        UsageError: The token or the certificates cannot be used.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
-        token: str,
+        authorizer: str | Authorizer,
         *,
+        proxy: Proxy | None = None,
+        trust: Trust = SYSTEM,
         clock: Callable[[], float] = time.monotonic,
-        ca_file: str | None = None,
     ) -> None:
         self._endpoint = endpoint
-        self._token = check_token(token)
-        self._redactor = Redactor(token)
+        self._authorizer = fixed_token(authorizer) if isinstance(authorizer, str) else authorizer
+        self._proxy_secrets = () if proxy is None else proxy.secrets
+        self._redacts: tuple[tuple[str, ...], Redactor] = ((), Redactor())
+        self._connector = Connector(endpoint, proxy, trust)
         self._clock = clock
-        self._tls = _tls(ca_file) if endpoint.scheme == "https" else None
         self._watchdog = Watchdog()
         self._lock = threading.Lock()
         self._idle: list[tuple[HTTPConnection, float]] = []
@@ -89,17 +100,39 @@ class Client:
         self.close()
 
     def send(self, request: Request) -> Reply:
-        """What came of sending `request` once, within its deadline. Nothing that the network does raises."""
+        """The reply to `request`, which is sent at most once, within its deadline. No network failure raises."""
         began = self._clock()
         ends = time.monotonic() + request.deadline
+        header = self._authorizer.header(ends)
+        if isinstance(header, NotSent):
+            cause = self._redactor().prose(header.cause)
+            return replace(header, cause=cause, sent_at=began, received_at=self._clock())
         line = self._rested() or self._dialled(ends)
         if isinstance(line, str):
-            return NotSent(cause=self._redactor.prose(line), sent_at=began, received_at=self._clock())
-        return self._exchange(line, request, ends)
+            return NotSent(cause=self._redactor().prose(line), sent_at=began, received_at=self._clock())
+        return self._exchange(line, request, header, ends)
+
+    def open(self) -> Peer | str:
+        """Connect, and keep the connection for the next call: the other end, or why there is no connection."""
+        line = self._rested() or self._dialled(time.monotonic() + CONNECT_DEADLINE)
+        if isinstance(line, str):
+            return self._redactor().prose(line)
+        peer = peer_of(line)
+        self._keep(line)
+        return peer
+
+    def _redactor(self) -> Redactor:
+        secrets = (*self._authorizer.secrets, *self._proxy_secrets)
+        known, redactor = self._redacts
+        if secrets != known:
+            redactor = Redactor(*secrets)
+            self._redacts = (secrets, redactor)
+        return redactor
 
     def cut(self) -> None:
         """Shut every connection at once, from any thread. Calls under way return soon, later ones send nothing."""
         self._end(CUT)
+        self._authorizer.cut()
         self._watchdog.cut()
         with self._lock:
             dials = list(self._dials)
@@ -109,6 +142,7 @@ class Client:
     def close(self) -> None:
         """Send nothing more. Calls under way end by themselves, within their deadlines."""
         self._end(CLOSED)
+        self._authorizer.close()
         self._watchdog.rest()
 
     def _end(self, why: str) -> None:
@@ -132,39 +166,31 @@ class Client:
             line.close()
 
     def _dialled(self, ends: float) -> HTTPConnection | str:
-        """A new connection, through DNS, TCP and TLS, or the reason why there is none."""
-        left = ends - time.monotonic()
+        """A new connection, through DNS, TCP, the proxy and TLS, or the reason why there is none."""
+        left = min(ends - time.monotonic(), CONNECT_DEADLINE)
         if left <= 0:
             return LATE
-        line = self._new_line(left)
+        line = self._connector.make(left)
         dial = Dial(line)
         with self._lock:
             if self._over:
                 return self._over
             self._dials.add(dial)
         try:
-            return dial.wait(left) or line
+            why = dial.wait(left)
         finally:
             with self._lock:
                 self._dials.discard(dial)
+        if dial.error is not None or dial.late:
+            return self._connector.failure(line, dial.error, left)
+        return why or line
 
-    def _new_line(self, timeout: float) -> HTTPConnection:
-        host, port = self._endpoint.host, self._endpoint.port
-        if self._tls is None:
-            line = connectionpool.HTTPConnectionPool.ConnectionCls(host, port, timeout=timeout)
-        else:
-            secure = connectionpool.HTTPSConnectionPool.ConnectionCls
-            line = secure(host, port, timeout=timeout, ssl_context=self._tls)
-        assert isinstance(line, HTTPConnection)
-        line.auto_open = 0  # safety: a connection that is gone is never opened anew behind our back
-        return line
-
-    def _exchange(self, line: HTTPConnection, request: Request, ends: float) -> Reply:
-        """Send `request` over a connected line, once, and take in the answer."""
+    def _exchange(self, line: HTTPConnection, request: Request, header: tuple[str, str], ends: float) -> Reply:
+        """Send `request` over a connected line, once, and read the answer."""
         headers = dict(request.headers) | {
             "Accept-Encoding": "identity",
-            "User-Agent": f"batchform/{__version__}",
-            "Auth-Token": self._token,
+            "User-Agent": USER_AGENT,
+            header[0]: header[1],
         }
         watch = self._watchdog.watch(line.sock, ends)
         sent_at = self._clock()
@@ -176,7 +202,14 @@ class Client:
         try:
             line.timeout = max(ends - time.monotonic(), 0.001)
             # safety: from here on something may have left: whatever goes wrong is `Broken`, and nothing is sent again
-            line.request(request.method, request.path, headers=headers, preload_content=False, decode_content=False)
+            line.request(
+                request.method,
+                request.path,
+                body=request.body or None,
+                headers=headers,
+                preload_content=False,
+                decode_content=False,
+            )
             response = line.getresponse()
             status, fields = response.status, list(response.headers.items())
             body = _body(response, request.max_bytes)
@@ -190,13 +223,15 @@ class Client:
             else:
                 _drop(line, response)
         received_at = self._clock()
+        redactor = self._redactor()
         if stopped or not complete:  # safety: an answer that ended because its socket was shut is not complete
-            return Broken(cause=self._redactor.prose(stopped or cause), sent_at=sent_at, received_at=received_at)
+            return Broken(cause=redactor.prose(stopped or cause), sent_at=sent_at, received_at=received_at)
         return Answer(
             status=status,
-            headers=tuple((name.lower(), self._redactor.header(value)) for name, value in fields),
-            body=self._redactor.body(body, status),
+            headers=tuple((name.lower(), redactor.header(value)) for name, value in fields),
+            body=redactor.body(body, status),
             framed=any(_tells_its_end(name.lower(), value) for name, value in fields),
+            renewed=self._authorizer.answered(header[1], status),
             sent_at=sent_at,
             received_at=received_at,
         )
@@ -210,20 +245,14 @@ class Client:
         line.close()
 
 
-def _tls(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ValueError) as error:
-        raise UsageError("The CA file cannot be used", f"{ca_file}: {cause_of(error)}. Nothing was sent.") from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 def _is_dropped(line: HTTPConnection) -> bool:
-    """Whether a resting connection was closed by the server, or holds bytes that nobody asked for."""
-    pending = getattr(line.sock, "pending", None)
-    if pending is not None and pending():
-        return True
+    """Whether a resting connection was closed by the server, or holds bytes that were not asked for."""
+    wire: Any = line.sock
+    inner = (wire.socket, wire.sslobj, wire.incoming) if hasattr(wire, "sslobj") else ()  # TLS in TLS
+    for part in (wire, *inner):
+        pending = getattr(part, "pending", 0)
+        if pending() if callable(pending) else pending:
+            return True
     return bool(connectionpool.is_connection_dropped(line))  # type: ignore[attr-defined]  # vcrpy replaces it there
 
 

@@ -56,7 +56,7 @@ _DETAIL_LIMIT = 500
 class Request:
     """One call. `deadline` is in seconds from the first attempt to connect to the last byte of the answer.
 
-    `path` starts with a slash; `headers` lack the token. An answer of more than `max_bytes` counts as broken.
+    `path` starts with a slash; `headers` lack the credentials. An answer of more than `max_bytes` counts as broken.
     """
 
     method: str
@@ -65,6 +65,7 @@ class Request:
     deadline: float
     max_bytes: int = SINGLE_BYTES
     reference_id: str | None = None
+    body: bytes = field(default=b"", repr=False)
 
 
 def start_request(service: Service, batch_id: str, reference_id: str | None = None) -> Request:
@@ -128,9 +129,13 @@ def _reference(reference_id: str | None) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """Provably no byte of the request left this machine: repeating it repeats nothing. Both a reply and a meaning."""
+    """Provably no byte of the request left this machine: repeating it repeats nothing. Both a reply and a meaning.
+
+    `is_final` tells that every later call would end the same way, such as with a client secret that was refused.
+    """
 
     cause: str
+    is_final: bool = False
     sent_at: float = 0.0
     received_at: float = 0.0
 
@@ -150,13 +155,15 @@ class Answer:
 
     `sent_at` and `received_at` are seconds on the client's monotonic clock: just before the first byte of the request
     was handed over, and just after the last byte of the answer came in. `framed` tells that the answer announced where
-    it ends; otherwise it ended with the connection, and half an answer looks the same.
+    it ends; otherwise it ended with the connection, and half an answer looks the same. `renewed` tells, of a 401, that
+    the next call will have another access token, so that this answer says nothing about later calls.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = field(default=b"", repr=False)
     framed: bool = True
+    renewed: bool = False
     sent_at: float = 0.0
     received_at: float = 0.0
 
@@ -208,7 +215,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """401, 403, 406 or 415: every later call would fail the same way. Source: CONTRACT "Start"."""
+    """401, 403, 406 or 415, or no access token: every later call would fail the same way. Source: CONTRACT "Start"."""
 
     problem: ServerProblem
 
@@ -274,18 +281,21 @@ def start_meaning(reply: Reply, batch_id: str) -> StartMeaning:
         return Accepted(status=status)
     if reply.status == 429 and _is_plain_failure(reply):  # safety: only a 429 that claims nothing may be repeated
         return Throttled()
-    if reply.status in _REFUSALS and _is_plain_failure(reply):
+    # safety: the access token had ended (a 401 that is `renewed`): the status is read before this start is repeated
+    if reply.status in _REFUSALS and not reply.renewed and _is_plain_failure(reply):
         return Refused(problem=problem_of(reply))
     return Doubtful(problem=problem_of(reply))  # safety: 400 too: the batch may have been started by this very call
 
 
 def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
     """What a reply to a status read says of the batch. Source: CONTRACT "Operations", "Responses"."""
+    if isinstance(reply, NotSent) and reply.is_final:
+        return Refused(problem=problem_of(reply))
     if not isinstance(reply, Answer):
         return NoAnswer(problem=problem_of(reply))
     if reply.status == 429:
         return Throttled()
-    if reply.status in _REFUSALS:
+    if reply.status in _REFUSALS and not reply.renewed:
         return Refused(problem=problem_of(reply))
     if reply.status in _MISSING and _is_plain_failure(reply):
         return Missing(problem=problem_of(reply))
@@ -310,11 +320,13 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
     A `result` without `batches`, or with null, is an empty list. Entries without an id that could stand in a path are
     skipped. Of an id that is listed twice, the entry that is further beyond its start is kept.
     """
+    if isinstance(reply, NotSent) and reply.is_final:
+        return Refused(problem=problem_of(reply))
     if not isinstance(reply, Answer):
         return NoAnswer(problem=problem_of(reply))
     if reply.status == 429:
         return Throttled()
-    if reply.status in _REFUSALS:
+    if reply.status in _REFUSALS and not reply.renewed:
         return Refused(problem=problem_of(reply))
     if reply.status != 200:
         return NoAnswer(problem=problem_of(reply))

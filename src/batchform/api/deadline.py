@@ -58,11 +58,12 @@ class Watch:
     def stop(self, why: str) -> None:
         """Shut the socket in both directions; whoever waits on it wakes up."""
         self.stopped = why
-        if isinstance(self.wire, socket.SocketType):  # a replayed cassette has none
+        wire = getattr(self.wire, "socket", self.wire)  # urllib3's TLS in TLS keeps the proxy's socket there
+        if isinstance(wire, socket.SocketType):  # a replayed cassette has none
             with suppress(OSError):
                 # safety: not `self.wire.shutdown`, which for TLS drops the encryption first, so that a thread that is
                 # just sending could let the token out in the clear
-                socket.SocketType.shutdown(self.wire, socket.SHUT_RDWR)
+                socket.SocketType.shutdown(wire, socket.SHUT_RDWR)
 
 
 class Watchdog:
@@ -130,13 +131,18 @@ class Watchdog:
 
 
 class Dial:
-    """One attempt to connect, which its starter may leave behind; a connection nobody waits for is closed."""
+    """One attempt to connect, which its starter may leave behind; a connection that is no longer wanted is closed.
+
+    After `wait`, `error` is what connecting raised, and `late` tells whether it took too long.
+    """
 
     def __init__(self, line: Connectable) -> None:
         self._line = line
         self._settling = threading.Lock()
         self._settled = threading.Event()
         self._outcome: str | None = None
+        self.error: Exception | None = None
+        self.late = False
 
     def wait(self, seconds: float) -> str:
         """Connect; returns empty when connected, else why not, after `seconds` at the latest."""
@@ -147,7 +153,8 @@ class Dial:
         try:
             self._settled.wait(seconds)
         finally:
-            self.leave("connecting took longer than the deadline")
+            self.leave(LATE)
+        self.late = self._outcome == LATE and self.error is None
         return self._outcome or ""
 
     def leave(self, why: str) -> None:
@@ -158,15 +165,16 @@ class Dial:
         self._settled.set()
 
     def _run(self) -> None:
-        why = ""
+        why, failure = "", None
         try:
             self._line.connect()
         except Exception as error:  # noqa: BLE001  # whatever went wrong, nothing of the request has left
-            why = cause_of(error)
+            why, failure = cause_of(error), error
         with self._settling:
             wanted = self._outcome is None
             if wanted:
                 self._outcome = why
+                self.error = failure
         if why or not wanted:
             with suppress(Exception):
                 self._line.close()

@@ -1,4 +1,4 @@
-"""The token: what it may look like, and how it is kept out of everything that is stored or shown."""
+"""Secrets: what a token may look like, and how secrets are kept out of everything that is stored or shown."""
 
 from __future__ import annotations
 
@@ -28,34 +28,41 @@ def check_token(token: str) -> str:
 
 
 class Redactor:
-    """Replaces a token by `[token]`, also where it was escaped for JSON, HTML or a URL.
+    """Replaces secrets by `[token]`, also where they were escaped for JSON, HTML or a URL.
 
-    A token of fewer than 8 characters could be part of any word, so it is left alone where programs read (the headers
+    A secret of fewer than 8 characters could be part of any word, so it is left alone where programs read (the headers
     and the body of a success) and replaced only in what people read.
     """
 
-    def __init__(self, token: str) -> None:
-        plain = json.dumps(token)[1:-1]
-        spellings = {token, plain, plain.replace("/", "\\/"), html.escape(token), quote(token, safe="")}
-        self._spellings = sorted(spellings, key=len, reverse=True)
-        self._is_long = len(token) >= _LONG
+    def __init__(self, *secrets: str) -> None:
+        spellings = {spelling: len(secret) >= _LONG for secret in secrets for spelling in _spellings(secret)}
+        self._all = sorted(spellings, key=len, reverse=True)
+        self._long = [spelling for spelling in self._all if spellings[spelling]]
 
     def __repr__(self) -> str:
         return "Redactor()"
 
     def prose(self, text: str) -> str:
-        """A text for people, without the token."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, REDACTED)
-        return text
+        """A text for people, without the secrets."""
+        return _without(text, self._all)
 
     def header(self, value: str) -> str:
-        """A header's value, without the token."""
-        return self.prose(value) if self._is_long else value
+        """A header's value, without the secrets."""
+        return _without(value, self._long)
 
     def body(self, body: bytes, status: int) -> bytes:
-        """The body of an answer with that HTTP status, without the token."""
-        if self._is_long or status >= 400:
-            for spelling in self._spellings:
-                body = body.replace(spelling.encode(), REDACTED.encode())
+        """The body of an answer with that HTTP status, without the secrets."""
+        for spelling in self._all if status >= 400 else self._long:
+            body = body.replace(spelling.encode(), REDACTED.encode())
         return body
+
+
+def _spellings(secret: str) -> set[str]:
+    plain = json.dumps(secret)[1:-1]
+    return {secret, plain, plain.replace("/", "\\/"), html.escape(secret), quote(secret, safe="")}
+
+
+def _without(text: str, spellings: list[str]) -> str:
+    for spelling in spellings:
+        text = text.replace(spelling, REDACTED)
+    return text
