@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from batchform.simulator import Batch, ConsoleStart, Fault, Status, World, WorldError, from_values
+from batchform.simulator import Batch, ConsoleStart, Fault, OAuth, Status, World, WorldError, from_values
 from batchform.simulator.faults import (
     Answer,
     Body,
@@ -45,6 +45,7 @@ def test_everything_a_world_file_can_say() -> None:
             "there": TokenFlaw.DOMAIN,
             "here": TokenFlaw.ADDRESS,
         },
+        oauth=OAuth(client_id="client-1", client_secret="open-sesame", lifetime=3.0),
         credits=50_000,
         rate_limit=20,
         rate_window=10.0,
@@ -68,6 +69,7 @@ def test_everything_a_world_file_can_say() -> None:
             Fault(operation="start", effect=Answer(status=429, rate_headers=RateHeaders.PAST)),
             Fault(effect=Answer(status=307, location="https://example.com/", body=Body.EMPTY)),
             Fault(effect=Answer(status=500, text="no")),
+            Fault(operation="token", effect=Answer(status=500)),
             Fault(effect=Drop()),
             Fault(effect=Drop(), act=True),
             Fault(effect=Reset(), times=None),

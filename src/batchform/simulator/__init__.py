@@ -7,6 +7,7 @@ In Python: `with simulator.serve(world) as url:`.
 from batchform.simulator.batches import Batch, Status
 from batchform.simulator.faults import Fault
 from batchform.simulator.server import Entry, Log, serve
+from batchform.simulator.tokens import OAuth
 from batchform.simulator.world import ConsoleStart, Decision, Request, World
 from batchform.simulator.world_file import WorldError, from_values
 
@@ -17,6 +18,7 @@ __all__ = [
     "Entry",
     "Fault",
     "Log",
+    "OAuth",
     "Request",
     "Status",
     "World",

@@ -54,6 +54,8 @@ from batchform.simulator.faults import (
     refusal,
     spoil,
 )
+from batchform.simulator.tokens import PATH as TOKEN_PATH
+from batchform.simulator.tokens import OAuth, grant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,13 +168,15 @@ class _Outcome:
     life: Life | None = None
     stale: tuple[Life, ...] = ()
     starts: bool = False
+    token: tuple[str, float] | None = None
 
 
 @dataclass(kw_only=True)
 class World:
     """One account on one server. Change the settings before the first request, or not at all.
 
-    `token` None accepts any token; `refused_tokens` are answered 403. `credits` is the balance, None means unlimited.
+    `token` None accepts any token; `refused_tokens` are answered 403. `oauth` names the client whose access tokens are
+    accepted until they end; `granted` holds them with their ends. `credits` is the balance, None means unlimited.
     The account may send `rate_limit` requests per `rate_window` seconds, in windows aligned to the epoch; other
     integrations use `other_traffic` of them, spread evenly. `speed` is a factor on the processing speed; at 0 no batch
     ends. `lag` is how many reads show a start late, for every batch; with `lag_up_to` the number is drawn from `seed`
@@ -188,6 +192,7 @@ class World:
     console_starts: tuple[ConsoleStart, ...] = ()
     token: str | None = None
     refused_tokens: Mapping[str, TokenFlaw] = field(default_factory=dict)
+    oauth: OAuth | None = None
     credits: int | None = None
     rate_limit: int = 150
     rate_window: float = 60.0
@@ -203,6 +208,7 @@ class World:
     console_started: list[str] = field(default_factory=list, init=False)
     credits_charged: int = field(default=0, init=False)
     requests: int = field(default=0, init=False)
+    granted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _lives: dict[str, Life] = field(default_factory=dict, init=False, repr=False)
     _fault_uses: Counter[int] = field(default_factory=Counter, init=False, repr=False)
     _window: int | None = field(default=None, init=False, repr=False)
@@ -233,9 +239,10 @@ class World:
         self.requests += 1
         route = _route(request.method, request.path)
         elsewhere = self._start_elsewhere(route, now)
-        rate = self._take(now)
+        counted = route.operation != "token"  # the token endpoint is another server
+        rate = self._take(now, taken=int(counted))
         fault = None
-        if rate.throttled:
+        if rate.throttled and counted:
             outcome = _refused(request, 429, "The account is temporarily throttled.", "throttled")
         else:
             outcome = self._judge(request, route, now)
@@ -243,7 +250,7 @@ class World:
         acts = fault is None or fault.acts
         if acts:
             self._commit(outcome)
-        response, wire, did, kind = outcome.response, _WHOLE, outcome.did, RateHeaders.RIGHT
+        response, wire, did, kind = outcome.response, _WHOLE, outcome.did, RateHeaders.RIGHT if counted else RateHeaders.MISSING
         if fault is not None:
             response, wire = spoil(fault.effect, response, _path(request))
             did = f"fault: {fault} ({f'acted: {did}' if acts else 'not acted'})"
@@ -338,6 +345,9 @@ class World:
         """Apply the outcome."""
         for life in outcome.stale:
             self._lives[life.batch.batch_id] = life
+        if outcome.token is not None:
+            token, ends = outcome.token
+            self.granted[token] = ends
         if outcome.life is not None:
             self._lives[outcome.life.batch.batch_id] = outcome.life
             if outcome.starts:
@@ -348,7 +358,9 @@ class World:
 
     def _judge(self, request: Request, route: _Route, now: float) -> _Outcome:
         """The outcome by the rules, before any fault. Changes nothing."""
-        refused = self._admission(request, route)
+        if route.operation == "token":
+            return self._grant(request, now)
+        refused = self._admission(request, route, now)
         if refused is not None:
             return refused
         if route.operation == "create":
@@ -371,7 +383,20 @@ class World:
                 extra = {"metadata": {"batch_config": options(life)}} if _wants_metadata(request) else {}
                 return _done(shown(life, now, self.speed), "read", stale=(life.read(),), extra=extra)
 
-    def _admission(self, request: Request, route: _Route) -> _Outcome | None:
+    def _grant(self, request: Request, now: float) -> _Outcome:
+        """An access token, or why not."""
+        given = grant(
+            self.oauth,
+            authorization=request.header("authorization"),
+            media=_media_type(request.header("content-type") or ""),
+            body=request.body,
+            now=now,
+            name=f"{self.seed}:access:{len(self.granted)}",
+        )
+        token = (given.token, given.ends) if given.token else None
+        return _Outcome(response=given.response, did=given.did, token=token)
+
+    def _admission(self, request: Request, route: _Route, now: float) -> _Outcome | None:
         """The refusal that comes before the batch is looked up, None if the request passes.
 
         Source: CONTRACT "Start". The order is inferred (I).
@@ -384,7 +409,10 @@ class World:
         if token in self.refused_tokens:
             flaw = self.refused_tokens[token]
             return _refused(request, 403, _FLAWS[flaw], f"refused: token ({flaw})")
-        if self.token is not None and token != self.token:
+        is_access_token = self.oauth is not None and request.header("authorization") is not None
+        if is_access_token and now >= self.granted.get(token, -math.inf):
+            return _refused(request, 401, "The access token is incorrect or has ended.", "refused: access token")
+        if not is_access_token and self.token is not None and token != self.token:
             return _refused(request, 401, "The authentication token is incorrect.", "refused: wrong token")
         reference = request.header("reference-id")
         if reference is not None and not REFERENCE.fullmatch(reference):
@@ -467,6 +495,8 @@ def _path(request: Request) -> str:
 
 def _route(method: str, path: str) -> _Route:
     """The operation. A method that a path does not have counts as an unknown path: 405 is not documented (I)."""
+    if method == "POST" and TOKEN_PATH.fullmatch(path):
+        return _Route(operation="token")
     match [unquote(segment) for segment in path.partition("?")[0].split("/")]:
         case ["", service, "bulk", "v1", "batches", *rest] if service in RECORDS_KEYS:
             match method, rest:

@@ -28,6 +28,7 @@ from batchform.simulator.faults import (
     SpoiltList,
     WrongBatchId,
 )
+from batchform.simulator.tokens import OAuth
 from batchform.simulator.world import BATCH_ID, MOST_RECORDS, REFERENCE, ConsoleStart, TokenFlaw, World
 
 if TYPE_CHECKING:
@@ -72,12 +73,14 @@ def from_values(values: object) -> World:
         raise WorldError("version", "only version 1 is supported")
     lag, lag_up_to = _lag(top)
     rate = top.table("rate")
+    oauth = None if top.peek("oauth") is None else _oauth(top.table("oauth"))
     world = World(
         token=top.maybe_text("token", _VISIBLE),
         refused_tokens={
             name: TokenFlaw(_choice(path, flaw, tuple(TokenFlaw)))
             for name, path, flaw in top.table("refused_tokens").items()
         },
+        oauth=oauth,
         credits=top.maybe_integer("credits", least=0),
         rate_limit=rate.integer("limit", 150, least=1),
         rate_window=rate.duration("window", 60.0, positive=True),
@@ -108,6 +111,17 @@ def _lag(top: _Table) -> tuple[int, int | None]:
     most = drawn.integer("up_to", None, least=0)
     drawn.end()
     return 0, most
+
+
+def _oauth(table: _Table) -> OAuth:
+    """The client that gets access tokens."""
+    oauth = OAuth(
+        client_id=table.text("client_id", _VISIBLE),
+        client_secret=table.text("client_secret", _VISIBLE),
+        lifetime=table.duration("lifetime", 1800.0, positive=True),
+    )
+    table.end()
+    return oauth
 
 
 def _batch(batch_id: str, table: _Table) -> Batch:
@@ -154,7 +168,7 @@ def _fault(table: _Table) -> Fault:
         raise WorldError(table.path, "must not have both times and forever")
     fault = Fault(
         effect=_effect(kind, table),
-        operation=table.choice("operation", ("*", *OPERATIONS), "*"),
+        operation=table.choice("operation", ("*", *OPERATIONS, "token"), "*"),
         batch_id=table.text("batch", _ID_OR_ANY, "*"),
         times=None if forever else table.integer("times", 1, least=1),
         act=table.maybe_boolean("act"),
