@@ -20,6 +20,7 @@ from batchform.api.connection import USER_AGENT, Connector, Peer, peer_of
 from batchform.api.contract import Answer, Broken, NotSent
 from batchform.api.credentials import fixed_token
 from batchform.api.deadline import CLOSED, CUT, LATE, Dial, Watchdog, cause_of
+from batchform.api.failure import Failure
 from batchform.api.secret import Redactor
 from batchform.api.trust import SYSTEM
 
@@ -108,15 +109,15 @@ class Client:
             cause = self._redactor().prose(header.cause)
             return replace(header, cause=cause, sent_at=began, received_at=self._clock())
         line = self._rested() or self._dialled(ends)
-        if isinstance(line, str):
-            return NotSent(cause=self._redactor().prose(line), sent_at=began, received_at=self._clock())
+        if isinstance(line, Failure):
+            return NotSent(cause=self._redactor().prose(line.text), sent_at=began, received_at=self._clock())
         return self._exchange(line, request, header, ends)
 
-    def open(self) -> Peer | str:
+    def open(self) -> Peer | Failure:
         """Connect, and keep the connection for the next call: the other end, or why there is no connection."""
         line = self._rested() or self._dialled(time.monotonic() + CONNECT_DEADLINE)
-        if isinstance(line, str):
-            return self._redactor().prose(line)
+        if isinstance(line, Failure):
+            return replace(line, text=self._redactor().prose(line.text))
         peer = peer_of(line)
         self._keep(line)
         return peer
@@ -152,12 +153,12 @@ class Client:
         for line, _ in idle:
             line.close()
 
-    def _rested(self) -> HTTPConnection | str | None:
+    def _rested(self) -> HTTPConnection | Failure | None:
         """A kept connection that is still good, or the reason why none may be used, or None: make a new one."""
         while True:
             with self._lock:
                 if self._over:
-                    return self._over
+                    return Failure(step=None, text=self._over)
                 if not self._idle:
                     return None
                 line, since = self._idle.pop()
@@ -165,16 +166,16 @@ class Client:
                 return line
             line.close()
 
-    def _dialled(self, ends: float) -> HTTPConnection | str:
+    def _dialled(self, ends: float) -> HTTPConnection | Failure:
         """A new connection, through DNS, TCP, the proxy and TLS, or the reason why there is none."""
         left = min(ends - time.monotonic(), CONNECT_DEADLINE)
         if left <= 0:
-            return LATE
+            return Failure(step=None, text=LATE)
         line = self._connector.make(left)
         dial = Dial(line)
         with self._lock:
             if self._over:
-                return self._over
+                return Failure(step=None, text=self._over)
             self._dials.add(dial)
         try:
             why = dial.wait(left)
@@ -183,7 +184,7 @@ class Client:
                 self._dials.discard(dial)
         if dial.error is not None or dial.late:
             return self._connector.failure(line, dial.error, left)
-        return why or line
+        return Failure(step=None, text=why) if why else line
 
     def _exchange(self, line: HTTPConnection, request: Request, header: tuple[str, str], ends: float) -> Reply:
         """Send `request` over a connected line, once, and read the answer."""

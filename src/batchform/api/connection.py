@@ -21,7 +21,7 @@ from urllib3.util import Url
 from batchform import __version__
 from batchform.api.certificate import issuer_of
 from batchform.api.deadline import Dial, cause_of
-from batchform.api.failure import Flaw, Refusal, Step, failure_text
+from batchform.api.failure import Failure, Flaw, Refusal, Step, failure_at
 from batchform.api.trust import tls_context
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Connector:
         assert isinstance(made, HTTPConnection)
         return made
 
-    def failure(self, connection: HTTPConnection, error: Exception | None, seconds: float) -> str:
+    def failure(self, connection: HTTPConnection, error: Exception | None, seconds: float) -> Failure:
         """Why `connection` is not connected: `error`, or None if it took longer than `seconds`."""
         step = _step(connection, error)
         refusal = None
@@ -111,7 +111,7 @@ class Connector:
             cause = str(getattr(error, "verify_message", "")) or cause
             flaw = _FLAWS.get(getattr(error, "verify_code", 0), Flaw.AUTHORITY)
             refusal = Refusal(flaw=flaw, issuer=self._issuer(step))
-        return failure_text(step, cause, endpoint=self.endpoint, proxy=self.proxy, trust=self.trust, refusal=refusal)
+        return failure_at(step, cause, endpoint=self.endpoint, proxy=self.proxy, trust=self.trust, refusal=refusal)
 
     def _issuer(self, step: Step) -> str:
         """Who issued the certificate that was refused at this step. Read once; that connection carries nothing."""

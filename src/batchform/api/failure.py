@@ -47,10 +47,18 @@ class Refusal:
     issuer: str
 
 
-def failure_text(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A connection that could not be made. `step` is None if it was not the network's doing."""
+
+    step: Step | None
+    text: str
+
+
+def failure_at(
     step: Step, cause: str, *, endpoint: Endpoint, proxy: Proxy | None, trust: Trust, refusal: Refusal | None = None
-) -> str:
-    """Two or three sentences for a person.
+) -> Failure:
+    """The failure at this step, in two or three sentences for a person.
 
     Args:
         step: The step that failed.
@@ -66,13 +74,14 @@ def failure_text(
         owner = f"the proxy {proxy}" if step is Step.PROXY_TLS else f"{target}{through}"
         by = f"It was issued by `{refusal.issuer}`." if refusal.issuer else "Its issuer cannot be read."
         advice = _certificate_advice(refusal.flaw, trust, proxy)
-        return f"{step}: the certificate of {owner} is not accepted: {cause}. {by} {advice}"
+        return Failure(step=step, text=f"{step}: the certificate of {owner} is not accepted: {cause}. {by} {advice}")
     said = _REFUSED.fullmatch(cause)
     if said is not None and proxy is not None:
         answer = f"{said[1]} {said[2].strip()}".rstrip()
         advice = _tunnel_advice(int(said[1]), proxy, target)
-        return f"{step}: the proxy {proxy} answered {answer} for {target}. {advice}"
-    return f"{step}: no connection to {target}{through}: {cause}. {_advice(step, proxy)}"
+        return Failure(step=step, text=f"{step}: the proxy {proxy} answered {answer} for {target}. {advice}")
+    text = f"{step}: no connection to {target}{through}: {cause}. {_advice(step, proxy)}"
+    return Failure(step=step, text=text)
 
 
 def _certificate_advice(flaw: Flaw, trust: Trust, proxy: Proxy | None) -> str:
