@@ -61,6 +61,13 @@ class WatchedLog(simulator.Log):
         with self._changed:
             assert self._changed.wait_for(lambda: sum(e.accepted for e in self.entries) >= accepted, timeout)
 
+    def wait_for_operation(self, operation: str, times: int = 1, timeout: float = 60.0) -> None:
+        """Wait until so many requests of this kind have come."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: sum(entry.operation == operation for entry in self.entries) >= times, timeout
+            )
+
 
 @dataclass(slots=True)
 class Site:

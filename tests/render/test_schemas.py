@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from batchform.doctor import Check
 from batchform.model import Service
 from batchform.render.documents.diagnostics import diagnostics_document
+from batchform.render.documents.doctor import doctor_document
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.report import report_document
 from batchform.render.documents.state import state_document
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from batchform.state.known import State
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1", "refresh-1", "status-1", "history-1")
+NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1", "refresh-1", "status-1", "history-1", "doctor-1")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
@@ -144,6 +147,12 @@ def test_account_document_fits_its_schema(account: Report) -> None:
 def test_diagnostics_fit_their_schema(problem: Problem) -> None:
     """In the document of `validate`."""
     strict("diagnostics-1").validate(through_json(diagnostics_document([problem])))
+
+
+@given(st.lists(st.builds(Check, name=st.from_regex("[a-z_]{1,20}", fullmatch=True))))
+def test_doctor_document_fits_its_schema(checks: list[Check]) -> None:
+    """Any number of checks."""
+    strict("doctor-1").validate(through_json(doctor_document(checks)))
 
 
 def test_the_first_line_fits_its_schema() -> None:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from urllib3 import connectionpool
 
-from batchform.api.connection import USER_AGENT, Connector, Peer, peer_of
+from batchform.api.connection import USER_AGENT, Connector, peer_of
 from batchform.api.contract import Answer, Broken, NotSent
 from batchform.api.credentials import fixed_token
 from batchform.api.deadline import CLOSED, CUT, LATE, Dial, Watchdog, cause_of
-from batchform.api.failure import Failure
+from batchform.api.reach import Failure, Peer
 from batchform.api.secret import Redactor
 from batchform.api.trust import SYSTEM
 

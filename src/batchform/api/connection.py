@@ -8,9 +8,9 @@ Connections are made from `ConnectionCls` of urllib3's pools, looked up at each 
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from urllib3 import connectionpool
@@ -21,7 +21,7 @@ from urllib3.util import Url
 from batchform import __version__
 from batchform.api.certificate import issuer_of
 from batchform.api.deadline import Dial, cause_of
-from batchform.api.failure import Failure, Flaw, Refusal, Step, failure_at
+from batchform.api.reach import Failure, Flaw, Peer, Refusal, Step, failure_at
 from batchform.api.trust import tls_context
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ USER_AGENT = f"batchform/{__version__}"
 
 _LOOK = 5.0
 """Seconds for reading a certificate that was refused."""
+
+_ERRNO = re.compile(r"^\[Errno -?[0-9]+\] ")
 
 _FLAWS = {9: Flaw.TIME, 10: Flaw.TIME, 62: Flaw.NAME, 64: Flaw.NAME}
 """OpenSSL's verify codes for certificates whose authority is not the question."""
@@ -47,15 +49,6 @@ class _Tunnel(HTTPSConnection):
         self.step = Step.TUNNEL
         super()._tunnel()
         self.step = Step.TLS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """The other end of a connection. `address` is the proxy's, if there is one; `protocol` is empty without TLS."""
-
-    address: str
-    protocol: str
-    issuer: str
 
 
 class Connector:
@@ -106,7 +99,9 @@ class Connector:
         """Why `connection` is not connected: `error`, or None if it took longer than `seconds`."""
         step = _step(connection, error)
         refusal = None
-        cause = f"no answer within {seconds:.3g} s" if error is None else cause_of(error)
+        cause = f"no answer within {seconds:.3g} s"
+        if error is not None:
+            cause = _ERRNO.sub("", cause_of(error))
         if isinstance(error, ssl.SSLCertVerificationError):
             cause = str(getattr(error, "verify_message", "")) or cause
             flaw = _FLAWS.get(getattr(error, "verify_code", 0), Flaw.AUTHORITY)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 STATE_NAME = "batchform.state.json"
 DEFAULT_CONFIG = "batchform.yaml"
+SCHEMA_NAME = "batchform.schema.json"
+"""A copy beside the configuration, for editors: an address in the modeline would have to answer for years."""
 
 _GIT_TIMEOUT = 2.0  # seconds; a network file system may hang
 

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchform.cli.environment import DEFAULT_CONFIG, STATE_NAME
+from batchform.cli.environment import DEFAULT_CONFIG, SCHEMA_NAME, STATE_NAME
 from batchform.config import schema
 from batchform.errors import UsageError
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
-
-SCHEMA_NAME = "batchform.schema.json"
-"""A copy beside the configuration, because a URL in the modeline might stop working."""
 
 IGNORED = tuple(f"*.state.json.{suffix}" for suffix in ("journal", "lock", "backup"))
 """The lines for .gitignore. `*.lock` would also ignore the lock files of package managers."""

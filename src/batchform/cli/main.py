@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "apply": "Start the declared batches that do not run yet.",
     "demo": "Run plan and apply with the simulator, without a token.",
+    "doctor": "Check everything that a run depends on.",
     "history": "Show the runs of this state and what they started.",
     "import": "Declare batches of the account that are not declared yet.",
     "init": "Write a first configuration with comments.",

@@ -85,6 +85,13 @@ lock_timeout_option: Final = click.option(
 )
 """Sets `lock_timeout` in seconds, None for the default."""
 
+proxy_option: Final = click.option(
+    "--proxy",
+    metavar="URL",
+    help="The proxy to use; empty for none. Default: BATCHFORM_PROXY, else HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
+)
+"""Sets `proxy`, None if it is not given."""
+
 settle_option: Final = click.option(
     "--settle",
     type=Duration(),

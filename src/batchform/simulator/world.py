@@ -250,7 +250,12 @@ class World:
         acts = fault is None or fault.acts
         if acts:
             self._commit(outcome)
-        response, wire, did, kind = outcome.response, _WHOLE, outcome.did, RateHeaders.RIGHT if counted else RateHeaders.MISSING
+        response, wire, did, kind = (
+            outcome.response,
+            _WHOLE,
+            outcome.did,
+            RateHeaders.RIGHT if counted else RateHeaders.MISSING,
+        )
         if fault is not None:
             response, wire = spoil(fault.effect, response, _path(request))
             did = f"fault: {fault} ({f'acted: {did}' if acts else 'not acted'})"

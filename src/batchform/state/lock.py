@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from batchform.errors import StateError, StateLockedError
-from batchform.state.disk import write_fully
+from batchform.state.disk import paths, write_fully
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -83,13 +83,36 @@ def _really_locked(path: Path, flock: Callable[[int, int], None]) -> bool:
     )
 
 
+def holder_of(state: Path) -> str | None:
+    """Who holds the lock of this state, None if it is free. Nothing is created; the lock is held for a moment.
+
+    Raises:
+        StateError: This system or file system cannot lock.
+    """
+    path = paths(state).lock
+    if not path.is_file():
+        return None
+    descriptor = _try_lock(path)
+    if descriptor is None:
+        return _holder(path)
+    os.close(descriptor)
+    return None
+
+
 def _describe(path: Path) -> str:
+    """The holder of the lock, and what to do."""
+    return (
+        f"{_holder(path)}. The lock is released when that run ends. To wait for it, use --lock-timeout 5m. Nothing was"
+        " sent."
+    )
+
+
+def _holder(path: Path) -> str:
     """The holder of the lock, from the lock file."""
     try:
         holder = json.loads(path.read_bytes())
         who, when = holder["Who"], holder["Created"]
         job = f", {holder['Info']}" if holder.get("Info") else ""
-        text = f"{holder['Operation']} by {who} since {when}{job}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        text = f"The lock file {path} does not name the run"
-    return f"{text}. The lock is released when that run ends. To wait for it, use --lock-timeout 5m. Nothing was sent."
+        return f"The lock file {path} does not name the run"
+    return f"{holder['Operation']} by {who} since {when}{job}"

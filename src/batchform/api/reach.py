@@ -1,4 +1,4 @@
-"""Says why a connection could not be made: to which host, through which proxy, at which step, and what to check first.
+"""What came of connecting: the other end, or the step that failed, with the host, the proxy and what to check first.
 
 Pure. Each of these failures happened before the first byte of a request, so it costs nothing and may be repeated.
 """
@@ -29,6 +29,15 @@ class Step(StrEnum):
     PROXY_TLS = "TLS to the proxy"
     TUNNEL = "CONNECT"
     TLS = "TLS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """The other end of a connection. `address` is the proxy's, if there is one; without TLS the rest is empty."""
+
+    address: str
+    protocol: str
+    issuer: str
 
 
 class Flaw(StrEnum):
