@@ -97,7 +97,8 @@ class Rules:
 
     `settle`: how long a status may lag behind a start; also the time between two reads that must agree.
     `in_flight`: how long a request of an interrupted run may take to arrive.
-    `attempts`: starts sent for one batch in one run. `unsent_tries`: tries to send a request that does not get out.
+    `attempts`: starts sent for one batch in one run. `unsent_tries`: tries to send a request that does not get out, for
+    at most `unsent_time`.
     `read_waits`: between reads that get no answer.
     """
 
@@ -105,6 +106,7 @@ class Rules:
     in_flight: float = IN_FLIGHT
     attempts: int = 3
     unsent_tries: int = 3
+    unsent_time: float = 30.0
     read_waits: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
@@ -169,6 +171,8 @@ def start(order: Order, rules: Rules) -> Conversation[None]:
         match meaning:
             case NotSent():
                 yield Record(NotAttempted(problem=contract.problem_of(meaning)))
+                if meaning.is_final:
+                    yield Stop(contract.problem_of(meaning))
                 return
             case Accepted():
                 yield Record(Started(status=meaning.status, evidence=Evidence.ANSWER))
@@ -294,9 +298,11 @@ def list_all(
 ) -> Conversation[Listing | ServerProblem]:
     """List the wanted batches (None: all), with retries. Returns the problem of the last try when no answer came."""
     request = contract.list_request(service)
-    waits = iter(rules.read_waits[:3])
+    waits, began = iter(rules.read_waits[:3]), None
     while True:
-        meaning = contract.list_meaning((yield from _send(Send(request))), wanted)
+        reply = yield from _send(Send(request))
+        began = reply.sent_at if began is None else began
+        meaning = contract.list_meaning(reply, wanted)
         match meaning:
             case Listing():
                 return meaning
@@ -307,7 +313,7 @@ def list_all(
                 return meaning.problem
             case NoAnswer():
                 wait = next(waits, None)
-                if wait is None:
+                if wait is None or _is_over(reply, began, rules):
                     return meaning.problem
                 yield Pause(wait)
             case _:
@@ -340,16 +346,23 @@ def _found_started(status: str, *, ours: bool) -> Started | AlreadyStarted:
 def _send_start(order: Order, rules: Rules) -> Conversation[StartMeaning]:
     """Send the start until it was sent and not throttled."""
     request = contract.start_request(order.service, order.batch_id, order.reference_id)
-    unsent = 0
+    unsent, began = 0, None
     while True:
-        meaning = contract.start_meaning((yield from _send(Send(request, is_start=True))), order.batch_id)
+        reply = yield from _send(Send(request, is_start=True))
+        began = reply.sent_at if began is None else began
+        meaning = contract.start_meaning(reply, order.batch_id)
         if isinstance(meaning, NotSent):
             unsent += 1
-            if unsent == rules.unsent_tries:
+            if unsent == rules.unsent_tries or meaning.is_final or _is_over(reply, began, rules):
                 return meaning
             yield Backoff(unsent - 1)
         elif not isinstance(meaning, Throttled):
             return meaning
+
+
+def _is_over(reply: Reply, began: float, rules: Rules) -> bool:
+    """Whether a request that does not get out has been tried for long enough."""
+    return isinstance(reply, NotSent) and reply.received_at - began >= rules.unsent_time
 
 
 def _send(step: Send) -> Conversation[Reply]:

@@ -82,11 +82,11 @@ class Desk:
             peer.say(given if isinstance(given, bytes) else given(self.asked))
 
 
-def tokens(server: RawServer, desk: Desk) -> AccessTokens:
+def tokens(server: RawServer, desk: Desk, waits: tuple[float, ...] = ()) -> AccessTokens:
     """An authorizer that asks this endpoint; its clock is `desk.now`."""
     url = parse_token_url(f"{server.endpoint}/oauth2/x/v1/token")
     credentials = ClientCredentials(client_id=ID, client_secret=SECRET, token_url=url)
-    return AccessTokens(credentials, clock=lambda: desk.now)
+    return AccessTokens(credentials, clock=lambda: desk.now, waits=waits)
 
 
 def later() -> float:
@@ -192,6 +192,30 @@ def test_a_failure_is_a_request_that_was_not_sent(given: bytes, said: str) -> No
         desk.now += PAUSE + 0.01
         assert isinstance(authorizer.header(later()), tuple)
         authorizer.close()
+
+
+def test_a_failure_is_tried_again_within_the_deadline() -> None:
+    """A token endpoint may be throttled or down for a moment; all calls wait for the same tries."""
+    desk = Desk(answer(500, b"{}"), answer(429, b"{}"), granted)
+    with RawServer(desk) as server, ThreadPoolExecutor(8) as pool:
+        authorizer = tokens(server, desk, waits=(0.01, 0.01, 0.01))
+        headers = set(pool.map(lambda _: authorizer.header(later()), range(8)))
+        authorizer.close()
+    assert headers == {("Authorization", f"Bearer {token(3)}")}
+    assert desk.asked == 3
+
+
+def test_the_tries_end_with_the_deadline() -> None:
+    """Not with the last wait; and a client that is cut waits no longer."""
+    desk = Desk(answer(500, b"{}"))
+    with RawServer(desk) as server, ThreadPoolExecutor(1) as pool:
+        authorizer = tokens(server, desk, waits=(60.0,))
+        assert isinstance(authorizer.header(later()), NotSent)
+        assert desk.asked == 1
+        desk.now += 10
+        patient = pool.submit(authorizer.header, time.monotonic() + 1000.0)
+        authorizer.cut()
+        assert isinstance(patient.result(5.0), NotSent)
 
 
 @pytest.mark.parametrize(

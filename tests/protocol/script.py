@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from batchform.api.contract import Answer, Broken, NotSent
@@ -53,6 +53,9 @@ def failed(status: int) -> Answer:
 SUBMITTED, PROCESSING, COMPLETED, STOPPED = (said(s) for s in ("submitted", "processing", "completed", "stopped"))
 LOST = Broken(cause="connection reset")
 UNSENT = NotSent(cause="connection refused")
+REFUSED_CLIENT = NotSent(cause="No access token: 401 invalid_client", is_final=True)
+UNSENT_FOR_LONG = NotSent(cause="no answer within 15 s", sent_at=5.0, received_at=35.0)
+TOKEN_ENDED = replace(failed(401), renewed=True)
 THROTTLED = failed(429)
 
 

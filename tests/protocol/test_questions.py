@@ -15,10 +15,13 @@ from tests.protocol.script import (
     LOST,
     ORDER,
     PROCESSING,
+    REFUSED_CLIENT,
     STOPPED,
     SUBMITTED,
     THROTTLED,
+    TOKEN_ENDED,
     UNSENT,
+    UNSENT_FOR_LONG,
     answer,
     failed,
     play,
@@ -202,6 +205,9 @@ LISTED = answer(200, {"result": {"batches": [{"batch_id": "b1", "status": "proce
         pytest.param((failed(500),) * 4, "read pause:1 read pause:2 read pause:4 read", None, id="no answer"),
         pytest.param((failed(404),) * 4, "read pause:1 read pause:2 read pause:4 read", None, id="404 is no answer"),
         pytest.param((failed(401),), "read stop:401", None, id="refused"),
+        pytest.param((UNSENT_FOR_LONG,), "read", None, id="unsent for 30 s"),
+        pytest.param((REFUSED_CLIENT,), "read stop:None", None, id="no access token, ever"),
+        pytest.param((TOKEN_ENDED, LISTED), "read pause:1 read", {"b1"}, id="the access token had ended"),
     ],
 )
 def test_the_list_is_asked_patiently(replies: tuple[Reply, ...], words: str, batches: set[str] | None) -> None:

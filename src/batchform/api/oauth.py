@@ -39,6 +39,9 @@ UNSTATED_LIFE: Final = 300.0
 LONGEST_LIFE: Final = 86_400.0
 """Seconds after which a token is renewed, whatever its answer says."""
 
+WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between the tries of one fetch, within the deadline of the request that needs the token."""
+
 PAUSE: Final = 1.0
 """Seconds after a failed fetch in which there is no other: calls in between fail with the same cause."""
 
@@ -69,6 +72,7 @@ class AccessTokens:
         proxy: Proxy | None = None,
         trust: Trust = SYSTEM,
         clock: Callable[[], float] = time.monotonic,
+        waits: tuple[float, ...] = WAITS,
     ) -> None:
         basic = credentials.basic
         self._fixed_secrets = (credentials.client_secret, basic)
@@ -76,7 +80,8 @@ class AccessTokens:
         self._url = credentials.token_url
         fixed = Fixed("Authorization", f"Basic {basic}", self._fixed_secrets)
         self._client = Client(self._url.origin, fixed, proxy=proxy, trust=trust)
-        self._clock = clock
+        self._clock, self._waits = clock, waits
+        self._over = threading.Event()
         self._fetching = threading.Lock()
         self._guard = threading.Lock()  # holds what follows together
         self._token: _Token | None = None
@@ -113,10 +118,12 @@ class AccessTokens:
 
     def cut(self) -> None:
         """Shut every connection to the token endpoint."""
+        self._over.set()
         self._client.cut()
 
     def close(self) -> None:
         """Fetch nothing more."""
+        self._over.set()
         self._client.close()
 
     def _known(self) -> _Token | NotSent | None:
@@ -130,6 +137,24 @@ class AccessTokens:
             return None
 
     def _fetch(self, ends: float) -> _Token | NotSent:
+        """A new token, after as many tries as the deadline allows; or why there is none."""
+        token = self._try(ends)
+        for wait in self._waits:
+            if not isinstance(token, NotSent) or token.is_final or time.monotonic() + wait >= ends:
+                break
+            if self._over.wait(wait):
+                break
+            token = self._try(ends)
+        with self._guard:
+            if isinstance(token, NotSent):
+                self._failure, self._failed_at = token, self._clock()
+            else:
+                self._failure, self._token = None, token
+                old = self.secrets[len(self._fixed_secrets) :]
+                self.secrets = (*self._fixed_secrets, *(*old, token.value)[-_KEPT:])
+        return token
+
+    def _try(self, ends: float) -> _Token | NotSent:
         began = self._clock()
         reply = self._client.send(
             Request(
@@ -140,15 +165,7 @@ class AccessTokens:
                 deadline=min(_DEADLINE, ends - time.monotonic()),
             )
         )
-        token = self._read(reply, began)
-        with self._guard:
-            if isinstance(token, NotSent):
-                self._failure, self._failed_at = token, self._clock()
-            else:
-                self._failure, self._token = None, token
-                old = self.secrets[len(self._fixed_secrets) :]
-                self.secrets = (*self._fixed_secrets, *(*old, token.value)[-_KEPT:])
-        return token
+        return self._read(reply, began)
 
     def _read(self, reply: Reply, began: float) -> _Token | NotSent:
         """The token in an answer of the token endpoint."""
