@@ -130,16 +130,16 @@ def connection_checks(reached: Peer | Failure, host: str, route: Route, *, tls: 
 ANSWER_NAMES: Final = ("list", "clock", "limit")
 
 
-def answer_checks(reply: Reply, now: datetime, route: Route) -> list[Check]:
+def answer_checks(reply: Reply, now: datetime) -> list[Check]:
     """What the list call was answered, and what the answer says of the clock and the rate limit."""
     if not isinstance(reply, Answer):
         refusal = problem_of(reply)
         return [problem("list", refusal.title, refusal.detail), *skipped(ANSWER_NAMES[1:], "no answer")]
     rate = rate_of(reply)
-    return [_list_check(reply, route), _clock_check(rate, now), _limit_check(rate)]
+    return [_list_check(reply), _clock_check(rate, now), _limit_check(rate)]
 
 
-def _list_check(reply: Answer, route: Route) -> Check:
+def _list_check(reply: Answer) -> Check:
     took = f"in {(reply.received_at - reply.sent_at) * 1000:.0f} ms"
     match list_meaning(reply):
         case Listing(readings=readings):
@@ -147,7 +147,7 @@ def _list_check(reply: Answer, route: Route) -> Check:
         case Throttled():
             return warning("list", "429: the rate limit is used up", "Run `batchform doctor` again in a minute.")
         case Refused(problem=found):
-            return problem("list", _said(found), advice(found, route.proxy))
+            return problem("list", _said(found), advice(found))
         case NoAnswer(problem=found):
             return problem("list", _said(found), "Run `batchform doctor` again later; see the vendor's status page.")
         case other:

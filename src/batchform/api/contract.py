@@ -435,7 +435,7 @@ def problem_of(reply: Reply) -> ServerProblem:
     anything else. Source: CONTRACT "Errors".
     """
     if isinstance(reply, NotSent):
-        return ServerProblem(status=None, title="Not sent", detail=reply.cause[:_DETAIL_LIMIT])
+        return ServerProblem(status=None, title="Not sent", detail=reply.cause[: 2 * _DETAIL_LIMIT])
     if isinstance(reply, Broken):
         return ServerProblem(status=None, title="No complete answer", detail=reply.cause[:_DETAIL_LIMIT])
     document = None if _is_encoded(reply) else json_value(reply.body)

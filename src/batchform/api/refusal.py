@@ -10,35 +10,29 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchform.api.route import Proxy
     from batchform.model import ServerProblem
 
 _V4, _V6 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}"
 _ADDRESS = re.compile(rf"(?<![\w.:])(?:{_V4}|{_V6})(?!\.?[0-9]|[\w:])")
 
 
-def advice(problem: ServerProblem, proxy: Proxy | None) -> str:
+def advice(problem: ServerProblem) -> str:
     """One or two sentences, without saying again what was answered."""
     match problem.status:
         case None:
-            return ""
+            return ""  # what was not sent says by itself what to check
         case 401:
-            return "Check the token; the server does not know it."
+            return "Check the token: it may be wrong, expired or for another product."
         case 403:
-            return f"Check the credits, the token's product, and whether it is disabled. {_where(problem, proxy)}"
+            address = shown_address(f"{problem.title} {problem.detail}")
+            seen = f" (the answer names {address})" if address else ""
+            return (
+                "Check that credits are left, and that the token is enabled and for this product. The vendor may also"
+                f" not allow the address that requests come from{seen}: send them from one on the vendor's list, for"
+                " example through a proxy (`HTTPS_PROXY`)."
+            )
         case _:
-            return "Something between here and the service may change the request: check the endpoint and the proxy."
-
-
-def _where(problem: ServerProblem, proxy: Proxy | None) -> str:
-    address = shown_address(f"{problem.title} {problem.detail}")
-    seen = f" (the answer names {address})" if address else ""
-    if proxy is not None:
-        return f"The vendor may not allow the address of the proxy {proxy}{seen}: it has to be on the vendor's list."
-    return (
-        f"The vendor may not allow this machine's address{seen}: send requests from an address on the vendor's list,"
-        " for example through a proxy (HTTPS_PROXY)."
-    )
+            return "Something between here and the server may change requests: check the endpoint and the proxy."
 
 
 def shown_address(text: str) -> str:

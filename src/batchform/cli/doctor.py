@@ -244,4 +244,4 @@ def _service_checks(
             return [*checks, *skipped(ANSWER_NAMES, "no connection")]
         if access is None:
             return [*checks, *skipped(ANSWER_NAMES, "no credentials")]
-        return [*checks, *answer_checks(client.send(list_request(service)), session.clock.now(), route)]
+        return [*checks, *answer_checks(client.send(list_request(service)), session.clock.now())]

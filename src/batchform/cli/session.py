@@ -279,12 +279,15 @@ def error_of(end: End) -> BatchformError:
         case Unrecordable():
             return end.error
         case Stopped():
+            from batchform.api.refusal import advice  # noqa: PLC0415  # the same
+
             problem = end.problem
-            detail = f": {problem.detail}" if problem.detail else ""
+            if problem.status is None:
+                return ServerError("No request could be sent", f"{problem.detail} No batch was started.")
+            detail = f": {problem.detail.rstrip('.')}" if problem.detail else ""
             return ServerError(
                 "The server refused the request",
-                f"{problem.status} {problem.title}{detail}. Check the token, its product and its limits. No batch was"
-                " started.",
+                f"{problem.status} {problem.title}{detail}. {advice(problem)} No batch was started.",
             )
         case _:
             return ServerError("The account could not be read", "The service does not answer. No batch was started.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Final, assert_never
 
+from batchform.api.refusal import advice
 from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.model import RATE_LIMIT
@@ -27,7 +28,7 @@ from batchform.state.events import (
 from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from batchform.apply import Outcome, Report
     from batchform.engine import End
@@ -131,10 +132,10 @@ def records_of(outcomes: Sequence[Outcome]) -> list[str]:
 def end_text(end: End) -> str:
     """Why a run ended early, and what to do about it, on one line."""
     match end:
+        case Stopped() if end.problem.status is None:
+            return printable(end.problem.detail)
         case Stopped():
-            return f"The server refuses every call ({problem_words(end.problem)}). " + (
-                _CREDENTIALS.get(end.problem.status or 0, "Something between here and the server may change requests.")
-            )
+            return f"The server refuses every call ({problem_words(end.problem)}). {advice(end.problem)}"
         case ServiceDown():
             return (
                 f"{count(end.batches, 'batch', 'batches')} in a row got no usable answer: the service seems to be down."
@@ -151,12 +152,6 @@ def end_text(end: End) -> str:
             detail = f" {printable(' '.join(end.error.detail.split()))}" if end.error.detail else ""
             return f"{printable(end.error.summary)}.{detail}"
     assert_never(end)
-
-
-_CREDENTIALS: Mapping[int, str] = {
-    401: "Check the token: it may be wrong, expired or for another product.",
-    403: "Check that credits are left, and that the token may be used for this product and from here.",
-}
 
 
 def _signal(number: int) -> str:
