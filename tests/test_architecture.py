@@ -23,13 +23,18 @@ SOURCES: Final = {
     for path in sorted((ROOT / "src" / "batchform").rglob("*.py"))
 }
 
-OWNERS: Final = {"click": "cli", "urllib3": "api", "yaml": "config", "jsonschema": "config"}
+OWNERS: Final = {"click": "cli", "urllib3": "api", "truststore": "api", "yaml": "config", "jsonschema": "config"}
 """The one package that may import each library. No other library may be imported at all."""
 
 PURE: Final = (
+    "api.certificate",
     "api.contract",
     "api.decode",
     "api.pacing",
+    "api.reach",
+    "api.refusal",
+    "api.route",
+    "doctor",
     "drift",
     "errors",
     "model",
@@ -38,6 +43,7 @@ PURE: Final = (
     "render",
     "simulator.batches",
     "simulator.faults",
+    "simulator.tokens",
     "simulator.world",
     "state.codec",
     "state.event_codec",
@@ -50,9 +56,9 @@ PURE: Final = (
 
 # fmt: off
 PURE_LIBRARY: Final = (
-    "__future__", "array", "bisect", "collections", "dataclasses", "datetime", "email.utils", "enum", "functools",
-    "hashlib", "http.HTTPStatus", "itertools", "json", "math", "re", "signal", "types", "typing", "unicodedata",
-    "urllib.parse", "uuid",
+    "__future__", "array", "base64", "binascii", "bisect", "collections", "dataclasses", "datetime", "email.utils",
+    "enum", "functools", "hashlib", "http.HTTPStatus", "ipaddress", "itertools", "json", "math", "re", "signal", "types",
+    "typing", "unicodedata", "urllib.parse", "uuid",
 )
 """What pure modules may import of the standard library, but for the names in `FORBIDDEN`."""
 

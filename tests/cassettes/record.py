@@ -21,8 +21,9 @@ from urllib3 import connectionpool
 
 from batchform import simulator
 from batchform.api.client import Client
+from batchform.api.credentials import AuthToken
 from batchform.api.endpoint import Endpoint, parse_endpoint
-from batchform.cli import environment
+from batchform.cli import environment, network
 from batchform.errors import BatchformError, UsageError
 from tests.cassettes.scenarios import ALL, BASE, BATCH, Scenario
 
@@ -87,10 +88,12 @@ def tampering(scenario: Scenario) -> Iterator[None]:
     for pool, kind in kinds.items():
 
         class Changed(kind):  # type: ignore[misc,valid-type]  # vcrpy's, made at run time
-            def request(self, method: str, url: str, headers: dict[str, str], **options: Any) -> Any:
+            def request(
+                self, method: str, url: str, body: bytes | None = None, *, headers: dict[str, str], **options: Any
+            ) -> Any:
                 if change.without_token:
                     headers = {name: value for name, value in headers.items() if name != "Auth-Token"}
-                return super().request(method, url, body=change.body, headers=headers, **options)
+                return super().request(method, url, body=change.body or body, headers=headers, **options)
 
         pool.ConnectionCls = Changed
     try:
@@ -130,7 +133,9 @@ def from_service(scenarios: Sequence[Scenario], endpoint: Endpoint, batch_id: st
     Raises:
         UsageError: Something was asked for that cannot be had there, or nobody confirmed. Nothing was sent.
     """
-    token = environment.token()
+    credentials, _ = network.find_credentials()
+    if not isinstance(credentials, AuthToken):
+        raise UsageError("Recording needs a token", "Set BATCHFORM_AUTH_TOKEN instead of OAuth2. Nothing was sent.")
     for scenario in scenarios:
         if scenario.needs is None:
             raise UsageError(f"{scenario.name} cannot be had from the real service on purpose", "Nothing was sent.")
@@ -143,7 +148,7 @@ def from_service(scenarios: Sequence[Scenario], endpoint: Endpoint, batch_id: st
     if not sys.stdin.isatty() or input("Only 'yes' sends it: ") != "yes":
         raise UsageError("Not confirmed", "Nothing was sent.")
     for scenario in scenarios:
-        given = scenario.token if scenario.row[0] == 401 else token  # a made-up one, to be refused
+        given = scenario.token if scenario.row[0] == 401 else credentials.token  # a made-up one, to be refused
         record(scenario, CASSETTES, endpoint=endpoint, token=given, origin=str(endpoint), batch_id=batch_id or BATCH)
 
 

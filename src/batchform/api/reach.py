@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from batchform.api.trust import ADDS
-
 if TYPE_CHECKING:
     from batchform.api.endpoint import Endpoint
     from batchform.api.route import Proxy
@@ -103,7 +101,7 @@ def _certificate_advice(flaw: Flaw, trust: Trust, proxy: Proxy | None) -> str:
             return f"{trust.setting or 'The CA file'} ({trust.path}) does not hold that authority."
         case Flaw.AUTHORITY:
             whose = "the proxy's or your company's" if proxy is not None else "your company's"
-            return f"If that is {whose} authority, set {ADDS} to a file with its certificate."
+            return f"If that is {whose} authority, set BATCHFORM_CA_BUNDLE to a file with its certificate."
         case _:
             assert_never(flaw)
 

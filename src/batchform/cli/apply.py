@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.apply import Result, carry_out, report
-from batchform.cli import ci, environment, files, session
+from batchform.cli import ci, environment, files, network, session
 from batchform.cli.options import (
     config_option,
     exclude_option,
     lock_timeout_option,
     override_option,
+    proxy_option,
     settle_option,
     state_option,
     target_option,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batchform.apply import Report
-    from batchform.cli.environment import Access
+    from batchform.cli.network import Access
     from batchform.cli.session import Connection, Scope
     from batchform.cli.terminal import Terminal
     from batchform.model import GuardName, Observed
@@ -90,6 +91,7 @@ class _Run:
 @timeout_option
 @override_option
 @settle_option
+@proxy_option
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -110,6 +112,7 @@ def command(
     timeout: float | None,
     overridden: tuple[GuardName, ...],
     settle: float,
+    proxy: str | None,
 ) -> int:
     """Start the declared batches that do not run yet.
 
@@ -128,7 +131,7 @@ def command(
             "Approval needs a terminal, a saved plan or `--auto-approve`; with `--json`, one of the last two. Nothing"
             " was sent.",
         )
-    access = environment.access()
+    access = network.access(proxy)
     run = _Run(
         terminal=terminal,
         scope=scope,

@@ -61,9 +61,10 @@ _AFTER_PROXY = ("certificates", "credentials", "connect", "tls", *ANSWER_NAMES)
 def command(
     terminal: Terminal, *, configs: tuple[str, ...], state: str | None, proxy: str | None, as_json: bool
 ) -> int:
-    """Check what a run depends on: files, credentials, proxy, certificates, the service.
+    """Check everything that a run depends on.
 
-    Sends one list call, which costs nothing, and writes nothing. Shows no secret. Exits 1 if there is a problem.
+    Checks the files, the credentials, the proxy, the certificates and the server. Sends one list call, which costs
+    nothing. Writes nothing and shows no secret. Exits 1 if there is a problem.
     """
     config, found = _config_checks(configs)
     try:
@@ -174,7 +175,7 @@ def _network_checks(service: Service, endpoint: Endpoint | BatchformError, optio
     checks += [proxy_check(route), *_trust_checks(endpoint, trust)]
     access: network.Access | None = None
     try:
-        access = network.access(endpoint, option)
+        access = network.access(option)
         checks.append(ok("credentials", _shown(access)))
     except BatchformError as error:
         checks.append(_failed("credentials", error))

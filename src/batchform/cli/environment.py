@@ -1,4 +1,4 @@
-"""Values from the environment: endpoint, token, state file, user and CI job. The YAML never sets any of them."""
+"""Values from the environment: endpoint, state file, user and CI job. The YAML never sets any of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import os
 import platform
 import re
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchform import __version__
 from batchform.api.endpoint import DEFAULT_ENDPOINT, parse_endpoint
-from batchform.errors import UsageError
 from batchform.state.codec import encode_time
 from batchform.state.known import Story
 
@@ -30,57 +28,10 @@ SCHEMA_NAME = "batchform.schema.json"
 _GIT_TIMEOUT = 2.0  # seconds; a network file system may hang
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Where a run sends its requests, its token and its id."""
-
-    endpoint: Endpoint
-    token: str
-    run: str
-
-
-def access() -> Access:
-    """The access of a new run.
-
-    Raises:
-        UsageError: The endpoint is not valid, or there is not exactly one token.
-    """
-    return Access(endpoint=endpoint(), token=token(), run=new_run())
-
-
 def endpoint() -> Endpoint:
     """The endpoint: BATCHFORM_ENDPOINT, or the vendor's."""
     given = os.environ.get("BATCHFORM_ENDPOINT")
     return parse_endpoint(given) if given else DEFAULT_ENDPOINT
-
-
-def token() -> str:
-    """The token: BATCHFORM_AUTH_TOKEN, or the content of BATCHFORM_AUTH_TOKEN_FILE.
-
-    Raises:
-        UsageError: Both are set or neither, or the file cannot be read.
-    """
-    direct, file = os.environ.get("BATCHFORM_AUTH_TOKEN"), os.environ.get("BATCHFORM_AUTH_TOKEN_FILE")
-    if direct and file:
-        raise UsageError(
-            "Two tokens are given",
-            "Set `BATCHFORM_AUTH_TOKEN` or `BATCHFORM_AUTH_TOKEN_FILE`, not both. Nothing was sent.",
-        )
-    if direct:
-        return direct
-    if not file:
-        raise UsageError(
-            "No token is given",
-            "Set `BATCHFORM_AUTH_TOKEN`, or `BATCHFORM_AUTH_TOKEN_FILE` to a file that contains the token. Nothing was"
-            " sent. `batchform plan` and `batchform demo` need no token.",
-        )
-    try:
-        with Path(file).open("rb") as stream:
-            return stream.read(8192).decode("ascii").strip()
-    except OSError as error:
-        raise UsageError("The token file cannot be read", f"{file}: {error.strerror}. Nothing was sent.") from error
-    except UnicodeDecodeError:
-        raise UsageError("The token file is not valid", f"{file} is not ASCII text. Nothing was sent.") from None
 
 
 def state_file(given: str | None, configs: Sequence[str] = (DEFAULT_CONFIG,)) -> Path:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.apply import to_record
-from batchform.cli import environment, session
+from batchform.cli import environment, network, session
 from batchform.cli.environment import DEFAULT_CONFIG
-from batchform.cli.options import config_option, lock_timeout_option, state_option
+from batchform.cli.options import config_option, lock_timeout_option, proxy_option, state_option
 from batchform.config.selection import Item, select
 from batchform.errors import Exit, Place, RefusedError, UsageError
 from batchform.model import Batch, Config, Observed, Service
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
-    from batchform.cli.environment import Access
+    from batchform.cli.network import Access
     from batchform.cli.session import Scope
     from batchform.cli.terminal import Terminal
     from batchform.model import Reading
@@ -54,6 +54,7 @@ _NOWHERE = Place(file="", line=1, column=1, end_line=1, end_column=1)
     help="The service, if there is no configuration yet.",
 )
 @lock_timeout_option
+@proxy_option
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -68,6 +69,7 @@ def command(
     adopt: bool,
     service: str | None,
     lock_timeout: float | None,
+    proxy: str | None,
 ) -> int:
     """Declare batches of the account that are not declared yet.
 
@@ -80,7 +82,7 @@ def command(
     path = Path(out)
     if os.path.lexists(path):
         raise _exists(path)
-    access = environment.access()
+    access = network.access(proxy)
     readings, skew = _listed(terminal, scope, access)
     wanted = select(
         [Item(name=batch_id, batch_id=batch_id) for batch_id in sorted(readings)],

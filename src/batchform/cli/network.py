@@ -1,4 +1,4 @@
-"""Where requests go, through what, and with which credentials: read from the environment, never from the YAML."""
+"""Where requests go, through which proxy, and with which credentials. All of it comes from the environment."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchform.api.credentials import DEFAULT_TOKEN_URL, AuthToken, ClientCredentials, parse_token_url
-from batchform.api.route import choose_route
+from batchform.cli import environment
 from batchform.errors import UsageError
 
 if TYPE_CHECKING:
     from batchform.api.client import Client
-    from batchform.api.credentials import Authorizer, Credentials
+    from batchform.api.credentials import Authorizer, ClientCredentials, Credentials
     from batchform.api.endpoint import Endpoint
     from batchform.api.route import Route
     from batchform.api.trust import Trust
@@ -24,8 +23,9 @@ _VISIBLE = re.compile(r"[!-~]{1,4096}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """All that a client needs. `sources` names the variables that the credentials came from."""
+    """What a run needs to reach the server, and its id. `sources` names the variables of the credentials."""
 
+    run: str
     endpoint: Endpoint
     credentials: Credentials
     sources: str
@@ -39,11 +39,13 @@ class Access:
         Raises:
             UsageError: The credentials or the certificates cannot be used.
         """
-        from batchform.api.client import Client  # noqa: PLC0415  # an offline plan does without the network library
+        from batchform.api.client import Client  # noqa: PLC0415  # only for commands that use the network
 
         return Client(self.endpoint, self._authorizer(), proxy=self.route.proxy, trust=self.trust)
 
     def _authorizer(self) -> Authorizer | str:
+        from batchform.api.credentials import AuthToken  # noqa: PLC0415  # only for commands that use the network
+
         if isinstance(self.credentials, AuthToken):
             return self.credentials.token
         from batchform.api.oauth import AccessTokens  # noqa: PLC0415  # only with a client's id and secret
@@ -52,19 +54,23 @@ class Access:
         return AccessTokens(self.credentials, proxy=proxy, trust=self.trust)
 
 
-def access(endpoint: Endpoint, proxy: str | None = None) -> Access:
-    """How to reach `endpoint`. `proxy` is the value of `--proxy`, None if it was not given.
+def access(proxy: str | None) -> Access:
+    """The access of a new run. `proxy` is the value of `--proxy`, None if it was not given.
 
     Raises:
-        UsageError: The credentials are missing or given twice, or the proxy is not usable.
+        UsageError: The endpoint or the proxy is not valid, or there are no credentials or two kinds of them.
     """
-    from batchform.api.trust import choose_trust  # noqa: PLC0415  # an offline plan does without TLS
+    from batchform.api.credentials import ClientCredentials  # noqa: PLC0415  # only for commands that use the network
+    from batchform.api.route import choose_route  # noqa: PLC0415  # the same
+    from batchform.api.trust import choose_trust  # noqa: PLC0415  # the same
 
+    endpoint = environment.endpoint()
     credentials, sources = find_credentials()
     token_route = None
     if isinstance(credentials, ClientCredentials):
         token_route = choose_route(credentials.token_url.origin, os.environ, proxy)
     return Access(
+        run=environment.new_run(),
         endpoint=endpoint,
         credentials=credentials,
         sources=sources,
@@ -80,36 +86,47 @@ def find_credentials() -> tuple[Credentials, str]:
     Raises:
         UsageError: There are none, or two kinds, or a file cannot be read. The message never repeats a value.
     """
+    from batchform.api.credentials import AuthToken  # noqa: PLC0415  # only for commands that use the network
+
     token, token_from = _secret("BATCHFORM_AUTH_TOKEN")
     client_id, id_from = _secret("BATCHFORM_CLIENT_ID")
     client_secret, secret_from = _secret("BATCHFORM_CLIENT_SECRET")
     if token is not None and (id_from or secret_from):
         raise UsageError(
             "Two kinds of credentials are given",
-            f"{token_from} is for a token, {id_from or secret_from} for OAuth2. Set one kind only. Nothing was sent.",
+            f"`{token_from}` is for a token, `{id_from or secret_from}` for OAuth2. Set only one of them. Nothing was"
+            " sent.",
         )
     if token is not None:
         return AuthToken(token=token), token_from
     if client_id is None and client_secret is None:
         raise UsageError(
             "No credentials are given",
-            "Set BATCHFORM_AUTH_TOKEN, or BATCHFORM_AUTH_TOKEN_FILE to a file that holds the token; or"
-            " BATCHFORM_CLIENT_ID and BATCHFORM_CLIENT_SECRET for OAuth2. Nothing was sent. `batchform plan` needs"
-            " none; `batchform demo` shows everything without any.",
+            "Set `BATCHFORM_AUTH_TOKEN`, or `BATCHFORM_AUTH_TOKEN_FILE` to a file that contains the token; for OAuth2,"
+            " `BATCHFORM_CLIENT_ID` and `BATCHFORM_CLIENT_SECRET`. Nothing was sent. `batchform plan` and `batchform"
+            " demo` need none.",
         )
+    return _client(client_id, client_secret), f"{id_from} and {secret_from}"
+
+
+def _client(client_id: str | None, client_secret: str | None) -> ClientCredentials:
+    from batchform.api.credentials import (  # noqa: PLC0415  # only with a client's id and secret
+        DEFAULT_TOKEN_URL,
+        ClientCredentials,
+        parse_token_url,
+    )
+
+    if client_id is None or client_secret is None:
+        missing = "BATCHFORM_CLIENT_ID" if client_id is None else "BATCHFORM_CLIENT_SECRET"
+        raise UsageError("The OAuth2 credentials are incomplete", f"Set `{missing}` as well. Nothing was sent.")
     for name, value in (("BATCHFORM_CLIENT_ID", client_id), ("BATCHFORM_CLIENT_SECRET", client_secret)):
-        if value is None:
-            raise UsageError("The OAuth2 credentials are incomplete", f"Set {name} as well. Nothing was sent.")
-        if not _VISIBLE.fullmatch(value) or (name.endswith("ID") and ":" in value):
+        if not _VISIBLE.fullmatch(value) or (value == client_id and ":" in value):
             raise UsageError(
-                "The OAuth2 credentials are not usable",
-                f"{name} holds a space, a line break or another character that it cannot have. Nothing was sent.",
+                "The OAuth2 credentials are not valid",
+                f"`{name}` is empty, or contains a character that it cannot have, such as a space. Nothing was sent.",
             )
-    assert client_id is not None
-    assert client_secret is not None
     url = parse_token_url(os.environ.get("BATCHFORM_TOKEN_URL") or DEFAULT_TOKEN_URL)
-    credentials = ClientCredentials(client_id=client_id, client_secret=client_secret, token_url=url)
-    return credentials, f"{id_from} and {secret_from}"
+    return ClientCredentials(client_id=client_id, client_secret=client_secret, token_url=url)
 
 
 def is_address(host: str) -> bool:

@@ -17,6 +17,7 @@ from batchform.cli.options import (
     exclude_option,
     json_option,
     override_option,
+    proxy_option,
     refresh_option,
     settle_option,
     state_option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes, 0 when there are none.")
 @override_option
 @settle_option
+@proxy_option
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -66,6 +68,7 @@ def command(
     detailed_exitcode: bool,
     overridden: tuple[GuardName, ...],
     settle: float,
+    proxy: str | None,
 ) -> int:
     """Show what apply would do.
 
@@ -78,7 +81,7 @@ def command(
     known = session.known(scope, endpoint if refresh else None)
     now_known, observed = known.state, NOTHING_OBSERVED
     if refresh:
-        refreshed, observed = session.refresh(terminal, scope, known.state, settle)
+        refreshed, observed = session.refresh(terminal, scope, known.state, settle, proxy)
         now_known = refreshed if known.state is not None else None
     made = plan(
         scope.config,

@@ -9,12 +9,13 @@ import click
 
 from batchform import __version__
 from batchform.apply import to_record
-from batchform.cli import ci, environment, session
+from batchform.cli import ci, network, session
 from batchform.cli.options import (
     config_option,
     exclude_option,
     json_option,
     lock_timeout_option,
+    proxy_option,
     settle_option,
     state_option,
     target_option,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when the account differs from the state.")
 @lock_timeout_option
 @settle_option
+@proxy_option
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -59,6 +61,7 @@ def command(
     detailed_exitcode: bool,
     lock_timeout: float | None,
     settle: float,
+    proxy: str | None,
 ) -> int:
     """Read the account and record what changed. Starts nothing.
 
@@ -66,7 +69,7 @@ def command(
     """
     scope = session.load(configs, state, targets, excludes)
     ci.problems(terminal, scope.config.warnings, scope.config.sources)
-    access = environment.access()
+    access = network.access(proxy)
     patience = rules(settle, access.endpoint)
     fresh = scope.fresh_state(access.endpoint)
     with session.hold(

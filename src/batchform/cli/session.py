@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from batchform.cli import environment
+from batchform.cli import environment, network
 from batchform.cli.terminal import in_ci
 from batchform.config.loader import load as load_config
 from batchform.config.selection import select
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from batchform.api.contract import Reply, Request
     from batchform.api.endpoint import Endpoint
     from batchform.api.pacing import Pacer
-    from batchform.cli.environment import Access
+    from batchform.cli.network import Access
     from batchform.cli.signals import Signals
     from batchform.cli.terminal import Terminal
     from batchform.engine import Clock, End, Engine, Sender
@@ -210,12 +210,11 @@ def connect(
     """Open an engine on real threads and sockets, and close everything at the end. The last arguments are its own."""
     import random  # noqa: PLC0415  # only for commands that use the network
 
-    from batchform.api.client import Client  # noqa: PLC0415  # the same
     from batchform.api.pacing import Pacer  # noqa: PLC0415  # the same
     from batchform.cli.signals import Signals  # noqa: PLC0415  # the same
     from batchform.engine import Engine, Threads  # noqa: PLC0415  # the same
 
-    client = Client(access.endpoint, access.token)
+    client = access.client()
     threads = Threads(_Logged(client, terminal) if terminal.debug else client, parallelism)
     pacer = Pacer()
     engine = Engine(
@@ -238,8 +237,10 @@ def connect(
         threads.close()
 
 
-def refresh(terminal: Terminal, scope: Scope, state: State | None, settle: float) -> tuple[State, Observed]:
-    """Read current statuses from the server without writing anything.
+def refresh(
+    terminal: Terminal, scope: Scope, state: State | None, settle: float, proxy: str | None
+) -> tuple[State, Observed]:
+    """Read current statuses from the server without writing anything. `proxy` is the value of `--proxy`.
 
     Returns:
         The state with the events of verified attempts, in memory only, and what the server said.
@@ -251,7 +252,7 @@ def refresh(terminal: Terminal, scope: Scope, state: State | None, settle: float
     from batchform.protocol import rules  # noqa: PLC0415  # the same
     from batchform.state.events import fold  # noqa: PLC0415  # the same
 
-    access = environment.access()
+    access = network.access(proxy)
     patience = rules(settle, access.endpoint)
     now_known = state or scope.fresh_state(access.endpoint)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchform.cli import ci, environment, session
-from batchform.cli.options import Duration, config_option, state_option, timeout_option, wait_time
+from batchform.cli import ci, environment, network, session
+from batchform.cli.options import Duration, config_option, proxy_option, state_option, timeout_option, wait_time
 from batchform.errors import Exit, UsageError
 from batchform.model import NOTHING_OBSERVED
 from batchform.render.documents.status import status_document
@@ -17,6 +17,7 @@ from batchform.render.text.status import status_text
 from batchform.status import snapshot
 
 if TYPE_CHECKING:
+    from batchform.cli.network import Access
     from batchform.cli.session import Scope
     from batchform.cli.terminal import Terminal
     from batchform.cli.watching import Result
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--detailed-exitcode", is_flag=True, help="With --expiring: exit 2 when there is such a batch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch a line for each change.")
+@proxy_option
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -56,6 +58,7 @@ def command(
     expiring: float | None,
     detailed_exitcode: bool,
     as_json: bool,
+    proxy: str | None,
 ) -> int:
     """Show the progress of the declared batches. Writes nothing.
 
@@ -77,6 +80,7 @@ def command(
         result = _online(
             terminal,
             scope,
+            network.access(proxy),
             timeout=seconds if wait else None if watch else 0.0,
             lines=watch or (wait and not as_json),
             as_json=as_json,
@@ -104,11 +108,12 @@ def _offline(scope: Scope) -> Snapshot:
     )
 
 
-def _online(terminal: Terminal, scope: Scope, *, timeout: float | None, lines: bool, as_json: bool) -> Result:
+def _online(
+    terminal: Terminal, scope: Scope, access: Access, *, timeout: float | None, lines: bool, as_json: bool
+) -> Result:
     """The status by the server. `lines`: show each round."""
     from batchform.cli.watching import Display, display_for, watch  # noqa: PLC0415  # --no-refresh needs no network
 
-    access = environment.access()
     session.known(scope, access.endpoint)
     display = display_for(terminal, as_json=as_json) if lines else Display()
     return watch(terminal, scope, access, display, timeout=timeout)

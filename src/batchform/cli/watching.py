@@ -17,7 +17,7 @@ from batchform.state.reader import read
 from batchform.watch import watch as watch_batches
 
 if TYPE_CHECKING:
-    from batchform.cli.environment import Access
+    from batchform.cli.network import Access
     from batchform.cli.session import Scope
     from batchform.cli.terminal import Terminal
     from batchform.model import ServerProblem

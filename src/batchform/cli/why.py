@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.cli import environment, session
-from batchform.cli.options import config_option, refresh_option, settle_option, state_option
+from batchform.cli.options import config_option, proxy_option, refresh_option, settle_option, state_option
 from batchform.config.selection import Item, select_one
 from batchform.model import NOTHING_OBSERVED
 from batchform.plan import plan
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @state_option
 @refresh_option
 @settle_option
+@proxy_option
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -34,6 +35,7 @@ def command(
     state: str | None,
     refresh: bool,
     settle: float,
+    proxy: str | None,
 ) -> None:
     """Explain the decision for one batch.
 
@@ -55,7 +57,7 @@ def command(
     if refresh:
         # Single reads are only for this batch; an undeclared one is not selectable.
         only = replace(scope, selected=frozenset({batch_id}) if declared is not None else None)
-        now_known, observed = session.refresh(terminal, only, known, settle)
+        now_known, observed = session.refresh(terminal, only, known, settle, proxy)
     made = plan(
         scope.config,
         now_known,
