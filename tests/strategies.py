@@ -1,4 +1,4 @@
-"""Strategies for every value the parts hand to each other, hostile text and the ends of time included.
+"""Strategies for every value that modules exchange, with hostile text and extreme dates.
 
 What is made here need not make sense (an entry may hold what no run of events leads to): whoever prints, saves or
 compares such values has to cope with all of them. For values that meet each other as they do in earnest, see
@@ -50,7 +50,7 @@ BATCH_ID = r"[A-Za-z0-9_-]{1,128}"
 
 
 def texts(max_size: int = 60) -> st.SearchStrategy[str]:
-    """Anything a text may be, lone surrogates and commands to CI systems included."""
+    """Any text, with lone surrogates and commands to CI systems."""
     pieces = st.sampled_from(_HOSTILE) | st.text(max_size=max_size)
     return st.lists(pieces, max_size=4).map("".join)
 
@@ -99,7 +99,7 @@ def problems() -> st.SearchStrategy[Problem]:
 
 
 def server_problems() -> st.SearchStrategy[ServerProblem]:
-    """What the server may have answered."""
+    """Problems in answers."""
     status = st.none() | st.sampled_from([400, 401, 403, 404, 429, 500, 503])
     return st.builds(ServerProblem, status=status, title=texts(), detail=texts(200))
 
@@ -143,12 +143,12 @@ def configs() -> st.SearchStrategy[Config]:
 
 
 def statuses() -> st.SearchStrategy[str]:
-    """Words the server uses, and words it might."""
+    """Statuses that the server uses, and others."""
     return st.sampled_from(["submitted", "processing", "completed", "stopped"]) | texts(20)
 
 
 def readings(batch_id: str | None = None) -> st.SearchStrategy[Reading]:
-    """What the server said of one batch."""
+    """A reading of one batch."""
     return st.builds(
         Reading,
         batch_id=batch_ids() if batch_id is None else st.just(batch_id),
@@ -166,7 +166,7 @@ def readings(batch_id: str | None = None) -> st.SearchStrategy[Reading]:
 
 
 def observeds() -> st.SearchStrategy[Observed]:
-    """What the server was heard to say in one run."""
+    """Everything read in one run."""
     heard = st.lists(readings(), max_size=5).map(lambda some: MappingProxyType({one.batch_id: one for one in some}))
     skews = st.none() | st.timedeltas(timedelta(days=-1), timedelta(days=1))
     return st.builds(Observed, listed=st.booleans(), readings=heard, skew=skews)
@@ -264,11 +264,11 @@ def events() -> st.SearchStrategy[Event]:
     )
 
 
-# --- Plans and accounts ----------------------------------------------------------------------------------------------
+# --- Plans and reports -----------------------------------------------------------------------------------------------
 
 
 def changes(name: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Change]:
-    """One change; any reason with any action, as a saved plan may claim."""
+    """One change, with any reason for any action, as in a forged plan."""
     any_change = st.builds(
         Change,
         name=texts() | names() if name is None else name,
@@ -294,7 +294,7 @@ def with_obstacle(change: Change) -> Change:
 
 
 def plans() -> st.SearchStrategy[Plan]:
-    """Anything a plan, or one that somebody saved, can hold."""
+    """Any plan, also a saved one."""
     checks = st.builds(
         GuardCheck, guard=guards(), measured=counts(), unknown=st.integers(0, 9), overridden=st.booleans()
     )
@@ -320,7 +320,7 @@ def _plan(*, prior: tuple[str, int] | None, **fields: object) -> Plan:
 
 
 def ends() -> st.SearchStrategy[End]:
-    """Every way a run may end early."""
+    """Every reason to end a run early."""
     return st.one_of(
         st.builds(Stopped, problem=server_problems()),
         st.builds(ServiceDown, batches=st.integers(1, 99)),
@@ -331,7 +331,7 @@ def ends() -> st.SearchStrategy[End]:
 
 
 def reports() -> st.SearchStrategy[Report]:
-    """Anything an account can hold."""
+    """Any report."""
     outcomes = st.builds(
         Outcome,
         change=changes(),

@@ -7,6 +7,7 @@ heading of CONTRACT.md exists. import-linter checks the order of the layers.
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -215,6 +216,15 @@ def test_every_pure_module_exists() -> None:
     assert [each for each in PURE if f"batchform.{each}" not in SOURCES] == []
 
 
+def test_the_table_of_decisions_names_what_exists() -> None:
+    """Every module and name under "Where is it decided" in ARCHITECTURE.md."""
+    table = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("Where is it decided")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_]+(?:\.\w+)+)`", table)
+    assert len(named) > 20
+    for name in named:
+        assert pkgutil.resolve_name(f"batchform.{name}") is not None
+
+
 @pytest.mark.parametrize(
     ("rule", "module", "planted"),
     [
@@ -264,7 +274,7 @@ def test_every_pure_module_exists() -> None:
     ],
 )
 def test_a_planted_break_is_found(rule: Callable[[str, str], list[str]], module: str, planted: str) -> None:
-    """Also with a `noqa`, inside a function, and in the real module. Beside it the rule finds nothing."""
+    """With a `noqa`, inside a function, and inside the real module."""
     name = f"batchform.{module}"
     assert rule(name, planted)
     assert rule(name, f"{SOURCES[name]}\n{planted}\n")

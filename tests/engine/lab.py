@@ -1,4 +1,4 @@
-"""A whole world in one thread: a server, a wire and a clock that moves only when somebody waits.
+"""A server, a wire and a clock in one thread. The clock moves only when the wire is waited for.
 
 `Lab.apply` is one run of the real engine, from looking to the account, and may be ended by a crash at any step. What
 was durable stays, and so does the server with whatever was still on its way to it; the next `apply` finds both. On
@@ -33,7 +33,7 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 ENDPOINT = "https://api.example"
 PREFIX = "/phone/bulk/v1/batches"
 SUBMITTED = "2026-11-20T09:00:00.004005Z"
-"""When every batch was submitted: the list says it, as the vendor's does."""
+"""When every batch was submitted, as the list says."""
 PLACE = Place(file="batches.yaml", line=1, column=1, end_line=1, end_column=2)
 RULES = Rules()
 FRESH = State(lineage="l", service=Service.PHONE, endpoint=ENDPOINT)
@@ -73,7 +73,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of one request: seconds until the reply, whether the server gets it, what we hear of it.
+    """What happens to one request: seconds until the reply, whether the server gets it, and the reply.
 
     `reply` None is the server's own answer. The request reaches the server at `arrives` of the way.
     """
@@ -86,7 +86,7 @@ class Fate:
 
 @dataclass
 class Server:
-    """The account. The worst server there could be: while a start does not show yet, it would take another one.
+    """The account, on the worst possible server: it accepts a second start while the first does not show yet.
 
     `lag` is how many seconds a status read lags behind a start, `list_lag` the same for the list. `accepted` holds the
     times of the starts that were taken, per batch: more than one is what must never happen.
@@ -136,7 +136,7 @@ class Server:
         return self._answer(200, {"result": {"batch_id": batch_id, "status": "processing"}}, at)
 
     def shown(self, batch_id: str, at: float, lag: float) -> str | None:
-        """The status as it shows."""
+        """The status that the server shows."""
         if batch_id in self.statuses:
             return self.statuses[batch_id]
         begun = self.accepted.get(batch_id)
@@ -164,7 +164,7 @@ class Crash(BaseException):
 
 @dataclass
 class Lab:
-    """The world. `fate` says what becomes of each request: it is given the request and how many were sent before."""
+    """The whole setup. `fate` decides what happens to each request, from the request and the number sent before."""
 
     server: Server
     fate: Callable[[Request, int], Fate] = lambda _request, _number: Fate()
@@ -186,7 +186,7 @@ class Lab:
     last: Engine | None = None
     _last_what: dict[str, list[object]] = field(default_factory=dict)
 
-    # -- what a run is given --
+    # -- dependencies of a run --
 
     def engine(self) -> Engine:
         """A new run's engine."""
@@ -218,7 +218,7 @@ class Lab:
         return self.state().entries[batch_id]
 
     def record(self, events: Sequence[Event]) -> None:
-        """The journal: durable when it returns."""
+        """Append to the journal. The events are durable when it returns."""
         self.step()
         self.record_calls += 1
         assert events
@@ -233,7 +233,7 @@ class Lab:
         self.step()
 
     def step(self) -> None:
-        """A moment at which the process may die."""
+        """A step at which the process may die."""
         self.steps += 1
         if self.crash_at is not None and self.steps >= self.crash_at:
             raise Crash
@@ -245,7 +245,7 @@ class Lab:
     # -- runs --
 
     def apply(self, wanted: Config, *, refresh: bool = True, rules: Rules = RULES) -> Report:
-        """One run of apply, from looking to the account."""
+        """One run of apply, from the refresh to the report."""
         engine = self.engine()
         before = len(self.told)
         subject = Subject(config=wanted, selected=None, endpoint=ENDPOINT, state=self.state)
@@ -255,7 +255,7 @@ class Lab:
         return report(made, self.told[before:], engine.unrecorded, engine.end)
 
     def start(self, names: Iterable[str], rules: Rules = RULES) -> Engine:
-        """Only the starts, of these batches, without looking first."""
+        """Only the starts of these batches, without a refresh."""
         engine = self.engine()
         engine.run_tasks(
             Task(
@@ -268,10 +268,10 @@ class Lab:
         )
         return engine
 
-    # -- what must hold --
+    # -- checks --
 
     def check(self, request: Request, flying: int) -> None:
-        """On every request: no more under way than allowed, and a start only under an intent that is on disk."""
+        """On every request: no more in flight than allowed, and each start has its intent on disk."""
         assert flying < self.parallelism
         self.most_flying = max(self.most_flying, flying + 1)
         if self.fail_record_at is not None:
@@ -282,7 +282,7 @@ class Lab:
             assert not before or not isinstance(before[-1], (Unknown, Started)), f"an attempt after {before[-1]}"
 
     def check_outcomes(self) -> None:
-        """Nothing was paid for twice, and what was paid for is on disk as started or as uncertain."""
+        """Nothing was paid for twice, and each paid start is on disk as started or as unknown."""
         entries = self.state().entries
         for batch_id, times in self.server.accepted.items():
             assert len(times) == 1, f"{batch_id} was paid for {len(times)} times"
@@ -302,7 +302,7 @@ class Lab:
         return [batch_of(request) for _, request in self.sent if request.method == "POST"]
 
     def reach(self, until: float) -> None:
-        """Let the server have what has reached it by then."""
+        """Let the server handle the requests that have arrived by then."""
         while self.arrivals and self.arrivals[0][0] <= until:
             at, _, request, box = heapq.heappop(self.arrivals)
             box["own"] = self.server.handle(request, at)
@@ -323,7 +323,7 @@ class FakeWire:
         self._idle = 0
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Put it on its way."""
+        """Send it."""
         lab = self._lab
         lab.step()
         lab.check(request, len(self._due))
@@ -337,7 +337,7 @@ class FakeWire:
         lab.step()
 
     def collect(self, timeout: float | None) -> list[tuple[int, Reply]]:
-        """Move the clock to whatever comes first."""
+        """Move the clock to the next event."""
         lab = self._lab
         lab.step()
         moments = [self._due[0][0]] if self._due else []
@@ -369,7 +369,7 @@ class FakeWire:
         self._awake = True
 
     def cut(self) -> None:
-        """What is under way comes back as broken, a hundredth of a second later."""
+        """Requests in flight come back as broken, a hundredth of a second later."""
         soon = self._lab.clock.seconds + 0.01
         self._due = [(min(due, soon), ticket, Fate(reply=CUT), box) for due, ticket, _, box in self._due]
         heapq.heapify(self._due)

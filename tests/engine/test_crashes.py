@@ -1,4 +1,4 @@
-"""The process dies at any step, any number of times, in any weather: nothing is paid for twice, nothing is lost.
+"""The process dies at any step, any number of times, with any faults: nothing is paid for twice or lost.
 
 Not an interruption: no handler runs, nothing more is recorded, and what is on its way to the server still gets there.
 The next run has the journal and the server's word, and nothing else.
@@ -40,12 +40,12 @@ def run(lab: Lab, names: Iterable[str], *, refresh: bool = True, rules: Rules = 
 
 
 def calm() -> Lab:
-    """Four batches, two at a time, a status that lags; nothing fails."""
+    """Four batches, two at a time, with a lagging status and no failure."""
     return Lab(Server(ids(4), lag=6.0, list_lag=8.0), parallelism=2)
 
 
 def rough() -> Lab:
-    """The same, and the first starts are lost, before or after they were taken."""
+    """The same, but the first starts are lost before or after the server accepts them."""
 
     def fate(request: Request, number: int) -> Fate:
         if request.method == "POST" and number < 5:
@@ -76,7 +76,7 @@ def test_the_steps_below_reach_to_the_end_of_a_run(name: str) -> None:
 @pytest.mark.parametrize("refresh", [True, False])
 @pytest.mark.parametrize(("name", "step"), [(name, step) for name in STEPS for step in range(1, STEPS[name])])
 def test_a_crash_at_any_step_is_made_good_by_the_next_run(name: str, step: int, *, refresh: bool) -> None:
-    """Before and after every request, wait and record; with the list or by the state alone."""
+    """Before and after every request, wait and record, with and without the list."""
     lab = lab_named(name)
     lab.crash_at = step
     run(lab, ids(4))
@@ -89,7 +89,7 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_run(name: str, step: int, 
 
 @pytest.mark.parametrize("step", range(2, 40, 3))
 def test_a_crash_in_the_recovery_is_made_good_as_well(step: int) -> None:
-    """Die in the first run, die again while it is being settled, and again."""
+    """Die in the first run, then again during the verification, and again."""
     lab = rough()
     for _ in range(4):
         lab.crash_at = lab.steps + step
@@ -101,7 +101,7 @@ def test_a_crash_in_the_recovery_is_made_good_as_well(step: int) -> None:
     lab.check_all_started(ids(4))
 
 
-# --- any weather -----------------------------------------------------------------------------------------------------
+# --- any faults ------------------------------------------------------------------------------------------------------
 
 GARBAGE: list[Reply] = [
     LOST,
@@ -120,12 +120,12 @@ GARBAGE: list[Reply] = [
 ]
 PLAIN_NO: list[Reply] = [failed(400), failed(404), Answer(status=404, body=b"<html>")]
 DEAF = {NotSent(cause="refused"), failed(429)}
-"""Replies that mean that the server has not acted; all others may come whether it has or not."""
+"""Replies after which the server has certainly done nothing."""
 
 
 @dataclass(frozen=True)
 class Weather:
-    """What becomes of the requests, in order; those beyond the list go well."""
+    """The fates of the requests, in order. Later requests succeed."""
 
     fates: tuple[Fate, ...]
     lag: float
@@ -156,7 +156,7 @@ def weathers(replies: list[Reply]) -> st.SearchStrategy[Weather]:
 
 
 def lab_in(weather: Weather) -> Lab:
-    """Five batches in that weather."""
+    """Five batches with these faults."""
     server = Server(ids(5), lag=weather.lag, list_lag=weather.list_lag, unlisted=set(weather.unlisted))
     return Lab(
         server,
@@ -167,7 +167,7 @@ def lab_in(weather: Weather) -> Lab:
 
 @given(weather=weathers(GARBAGE))
 def test_in_any_weather_every_batch_is_started_exactly_once(weather: Weather) -> None:
-    """Whatever is lost, garbled or delayed, and wherever the process dies: in the end each is started, once, by us."""
+    """With any loss, damage, delay or crash, each batch is finally started once, by us."""
     lab = lab_in(weather)
     for crash in weather.crashes:
         lab.crash_at = lab.steps + crash
@@ -182,7 +182,7 @@ def test_in_any_weather_every_batch_is_started_exactly_once(weather: Weather) ->
 
 @given(weather=weathers([*GARBAGE, *PLAIN_NO, *PLAIN_NO]), refresh=st.booleans())
 def test_a_server_that_lies_about_failures_is_not_paid_twice(weather: Weather, *, refresh: bool) -> None:
-    """A 400 or 404 that is not true may leave a batch undecided, or refused as long as the list does not show it."""
+    """A false 400 or 404 may leave a batch unknown, or rejected until the list shows it."""
     lab = lab_in(weather)
     for crash in (*weather.crashes, None):
         lab.crash_at = None if crash is None else lab.steps + crash
@@ -203,7 +203,7 @@ def test_a_server_that_lies_about_failures_is_not_paid_twice(weather: Weather, *
 
 @given(weather=weathers(GARBAGE))
 def test_a_longer_lag_is_covered_by_a_longer_settle_time(weather: Weather) -> None:
-    """`--settle` is what the promise depends on where a status lags for longer."""
+    """Where a status lags for longer, a longer `--settle` keeps the promise."""
     lab = lab_in(weather)
     lab.server.lag = 50.0
     for crash in (*weather.crashes, None):
@@ -213,7 +213,7 @@ def test_a_longer_lag_is_covered_by_a_longer_settle_time(weather: Weather) -> No
 
 
 def test_a_lag_beyond_the_settle_time_would_be_paid_twice() -> None:
-    """The lab's server is hard enough to tell: without the settle time the promise does not hold in it."""
+    """The lab finds the planted bug: without the settle time it sees a second start."""
     lab = Lab(Server(["a"], lag=30.0), fate=lambda request, number: Fate(reply=LOST) if number == 0 else FINE)
     lab.start(["a"])
     assert len(lab.server.accepted["a"]) == 2

@@ -1,4 +1,4 @@
-"""Signals and a journal that fails: what is under way is recorded, and nothing new leaves."""
+"""Signals and a failing journal: outcomes of requests in flight are recorded, and no new request is sent."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def interrupted(lab: Lab, *at: float, signum: int = signal.SIGINT) -> Lab:
 
 
 def slow_starts(seconds: float) -> Fate:
-    """A start that is taken at once and answered late."""
+    """A start that the server accepts at once and answers late."""
     return Fate(seconds, arrives=0.01)
 
 
 def phases(lab: Lab) -> set[Phase]:
-    """The phases that there are."""
+    """All phases in the state."""
     return {entry.phase for entry in lab.state().entries.values()}
 
 
@@ -42,7 +42,7 @@ def phases(lab: Lab) -> set[Phase]:
 
 
 def test_after_a_signal_what_is_under_way_comes_home() -> None:
-    """No new start; the eight in flight are recorded as started; the rest is untouched."""
+    """No new start. The eight in flight are recorded as started, the others are unchanged."""
     lab = interrupted(Lab(Server(NAMES), fate=lambda _request, _number: slow_starts(4.0)), 2.0)
     engine = lab.start(NAMES)
     assert engine.end == Interrupted(signum=signal.SIGINT)
@@ -65,7 +65,7 @@ def test_what_does_not_come_home_in_five_seconds_is_cut() -> None:
 
 
 def test_a_second_signal_cuts_at_once() -> None:
-    """Nobody has to wait five seconds twice."""
+    """The second signal ends the wait at once."""
     lab = interrupted(Lab(Server(NAMES), fate=lambda _request, _number: slow_starts(60.0)), 2.0, 2.5)
     lab.start(NAMES)
     assert lab.clock.seconds == pytest.approx(2.5, abs=0.1)
@@ -78,7 +78,7 @@ def test_a_second_signal_cuts_at_once() -> None:
     [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED), (signal.SIGHUP, Exit.HANGUP)],
 )
 def test_a_signal_has_its_own_exit_code(signum: signal.Signals, code: Exit) -> None:
-    """Whatever else came of the run; and the account names what was started, unknown and not attempted."""
+    """The exit code is that of the signal. The report names the started, unknown and not attempted batches."""
     lab = Lab(Server(NAMES))
     lab.fate = lambda request, _number: (
         slow_starts(9.0 if batch_of(request) < "b004" else 3.0) if _post(request) else Fate()
@@ -93,7 +93,7 @@ def _post(request: Request) -> bool:
 
 
 def test_a_signal_while_a_batch_is_being_settled_leaves_it_unknown() -> None:
-    """The wait between two reads is not sat out."""
+    """The run does not wait until the second read."""
     lab = Lab(
         Server(["a"]), fate=lambda request, _number: Fate(reply=LOST, reaches=False) if _post(request) else Fate()
     )
@@ -103,7 +103,7 @@ def test_a_signal_while_a_batch_is_being_settled_leaves_it_unknown() -> None:
 
 
 def test_a_signal_while_starts_wait_for_the_limit_leaves_them_not_attempted() -> None:
-    """A start that was cleanly throttled, or never left, had no effect."""
+    """A start that was cleanly throttled or never sent had no effect."""
     lab = Lab(Server(NAMES), fate=lambda _request, _number: Fate(reply=failed(429), reaches=False))
     interrupted(lab, 3.0).start(NAMES)
     assert lab.clock.seconds == pytest.approx(3.0)
@@ -122,7 +122,7 @@ def test_a_signal_while_the_account_is_read_starts_nothing() -> None:
 
 
 def test_a_signal_while_the_intents_are_being_written_sends_nothing() -> None:
-    """It comes between the record and the request: the intents are taken back, and no start leaves."""
+    """A signal between the record and the request: the intents become not attempted, and no start is sent."""
     lab = Lab(Server(NAMES))
     lab.on_record = lambda: lab.run.interrupt(signal.SIGTERM)
     lab.start(NAMES)
@@ -141,7 +141,7 @@ def test_a_signal_before_anything_sends_nothing() -> None:
 
 @pytest.mark.parametrize("moment", [step / 10 for step in range(36)])
 def test_a_signal_at_any_moment_loses_nothing(moment: float) -> None:
-    """Whenever it comes, what was paid for is on disk, and the next run pays for nothing twice."""
+    """At any time: each paid start is on disk, and the next run pays for nothing twice."""
     names = ids(12)
     lab = Lab(Server(names, lag=4.0), parallelism=3)
     lab.fate = lambda request, number: (
@@ -159,7 +159,7 @@ def test_a_signal_at_any_moment_loses_nothing(moment: float) -> None:
 
 
 def unreliable() -> Lab:
-    """Six batches, two at a time: one lost after it was taken, one lost before, one unsent at first."""
+    """Six batches, two at a time: one lost after it was accepted, one lost before, one unsent at first."""
     fates = {
         "b001": Fate(reply=LOST),
         "b002": Fate(reply=LOST, reaches=False),
@@ -184,7 +184,7 @@ def test_the_calls_below_reach_to_the_end_of_the_run() -> None:
 
 @pytest.mark.parametrize("call", range(1, CALLS + 1))
 def test_once_the_journal_fails_nothing_more_is_sent(call: int) -> None:
-    """At every call: no further request (the lab checks each), exit 4, and what came of the run is told, not lost."""
+    """At every call: no further request (the lab checks each), exit code 4, and every outcome is reported."""
     names = ids(6)
     lab = unreliable()
     lab.fail_record_at = call
@@ -204,7 +204,7 @@ def test_once_the_journal_fails_nothing_more_is_sent(call: int) -> None:
 
 
 def test_a_journal_that_fails_after_the_run_was_stopped_still_means_unknown() -> None:
-    """4 before 1: the outcome that came home late is not on disk."""
+    """4 before 1: the late outcome is not on disk."""
     lab = Lab(Server(["a", "b"]), parallelism=2)
     lab.fate = lambda request, _number: (
         Fate(reply=failed(401), reaches=False) if batch_of(request) == "a" else Fate(3.0)
@@ -221,7 +221,7 @@ def test_a_journal_that_fails_after_the_run_was_stopped_still_means_unknown() ->
 
 
 def test_a_journal_that_fails_after_a_signal_loses_no_outcome() -> None:
-    """What came home is told; the intent on disk covers it."""
+    """Late outcomes are reported. The intent on disk covers them."""
     lab = interrupted(Lab(Server(["a"]), fate=lambda _request, _number: slow_starts(3.0)), 1.0)
     lab.after(2.0, lambda: setattr(lab, "fail_record_at", lab.record_calls + 1))
     engine = lab.start(["a"])
@@ -231,7 +231,7 @@ def test_a_journal_that_fails_after_a_signal_loses_no_outcome() -> None:
 
 
 def test_a_signal_speaks_louder_than_an_end_before_it() -> None:
-    """The service was found down, then somebody pressed Ctrl-C: the exit code tells of the signal."""
+    """After Ctrl-C the exit code is that of the signal, although the service was down first."""
     lab = Lab(Server(NAMES))
     engine = lab.engine()
     engine.end = ServiceDown(batches=10)

@@ -1,4 +1,4 @@
-"""Looking: one list call, single reads where it left doubt, and uncertain attempts settled on the way."""
+"""A refresh: one list call, single reads, and the verification of unknown attempts."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def lab_of(server: Server, *entries: Entry) -> Lab:
 
 
 def seen(lab: Lab, wanted: Config, *, refresh: bool = True, selected: set[str] | None = None) -> Observed:
-    """What one look brings."""
+    """What one refresh returns."""
     subject = Subject(config=wanted, selected=selected, endpoint=ENDPOINT, state=lab.state)
     return observe(subject, lab.engine(), RULES, lab.clock.now(), refresh=refresh)
 
 
 def calls(lab: Lab) -> list[str]:
-    """What was asked: `list`, or the batch that was read."""
+    """The requests: `list`, or the batch that was read."""
     assert {request.method for _, request in lab.sent} <= {"GET"}
     return ["list" if request.path == PREFIX else batch_of(request) for _, request in lab.sent]
 
 
 def action(lab: Lab, wanted: Config, observed: Observed) -> list[Action]:
-    """What the plan makes of it."""
+    """The action of the plan."""
     return [c.action for c in plan(wanted, lab.state(), observed, lab.clock.now(), endpoint=ENDPOINT).changes]
 
 
@@ -62,13 +62,13 @@ def test_what_the_list_says_clearly_is_not_read_again() -> None:
 
 
 def test_the_rest_of_the_account_is_left_aside() -> None:
-    """Only declared or known batches are kept of a list that may hold thousands."""
+    """Only declared and known batches are kept from the list."""
     lab = lab_of(Server(["a", "b", "c"]), entry(Phase.SEEN, "b"))
     assert set(seen(lab, config(["a"])).readings) == {"a", "b"}
 
 
 def test_a_batch_that_is_absent_from_the_list_is_read() -> None:
-    """The list is a hint."""
+    """Only a single read shows that a batch was not started."""
     lab = lab_of(Server(["a"], unlisted={"a"}))
     observed = seen(lab, config(["a"]))
     assert calls(lab) == ["list", "a"]
@@ -77,7 +77,7 @@ def test_a_batch_that_is_absent_from_the_list_is_read() -> None:
 
 
 def test_a_batch_that_is_nowhere_is_not_found() -> None:
-    """Absent from the list and 404 to a read."""
+    """Absent from the list, and a read is answered 404."""
     lab = lab_of(Server([]))
     observed = seen(lab, config(["a"]))
     assert calls(lab) == ["list", "a"]
@@ -86,7 +86,7 @@ def test_a_batch_that_is_nowhere_is_not_found() -> None:
 
 
 def test_a_batch_that_is_listed_without_a_status_is_read() -> None:
-    """No word says nothing; without an answer it stays open."""
+    """A missing status is no answer. Without an answer the batch stays VERIFY."""
     lab = lab_of(Server(["a"], statuses={"a": None}))
     observed = seen(lab, config(["a"]))
     assert calls(lab) == ["list", *["a"] * 6]
@@ -97,7 +97,7 @@ def test_a_batch_that_is_listed_without_a_status_is_read() -> None:
 
 
 def test_a_started_batch_that_is_listed_as_submitted_is_read() -> None:
-    """Two single reads that say `submitted` make it a contradiction; one that says `processing` settles it."""
+    """Two single reads that say `submitted` make it a contradiction. One that says `processing` resolves it."""
     started = entry(Phase.STARTED, status="processing")
     lab = lab_of(Server(["a"]), started)
     assert action(lab, config(["a"]), seen(lab, config(["a"]))) == [Action.BLOCKED]
@@ -129,7 +129,7 @@ def test_the_list_confirms_an_uncertain_start_without_a_read() -> None:
     ],
 )
 def test_whose_start_the_list_confirms(known: Entry, phase: Phase, status: str) -> None:
-    """Ours, unless every attempt of ours was plainly refused."""
+    """The start is ours, unless every attempt of ours was clearly declined."""
     lab = lab_of(Server(["a"], statuses={"a": status}), known)
     seen(lab, config(["a"] if known.declared else []))
     assert calls(lab) == ["list"]
@@ -137,7 +137,7 @@ def test_whose_start_the_list_confirms(known: Entry, phase: Phase, status: str) 
 
 
 def test_the_list_never_releases_an_uncertain_attempt() -> None:
-    """It says `submitted`; so do two reads, ten seconds apart: only then it is released."""
+    """The list says `submitted`. Two reads ten seconds apart must say so, too."""
     lab = lab_of(Server(["a"]), entry(Phase.INTENDED, attempts=1))
     observed = seen(lab, config(["a"]))
     assert calls(lab) == ["list", "a", "a"]
@@ -156,14 +156,14 @@ def test_an_uncertain_attempt_without_an_answer_stays_open() -> None:
 
 
 def test_an_uncertain_attempt_of_an_undeclared_batch_is_settled_as_well() -> None:
-    """It was taken out of the file, but what came of it must be known."""
+    """It is undeclared, but its outcome must be known."""
     lab = lab_of(Server(["a"]), entry(Phase.UNKNOWN, doubt=True, declared=False))
     seen(lab, config([]))
     assert lab.entry("a").phase is Phase.RELEASED
 
 
 def test_without_the_list_only_uncertain_attempts_are_read() -> None:
-    """`--no-refresh` trusts the state, but never an open attempt."""
+    """`--no-refresh` uses the state, but still verifies an unknown attempt."""
     lab = lab_of(Server(["a", "b"]), entry(Phase.UNKNOWN, doubt=True))
     observed = seen(lab, config(["a", "b"]), refresh=False)
     assert calls(lab) == ["a", "a"]
@@ -172,14 +172,14 @@ def test_without_the_list_only_uncertain_attempts_are_read() -> None:
 
 
 def test_nothing_is_asked_where_there_is_nothing_to_ask() -> None:
-    """No list, no open attempt: no request."""
+    """Without a list and an unknown attempt there is no request."""
     lab = lab_of(Server(["a"]))
     assert seen(lab, config(["a"]), refresh=False) == NOTHING_OBSERVED
     assert not lab.sent
 
 
 def test_what_was_not_selected_is_not_read() -> None:
-    """A targeted look leaves the rest alone."""
+    """A targeted refresh ignores the other batches."""
     lab = lab_of(Server(["a", "b"], unlisted={"a", "b"}), entry(Phase.UNKNOWN, "c"))
     seen(lab, config(["a", "b"]), selected={"b"})
     assert calls(lab) == ["list", "b"]
@@ -200,7 +200,7 @@ def test_an_account_that_cannot_be_listed_ends_the_command(reply: Answer | Broke
 
 
 def test_a_refused_list_stops_the_run() -> None:
-    """The end says why; nothing is seen and nothing more is asked."""
+    """The end says why. Nothing is observed, and no further request is sent."""
     lab = lab_of(Server(["a"]), entry(Phase.UNKNOWN))
     lab.fate = lambda _request, _number: Fate(reply=failed(401))
     assert seen(lab, config(["a"])) == NOTHING_OBSERVED
@@ -219,7 +219,7 @@ def test_the_servers_clock_is_noted() -> None:
 
 
 def test_what_is_read_is_judged_by_the_servers_clock() -> None:
-    """A batch whose time has come by the server's clock is looked at in the same run, not left open."""
+    """A batch whose `not_before` has passed by the server's clock is read in the same run."""
     lab = lab_of(Server(["a"], unlisted={"a"}, skew=timedelta(hours=2)))
     wanted = config(["a"], not_before=NOW + timedelta(hours=1))
     observed = seen(lab, wanted)
@@ -228,7 +228,7 @@ def test_what_is_read_is_judged_by_the_servers_clock() -> None:
 
 
 def test_a_batch_expires_by_the_servers_clock() -> None:
-    """A local clock that is days ahead does not make a refusal final."""
+    """A local clock that is days ahead does not make a rejection final."""
     known = entry(Phase.UNKNOWN, problem=NO_400, submitted_at=NOW - timedelta(days=28))
     for skew, cause in ((timedelta(), Cause.EXPIRED), (-timedelta(days=2), Cause.NOT_STARTED)):
         lab = lab_of(Server(["a"], skew=skew, submitted=None), known)

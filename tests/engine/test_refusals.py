@@ -92,7 +92,7 @@ def test_where_starts_are_paid_for_short_waits_are_refused(hasty: Rules) -> None
 
 
 def test_the_rules_of_a_settle_time() -> None:
-    """A simulator may be as quick as it is told to be."""
+    """A simulator may have a shorter settle time."""
     paid, simulator = parse_endpoint(ENDPOINT), parse_endpoint(SIMULATOR)
     assert rules(10.0, paid) == Rules()
     assert rules(60.0, paid) == Rules(settle=60.0)

@@ -1,4 +1,4 @@
-"""What a run tells the state of what it saw, and the account it gives in the end."""
+"""The events that a run records, and its report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SETTLED = Started(status="completed", evidence=Evidence.STATUS)
 REJECTED = Rejected(cause=Cause.NOT_STARTED, problem=PROBLEM)
 
 
-# --- news ------------------------------------------------------------------------------------------------------------
+# --- to record -------------------------------------------------------------------------------------------------------
 
 
 def entry(phase: Phase, **known: Any) -> Entry:
@@ -72,7 +72,7 @@ RUNNING = entry(Phase.STARTED, status="processing", evidence=Evidence.ANSWER)
         pytest.param(None, listed("processing"), ["Seen"], id="adopted"),
         pytest.param(None, listed("completed"), ["Seen"], id="adopted, completed"),
         pytest.param(None, listed("stopped"), ["Seen"], id="found stopped"),
-        pytest.param(None, listed("queued"), ["Seen"], id="a word nobody knows"),
+        pytest.param(None, listed("queued"), ["Seen"], id="an unrecognised status"),
         pytest.param(RUNNING, listed("processing"), [], id="as known"),
         pytest.param(RUNNING, None, [], id="not asked"),
         pytest.param(RUNNING, listed("completed"), ["Seen"], id="progress"),
@@ -94,7 +94,7 @@ RUNNING = entry(Phase.STARTED, status="processing", evidence=Evidence.ANSWER)
 def test_only_what_the_state_does_not_know_is_news(
     known: Entry | None, reading: Reading | None, words: list[str]
 ) -> None:
-    """A look that tells nothing new leaves the state as it is; after the news there is none."""
+    """Known facts make no event, and recorded events are not recorded again."""
     wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
     state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT, entries={"a": known} if known else {})
     seen = Observed(listed=True, readings=MappingProxyType({"a": reading} if reading else {}))
@@ -107,7 +107,7 @@ def test_only_what_the_state_does_not_know_is_news(
 
 
 def test_what_waits_for_its_start_is_news_when_asked_for() -> None:
-    """A plan without the server then knows its size; a batch without a status says nothing either way."""
+    """An offline plan then has its size. A batch without a status makes no event."""
     wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
     state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT)
     told = list(to_record(wanted, state, Observed(readings={"a": listed("submitted", records=7)}), None, waiting=True))
@@ -132,21 +132,21 @@ TWO_RUNNING = Observed(
 
 
 def test_of_what_is_not_selected_nothing_is_news() -> None:
-    """Wherever it stands: a batch that is left out does not end the look at the others."""
+    """A batch that is not selected does not hide the batches after it."""
     told = list(to_record(config("ab"), FRESH, TWO_RUNNING, {"b"}))
     assert [batch_id for batch_id, _, _ in told] == ["b"]
 
 
 @pytest.mark.parametrize(("selected", "recorded"), [({"b"}, ["b"]), (None, ["a", "b"])], ids=["b", "all"])
 def test_a_targeted_run_records_only_what_it_was_asked_about(selected: set[str] | None, recorded: list[str]) -> None:
-    """The rest is left alone, as if it were not there."""
+    """The other batches are ignored."""
     lab = Lab(Server(["a", "b"]))
     planned = plan(config("ab"), FRESH, TWO_RUNNING, NOW, endpoint=ENDPOINT, selected=selected)
     carry_out(planned, config=config("ab"), state=FRESH, observed=TWO_RUNNING, engine=lab.engine(), rules=RULES)
     assert [event.batch_id for event in lab.durable] == recorded
 
 
-# --- the account -----------------------------------------------------------------------------------------------------
+# --- the report ------------------------------------------------------------------------------------------------------
 
 
 def events(*whats: tuple[str, What]) -> list[Event]:
@@ -168,7 +168,7 @@ def made(*actions: tuple[str, Action, Reason]) -> Plan:
 
 
 def single(action: Action, *whats: What, reason: Reason = Reason.NEW) -> Outcome | None:
-    """The account of one batch."""
+    """The report of one batch."""
     told = report(made(("a", action, reason)), events(*(("a", what) for what in whats)), (), None)
     return told.outcomes[0] if told.outcomes else None
 
@@ -201,7 +201,7 @@ def single(action: Action, *whats: What, reason: Reason = Reason.NEW) -> Outcome
 def test_each_batch_has_one_line_in_the_account(
     action: Action, whats: tuple[What, ...], result: Result | None, code: Exit
 ) -> None:
-    """What came of it, and the exit code that alone would lead to."""
+    """The result of one batch, and the exit code of a report with it alone."""
     outcome = single(action, *whats)
     assert (outcome.result if outcome is not None else None) == result
     assert report(made(("a", action, Reason.NEW)), events(*(("a", w) for w in whats)), (), None).exit is code
@@ -218,7 +218,7 @@ def test_the_account_tells_how_and_why() -> None:
 
 
 def test_what_was_not_approved_is_named_and_is_no_failure() -> None:
-    """A start that no review has seen is left alone on purpose."""
+    """A start that was not in the approved plan is not attempted."""
     outcome = single(Action.WAIT, reason=Reason.NOT_APPROVED)
     assert outcome is not None
     assert outcome.result is Result.NOT_APPROVED
@@ -226,7 +226,7 @@ def test_what_was_not_approved_is_named_and_is_no_failure() -> None:
 
 
 def test_what_could_not_be_settled_tells_the_last_problem() -> None:
-    """Of a batch that was only looked into in this run, too."""
+    """Also of a batch that was only read in this run."""
     down = ServerProblem(status=503, title="Service Unavailable")
     outcome = single(Action.VERIFY, Unknown(problem=down), Unknown(problem=PROBLEM), reason=Reason.UNCERTAIN)
     (change,) = made(("a", Action.VERIFY, Reason.UNCERTAIN)).changes
@@ -234,7 +234,7 @@ def test_what_could_not_be_settled_tells_the_last_problem() -> None:
 
 
 def test_what_was_not_attempted_tells_why() -> None:
-    """Where the attempt itself did."""
+    """When the attempt has one."""
     outcome = single(Action.START, INTENDED, NotAttempted(problem=PROBLEM), reason=Reason.NEW)
     assert outcome is not None
     assert (outcome.result, outcome.problem) == (Result.NOT_ATTEMPTED, PROBLEM)
@@ -257,7 +257,7 @@ def test_what_was_not_attempted_tells_why() -> None:
     ],
 )
 def test_each_outcome_is_of_its_change(action: Action, reason: Reason, whats: tuple[What, ...]) -> None:
-    """Name, batch_id and place of a line in the account come from there."""
+    """Name, batch_id and place of a line in the report come from the change."""
     (change,) = made(("a", action, reason)).changes
     assert (outcome := single(action, *whats, reason=reason)) is not None
     assert outcome.change == change
@@ -318,7 +318,7 @@ def test_the_exit_code_has_its_order(end: End | None, results: list[Result], cod
 
 
 def test_a_run_records_what_it_saw_forgets_what_is_gone_and_starts_the_rest() -> None:
-    """ADOPT, FORGET, START, BLOCKED and KEEP in one apply; looking again changes nothing."""
+    """ADOPT, FORGET, START, BLOCKED and KEEP in one apply. A second apply changes nothing."""
     gone = Entry(batch_id="gone", name="gone", phase=Phase.STARTED, status="completed", updated_at=NOW, run="r0")
     base = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT, entries={"gone": gone})
     server = Server(["new", "running", "halted", "gone"], statuses={"running": "processing", "halted": "stopped"})
@@ -341,7 +341,7 @@ def test_a_run_records_what_it_saw_forgets_what_is_gone_and_starts_the_rest() ->
 
 
 def test_a_batch_is_forgotten_under_its_name() -> None:
-    """Screen and history call it what it was declared as."""
+    """Output and history use its declared name."""
     gone = Entry(batch_id="gone", name="old-customers", phase=Phase.SEEN, updated_at=NOW, run="r0")
     lab = Lab(Server(["gone"]), base=replace(FRESH, entries={"gone": gone}))
     lab.apply(config([]))
@@ -351,7 +351,7 @@ def test_a_batch_is_forgotten_under_its_name() -> None:
 
 
 def test_an_attempt_that_is_settled_while_looking_is_in_the_account() -> None:
-    """What an earlier run left open and this one found started is told as started."""
+    """An unknown attempt of an earlier run that this one finds started is reported as started."""
     lab = Lab(Server(["a"]))
     lab.fate = lambda _request, number: Fate(reply=failed(500)) if number else Fate()
     assert lab.apply(config(["a"])).exit is Exit.UNKNOWN
@@ -362,7 +362,7 @@ def test_an_attempt_that_is_settled_while_looking_is_in_the_account() -> None:
 
 
 def test_a_doubt_of_an_earlier_run_goes_with_the_next_attempt() -> None:
-    """After a release in one run, a 400 in the next is not taken for a no."""
+    """After a release in one run, a 400 in the next does not count as declined."""
     lab = Lab(Server(["a"]))
     lab.fate = lambda request, _number: Fate(reply=failed(503), reaches=False) if request.method == "POST" else Fate()
     lab.apply(config(["a"]))
@@ -381,5 +381,5 @@ def test_a_doubt_of_an_earlier_run_goes_with_the_next_attempt() -> None:
     ],
 )
 def test_a_reference_id_is_made_of_letters_digits_and_hyphens(name: str, run: str, reference: str) -> None:
-    """The vendor's own client replaces dots; 256 characters are the limit."""
+    """Letters, digits and hyphens only, and at most 256 characters."""
     assert reference_id(name, run) == reference

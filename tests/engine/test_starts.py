@@ -1,4 +1,4 @@
-"""Many batches at once: each is paid for once, however the network behaves, and as fast as the limits allow."""
+"""Many batches at once: each is paid for once with any network faults, and as fast as the limits allow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FAULTS: list[Reply] = [LOST, LOST, UNSENT, failed(500), failed(503), failed(429)
 
 
 def faulty(seed: int, rate: float) -> Callable[[Request, int], Fate]:
-    """Random latencies; that share of the requests meets a fault, before or after the server got it."""
+    """Random latencies. That share of the requests fails, before or after the server gets them."""
     chance = random.Random(seed)
 
     def fate(_request: Request, _number: int) -> Fate:
@@ -46,7 +46,7 @@ def faulty(seed: int, rate: float) -> Callable[[Request, int], Fate]:
 
 
 def only_starts(fate: Fate) -> Callable[[Request, int], Fate]:
-    """This fate for every start; all else goes well."""
+    """This fate for every start. All other requests succeed."""
     return lambda request, _number: fate if request.method == "POST" else Fate()
 
 
@@ -55,7 +55,7 @@ def only_starts(fate: Fate) -> Callable[[Request, int], Fate]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_hundreds_of_batches_are_started_exactly_once(seed: int) -> None:
-    """Lost answers, unsent requests, 5xx, throttling and a lagging status: after a few runs all is started, once."""
+    """Lost answers, unsent requests, 5xx, throttling and a lagging status: after a few runs each is started once."""
     names = ids(250)
     lab = Lab(Server(names, lag=6.0, list_lag=9.0, limit=150), fate=faulty(seed, 0.15), parallelism=16)
     for _ in range(6):
@@ -80,7 +80,7 @@ def test_without_faults_each_batch_costs_one_request() -> None:
 
 
 def test_a_second_apply_sends_nothing_but_the_list() -> None:
-    """What is started stays started."""
+    """A second apply starts nothing."""
     names = ids(5)
     lab = Lab(Server(names))
     lab.apply(config(names))
@@ -91,23 +91,23 @@ def test_a_second_apply_sends_nothing_but_the_list() -> None:
 
 
 def test_a_lost_answer_is_looked_into_before_anything_else_is_sent_for_that_batch() -> None:
-    """The start had been taken: the read finds it, and no second one goes out."""
+    """The server accepted the start: the read finds it, and no second one is sent."""
     lab = Lab(Server(["a"], lag=4.0), fate=only_starts(Fate(reply=LOST)))
     lab.start(["a"])
     assert [request.method for _, request in lab.sent] == ["POST", "GET", "GET"]
     lab.check_all_started(["a"])
 
 
-# --- what a start is told --------------------------------------------------------------------------------------------
+# --- what a start records --------------------------------------------------------------------------------------------
 
 
 def intents(lab: Lab) -> list[Intended]:
-    """What was intended, in order."""
+    """The intents, in order."""
     return [event.what for event in lab.durable if isinstance(event.what, Intended)]
 
 
 def test_a_start_is_intended_with_all_that_is_known_of_the_batch() -> None:
-    """The declared Reference-Id, the size, and the age that the server told."""
+    """The declared Reference-Id, the size, and the submission date from the server."""
     lab = Lab(Server(["a"]))
     lab.apply(config(["a"], reference_id="crm-4711", records=7))
     submitted = datetime(2026, 11, 20, 9, 0, 0, 4005, tzinfo=UTC)
@@ -116,7 +116,7 @@ def test_a_start_is_intended_with_all_that_is_known_of_the_batch() -> None:
 
 
 def test_a_start_without_a_reference_id_is_given_one_of_its_name_and_the_run() -> None:
-    """Not of its batch_id, which the vendor knows anyway."""
+    """Without its batch_id, which the vendor has anyway."""
     lab = Lab(Server(["a"]))
     lab.apply(Config(batches=(Batch(name="uk.mobiles", batch_id="a", place=PLACE),)))
     assert [intent.reference_id for intent in intents(lab)] == ["uk-mobiles-r1"]
@@ -132,7 +132,7 @@ def test_a_start_without_a_reference_id_is_given_one_of_its_name_and_the_run() -
     ],
 )
 def test_a_refusal_is_put_down_to_age_for_phone_only(service: Service, days: int, cause: Cause) -> None:
-    """From 28 days on; for the other services no limit is documented, so the next run may try again."""
+    """From 28 days on. Other services have no documented limit, so the next run may try again."""
     server = Server(["a"], service=service, submitted=(NOW - timedelta(days=days)).isoformat())
     lab = Lab(server, base=replace(FRESH, service=service), fate=only_starts(Fate(reply=failed(400), reaches=False)))
     lab.apply(replace(config(["a"]), service=service))
@@ -154,7 +154,7 @@ def test_outcomes_are_committed_in_groups() -> None:
 
 
 def test_events_are_told_once_they_are_durable_and_numbered_without_gap() -> None:
-    """The screen never knows more than the disk, and in the same order."""
+    """Events are reported after they are on disk, in the same order."""
     names = ids(20)
     lab = Lab(Server(names), fate=faulty(1, 0.3))
     ahead = []
@@ -176,7 +176,7 @@ def test_events_are_told_once_they_are_durable_and_numbered_without_gap() -> Non
 
 @pytest.mark.parametrize("parallelism", [1, 3, 8])
 def test_no_more_requests_are_under_way_than_allowed(parallelism: int) -> None:
-    """The lab checks every request; here that the room is used, too."""
+    """The lab checks the maximum. This checks that it is reached."""
     lab = Lab(Server(ids(30)), fate=faulty(2, 0.2), parallelism=parallelism)
     lab.start(ids(30))
     assert lab.most_flying == parallelism
@@ -184,7 +184,7 @@ def test_no_more_requests_are_under_way_than_allowed(parallelism: int) -> None:
 
 @pytest.mark.parametrize("headers", [True, False])
 def test_no_throttling_of_our_own_making(*, headers: bool) -> None:
-    """Four hundred starts at 150 a minute: no request is answered 429, and it takes three windows, not more."""
+    """Four hundred starts at 150 a minute: no request is answered 429, and three windows are enough."""
     names = ids(400)
     lab = Lab(Server(names, limit=150, headers=headers), parallelism=16)
     lab.apply(config(names))
@@ -194,7 +194,7 @@ def test_no_throttling_of_our_own_making(*, headers: bool) -> None:
 
 
 def test_reads_go_before_starts() -> None:
-    """When requests are scarce, an uncertain start is looked into before new ones go out."""
+    """When requests are scarce, reads of unknown starts are sent before new starts."""
     fates = {"a": Fate(reply=LOST), "b": Fate(reply=failed(429), reaches=False)}
     lab = Lab(Server(["a", "b"]), parallelism=2)
     lab.fate = lambda request, number: fates[batch_of(request)] if number < 2 else Fate()
@@ -205,7 +205,7 @@ def test_reads_go_before_starts() -> None:
 
 
 def test_requests_are_kept_for_the_reads_of_uncertain_batches() -> None:
-    """A batch that waits for its second read finds a request left in the window when its time has come."""
+    """The window keeps a request for each batch that waits for its second read."""
     names = ids(30)
     lab = Lab(Server(names, limit=20), parallelism=4)
     lab.fate = lambda request, _number: (
@@ -219,7 +219,7 @@ def test_requests_are_kept_for_the_reads_of_uncertain_batches() -> None:
 
 
 def test_starts_that_waited_leave_room_for_reads_that_are_due() -> None:
-    """When the window opens, the starts that were throttled do not take what sleeping batches will need."""
+    """When the window opens, throttled starts do not use the requests that waiting batches need."""
     names = ids(8)
     lab = Lab(Server(names, limit=6))
     late = Fate(1.0, reply=failed(429), reaches=False)
@@ -234,7 +234,7 @@ def test_starts_that_waited_leave_room_for_reads_that_are_due() -> None:
 
 
 def test_an_intent_does_not_lie_about_while_the_limit_waits() -> None:
-    """A batch is begun when its request can go, not a window earlier."""
+    """A batch begins when its request can be sent, not a window earlier."""
     names = ids(40)
     lab = Lab(Server(names, limit=20), parallelism=4)
     lab.start(names)
@@ -247,13 +247,13 @@ def test_an_intent_does_not_lie_about_while_the_limit_waits() -> None:
 
 
 def left_open(name: str, at: datetime) -> Entry:
-    """What a run that died after its intent leaves behind."""
+    """The entry after a run that died after its intent."""
     return Entry(batch_id=name, name=name, phase=Phase.INTENDED, attempts=1, intended_at=at, updated_at=at, run="r0")
 
 
 @pytest.mark.parametrize("count", [1, 8, 40])
 def test_settle_waits_of_different_batches_overlap(count: int) -> None:
-    """Looking into forty uncertain attempts takes hardly longer than into one."""
+    """Verifying forty unknown attempts takes hardly longer than verifying one."""
     names = ids(count)
     entries = {name: left_open(name, NOW - timedelta(hours=1)) for name in names}
     lab = Lab(Server(names), base=replace(FRESH, entries=entries))
@@ -266,7 +266,7 @@ def test_settle_waits_of_different_batches_overlap(count: int) -> None:
     ("ago", "least"), [(0, 30), (5, 25), (19, 11), (20, 10), (-7200, 30)], ids=["now", "5s", "19s", "20s", "future"]
 )
 def test_a_request_that_may_still_be_on_its_way_is_waited_for(ago: float, least: float) -> None:
-    """The run that died has just sent it: until it must have landed, `submitted` releases nothing."""
+    """Its request may still be in flight. Until it must have arrived, `submitted` releases nothing."""
     lab = Lab(Server(["b"]), base=replace(FRESH, entries={"b": left_open("b", NOW - timedelta(seconds=ago))}))
     lab.apply(config(["b"]))
     assert least <= lab.clock.seconds <= least + 2
@@ -277,7 +277,7 @@ def test_a_request_that_may_still_be_on_its_way_is_waited_for(ago: float, least:
 
 
 def test_ten_silent_batches_in_a_row_end_the_run() -> None:
-    """The service is down: the rest is not attempted, what was sent stays unknown."""
+    """The service is down: sent starts stay unknown, the others are not attempted."""
     names = ids(60)
     lab = Lab(Server(names), fate=lambda _request, _number: Fate(reply=failed(503), reaches=False), parallelism=4)
     engine = lab.start(names)
@@ -296,7 +296,7 @@ def test_every_kind_of_silence_counts(reply: Reply) -> None:
 
 
 def test_nine_silent_batches_do_not_end_the_run() -> None:
-    """One accepted start between them, and the service is not down."""
+    """One accepted start among them shows that the service works."""
     silent = {name for number, name in enumerate(ids(40)) if number % 10 != 9}
     lab = Lab(Server(ids(40)), parallelism=1)
     lab.fate = lambda request, _number: (
@@ -310,20 +310,20 @@ def test_nine_silent_batches_do_not_end_the_run() -> None:
 
 
 def test_a_refusal_is_an_answer() -> None:
-    """Any number of batches that are refused one by one do not mean that the service is down."""
+    """Refused batches never show that the service is down."""
     lab = Lab(Server(ids(40)), fate=only_starts(Fate(reply=failed(400), reaches=False)))
     assert lab.start(ids(40)).end is None
     assert {entry.phase for entry in lab.state().entries.values()} == {Phase.REJECTED}
 
 
 def test_giving_up_on_a_batch_is_no_sign_of_life() -> None:
-    """With so few requests that batches go one by one, a service that never answers a start is down all the same."""
+    """The service also counts as down when batches are started one by one."""
     lab = Lab(Server(ids(30), limit=3), fate=only_starts(Fate(reply=failed(503), reaches=False)))
     assert lab.start(ids(30)).end == ServiceDown(batches=10)
 
 
 def test_five_throttled_windows_in_a_row_end_the_run() -> None:
-    """Somebody else uses the budget: nothing was attempted, as far as the server goes."""
+    """Others use up the rate limit: the server accepted no start."""
     names = ids(30)
     lab = Lab(Server(names), fate=lambda _request, _number: Fate(reply=failed(429), reaches=False))
     engine = lab.start(names)
@@ -335,7 +335,7 @@ def test_five_throttled_windows_in_a_row_end_the_run() -> None:
 
 
 def test_one_request_let_through_starts_the_count_of_windows_anew() -> None:
-    """Throttled windows count only in a row."""
+    """Only consecutive throttled windows count."""
     names = ids(12)
     lab = Lab(Server(names), parallelism=1)
     lab.fate = lambda _request, number: Fate() if number % 5 == 4 else Fate(reply=failed(429), reaches=False)
@@ -345,7 +345,7 @@ def test_one_request_let_through_starts_the_count_of_windows_anew() -> None:
 
 @pytest.mark.parametrize("code", [401, 403, 406, 415])
 def test_a_refusal_of_all_calls_stops_the_run(code: int) -> None:
-    """At most as many starts as may be under way at once are sent; the rest is untouched."""
+    """At most `parallelism` starts are sent. The others are unchanged."""
     names = ids(50)
     lab = Lab(Server(names), fate=only_starts(Fate(reply=failed(code), reaches=False)), parallelism=6)
     done = lab.apply(config(names))
@@ -359,7 +359,7 @@ def test_a_refusal_of_all_calls_stops_the_run(code: int) -> None:
 
 
 def test_what_is_under_way_when_the_run_is_stopped_comes_home() -> None:
-    """The others' outcomes are recorded, and an unclear one is not asked about any more."""
+    """The outcomes of the others are recorded, and no further read is sent."""
     fates = {"a": Fate(reply=failed(401), reaches=False), "b": Fate(5.0), "c": Fate(6.0, reply=LOST)}
     lab = Lab(Server(["a", "b", "c", "d"]), parallelism=3)
     lab.fate = lambda request, _number: fates.get(batch_of(request), Fate())
@@ -371,7 +371,7 @@ def test_what_is_under_way_when_the_run_is_stopped_comes_home() -> None:
 
 
 def test_a_refused_read_stops_the_run_and_the_attempt_stays_unknown() -> None:
-    """A 401 to the status read says nothing of the start."""
+    """A 401 to the status read does not show the outcome of the start."""
     lab = Lab(Server(ids(30)), parallelism=1)
     lab.fate = lambda request, _number: Fate(reply=LOST) if request.method == "POST" else Fate(reply=failed(401))
     engine = lab.start(ids(30))
@@ -390,7 +390,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
 
 
 def test_unknown_outcomes_end_with_their_own_code() -> None:
-    """4 before 3: an outcome that is not known weighs more than one that is refused."""
+    """4 before 3: an unknown outcome matters more than a refused start."""
     names = ids(3)
     lab = Lab(Server(names))
     lab.fate = lambda request, number: Fate(reply=LOST) if number and batch_of(request) == "b001" else Fate()

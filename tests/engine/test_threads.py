@@ -1,4 +1,4 @@
-"""The real wire: threads that send, and one caller that waits. No test sleeps; what must come is waited for."""
+"""The real wire: threads that send, and one caller that waits. No test sleeps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def request(path: str = "/x") -> Request:
 
 
 class Gate:
-    """A sender that answers when it is let, and counts how many wait at once."""
+    """A sender that answers on command and counts the waiting requests."""
 
     def __init__(self) -> None:
         self.replies: SimpleQueue[Reply | BaseException] = SimpleQueue()
@@ -28,7 +28,7 @@ class Gate:
         self.cuts = 0
 
     def send(self, request: Request) -> Reply:
-        """Wait for a reply to be handed over."""
+        """Wait until the test provides a reply."""
         self.entered.put(request.path)
         reply = self.replies.get(timeout=PATIENCE)
         if isinstance(reply, BaseException):
@@ -51,7 +51,7 @@ def collected(wire: Threads, count: int) -> dict[int, Reply]:
 
 
 def test_every_ticket_gets_its_reply() -> None:
-    """Replies come under the ticket of their request, whichever thread sent it."""
+    """Each reply has the ticket of its request."""
 
     class Echo(Gate):
         def send(self, request: Request) -> Reply:
@@ -65,7 +65,7 @@ def test_every_ticket_gets_its_reply() -> None:
 
 
 def test_as_many_threads_as_are_needed_and_no_more() -> None:
-    """Three at once when three are allowed; the fourth waits for one that is free."""
+    """Three at once when three are allowed. The fourth waits for a free thread."""
     gate = Gate()
     wire = Threads(gate, 3)
     for ticket in range(4):
@@ -79,7 +79,7 @@ def test_as_many_threads_as_are_needed_and_no_more() -> None:
 
 
 def test_waiting_ends_with_the_time_or_a_wake() -> None:
-    """Both bring nothing; a wake before the wait is not lost."""
+    """Both return no reply. A wake before the wait is not lost."""
     wire = Threads(Gate(), 1)
     assert wire.collect(0.0) == []
     wire.wake()
@@ -95,7 +95,7 @@ def test_a_wake_from_elsewhere_ends_the_wait() -> None:
 
 
 def test_a_fault_in_the_sender_stops_the_run() -> None:
-    """A bug is raised where it is seen, and nobody waits for a reply that never comes."""
+    """A bug in the client raises in `collect` instead of blocking it."""
     gate = Gate()
     gate.replies.put(ZeroDivisionError("bug"))
     wire = Threads(gate, 1)
@@ -109,7 +109,7 @@ def test_a_fault_in_the_sender_stops_the_run() -> None:
 
 
 def test_cutting_is_the_senders_affair() -> None:
-    """Sockets are closed there; the replies come as broken."""
+    """It closes the sockets, and the replies come as broken."""
     gate = Gate()
     wire = Threads(gate, 1)
     wire.submit(7, request())
@@ -122,7 +122,7 @@ def test_cutting_is_the_senders_affair() -> None:
 
 
 def test_the_workers_end_with_the_wire() -> None:
-    """Idle workers are waited for, and none keeps the process alive."""
+    """It waits for idle workers, and none keeps the process alive."""
     gate = Gate()
     gate.replies.put(Answer(status=200))
     wire = Threads(gate, 2)

@@ -1,4 +1,4 @@
-"""What a plan carries besides its decisions: whom it is for, what was known of each batch, and its warnings."""
+"""What a plan has beside its decisions: service, endpoint, facts about each batch, and warnings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def planned(
 
 
 def test_it_says_what_it_was_made_for_and_from() -> None:
-    """Service, endpoint, state, time, and whether the server was asked."""
+    """Service, endpoint, state, time, and whether the account was listed."""
     made = planned(batch(), service=Service.EMAIL)
     assert (made.service, made.endpoint, made.lineage, made.serial) == (Service.EMAIL, ENDPOINT, "l", 7)
     assert (made.at, made.refreshed, made.targeted) == (NOW, False, False)
@@ -52,7 +52,7 @@ def test_it_says_what_it_was_made_for_and_from() -> None:
 
 
 def test_a_change_carries_what_is_known_of_its_batch() -> None:
-    """All a person needs to judge it."""
+    """All that a reviewer needs."""
     declared = batch(
         "n", batch_id="b", reference_id="r", not_before=ahead(hours=1), records=1, submitted_at=ago(days=1)
     )
@@ -84,7 +84,7 @@ def test_a_change_carries_what_is_known_of_its_batch() -> None:
 
 
 def test_the_newest_word_counts() -> None:
-    """What was observed, else what is known, else what is declared; of records and of the time of submission."""
+    """Records and submission time: observed, else known, else declared."""
     declared = batch(records=1, submitted_at=ago(days=1))
     known = entry(Phase.SEEN, records=2, submitted_at=ago(days=2), reason="known why", status="submitted")
     dated = listed("submitted", records=3, date_submitted=ago(days=3))
@@ -124,7 +124,7 @@ def test_what_is_no_longer_declared_is_shown_as_it_is_known(records: int | None,
     ("hours", "said"), [(49, "2 days"), (48, "2 days"), (47, "47 hours"), (25, "25 hours"), (24 * 6, "6 days")]
 )
 def test_one_warning_for_all_that_must_be_started_soon(hours: int, said: str) -> None:
-    """The first of them by name; alone, it is about that batch."""
+    """It names the first batch. With one batch, the warning is about that batch."""
     end = ago(days=28) + timedelta(hours=hours)
     first, second = batch("b", submitted_at=end), batch("a", submitted_at=end + timedelta(hours=1))
     (alone,) = planned(first).notices
@@ -155,13 +155,13 @@ def test_a_clock_that_is_wrong_is_told_of_and_not_gone_by(skew: timedelta, said:
 
 
 def test_any_clock_is_a_time() -> None:
-    """Even one of a server that lives at the end of time, or before it began."""
+    """Also of a server with the last or first possible date."""
     assert planned(batch(), skew=timedelta(days=9_000 * 365)).at == datetime.max.replace(tzinfo=UTC)
     assert planned(batch(), skew=-timedelta(days=2_500 * 365)).at == datetime.min.replace(tzinfo=UTC)
 
 
 def test_warnings_are_for_all_first_then_by_name() -> None:
-    """One of a batch that was stopped says why, where the server did."""
+    """The warning about a stopped batch has the server's reason."""
     stopped = [
         listed("stopped", "b", reason="too long"),
         listed("stopped", "a"),
@@ -189,7 +189,7 @@ def test_warnings_are_for_all_first_then_by_name() -> None:
     ids=["limit", "too late"],
 )
 def test_a_batch_near_its_end_is_warned_of(declared: Batch, said: str) -> None:
-    """In these words."""
+    """With this text."""
     known = [] if declared.submitted_at else [entry(Phase.SEEN, submitted_at=ago(days=10), status="submitted")]
     assert [notice.text for notice in planned(declared, known=known).notices] == [said]
 
@@ -208,7 +208,7 @@ def test_a_batch_near_its_end_is_warned_of(declared: Batch, said: str) -> None:
     ],
 )
 def test_what_is_near_its_end(action: Action, left: timedelta | None, *, is_near: bool) -> None:
-    """What is to be started and can be for a week more; for phone only."""
+    """A batch to start with a deadline within a week, for phone only."""
     deadline = None if left is None else NOW + left
     change = Change(name="b", batch_id="b", action=action, reason=Reason.NEW, deadline=deadline)
     assert expiring(change, Service.PHONE, NOW) is is_near

@@ -1,4 +1,4 @@
-"""The decision table, transcribed from the design row by row: what is declared, known and heard -> what is done.
+"""The decision table from the design, row by row: declaration, entry and reading -> action.
 
 Nothing here is derived from `plan.py`. Rows stand in the order of the design; each has its boundaries, and the second
 table holds batches that fit two rows, so that the order of the rows is held, too.
@@ -52,7 +52,7 @@ INTENDED = entry(Phase.INTENDED, attempts=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One batch; `batch` is None when it is not declared. `asked` tells that the account was listed."""
+    """One batch. `batch` is None when it is undeclared. `asked`: the account was listed."""
 
     case: str
     batch: Batch | None = PLAIN
@@ -65,7 +65,7 @@ class Case:
 
 
 def aged(days: float, *, plus: timedelta = 0 * SECOND, **said: Any) -> Batch:
-    """The batch, submitted that long ago by its author's word."""
+    """The batch, declared as submitted that long ago."""
     return batch(submitted_at=NOW - days * DAY - plus, **said)
 
 
@@ -405,14 +405,14 @@ def test_every_row_decides_as_designed(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases(TWO_ROWS))
 def test_the_first_row_that_fits_decides(case: Case) -> None:
-    """Of two rows that fit, the upper one wins."""
+    """Of two rows that match, the upper one decides."""
     check(case)
 
 
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("status", [None, "submitted", "processing", "completed", "stopped", "queued"])
 def test_an_unasked_batch_that_may_have_started_is_never_started(phase: Phase, status: str | None) -> None:
-    """Offline, for every phase and status: only four phases, not started as far as known, lead to a start."""
+    """Offline, for every phase and status: only the four phases that are not started lead to a start."""
     action = only(planned(config(PLAIN), state(entry(phase, status=status)))).action
     startable = phase in {Phase.SEEN, Phase.RELEASED, Phase.NOT_ATTEMPTED, Phase.REJECTED}
     assert (action is START) == (startable and status in {None, "submitted"})
@@ -435,7 +435,7 @@ def test_an_unasked_batch_that_may_have_started_is_never_started(phase: Phase, s
 def test_age_explains_a_refusal_of_phone_only(
     service: Service, submitted_at: datetime | None, *, expired: bool
 ) -> None:
-    """From 28 days on; for the other services nothing is documented."""
+    """From 28 days on, for phone only."""
     assert is_expired(service, submitted_at, NOW) is expired
 
 
@@ -454,7 +454,7 @@ def test_age_explains_a_refusal_of_phone_only(
     ],
 )
 def test_a_start_near_the_limit_is_warned_of(days: int, plus: timedelta, service: Service, words: str | None) -> None:
-    """From 27 days on the server judges, and the plan says so."""
+    """From 27 days on the server decides, and the plan says so."""
     notices = planned(config(aged(days, plus=plus), service=service)).notices
     assert len(notices) == (words is not None)
     if words is not None:
@@ -463,7 +463,7 @@ def test_a_start_near_the_limit_is_warned_of(days: int, plus: timedelta, service
 
 
 def test_waiting_past_the_deadline_is_warned_of() -> None:
-    """A `not_before` after the 28 days can never be kept; where the YAML itself shows it, the YAML is told so."""
+    """A `not_before` after the 28 days is a warning. If the YAML alone shows it, the configuration warns instead."""
     seen = observed(listed("submitted", date_submitted=ago(days=20)))
     late, in_time = (batch(not_before=ahead(days=days)) for days in (10, 8))
     assert "can never be started" in planned(config(late), None, seen).notices[0].text
@@ -487,7 +487,7 @@ def test_a_stop_after_a_start_is_warned_of_with_the_reason() -> None:
     ],
 )
 def test_a_wrong_local_clock_gives_way_to_the_server(skew: timedelta, action: Action) -> None:
-    """Ages and `not_before` go by the server's clock when they differ by more than five minutes, and it is said."""
+    """When the clocks differ by more than five minutes, the server's decides, with a warning."""
     wanted = config(batch(not_before=ahead(seconds=300.5)))
     made = planned(wanted, seen=observed(read("submitted"), skew=skew))
     assert only(made).action is action
@@ -495,7 +495,7 @@ def test_a_wrong_local_clock_gives_way_to_the_server(skew: timedelta, action: Ac
 
 
 def test_a_clock_ahead_of_the_server_does_not_expire_a_batch() -> None:
-    """What looks 29 days old is judged by the server's date."""
+    """The server's date decides whether a batch is 29 days old."""
     wanted = config(aged(29))
     assert only(planned(wanted, seen=observed(read("submitted"), skew=-2 * DAY))).action is START
     assert only(planned(wanted, seen=observed(read("submitted")))).action is BLOCKED
@@ -505,7 +505,7 @@ def test_a_clock_ahead_of_the_server_does_not_expire_a_batch() -> None:
 
 
 def test_what_was_not_offered_is_not_started() -> None:
-    """A start that nobody saw in a review waits, and says why."""
+    """A start that was not in the approved plan waits."""
     fresh = planned(config(batch("a"), batch("b")))
     left = approve(fresh, planned(config(batch("a"))))
     assert [(change.name, change.action) for change in left.changes] == [("a", START), ("b", WAIT)]
@@ -531,12 +531,12 @@ def test_what_was_offered_as_verify_may_start() -> None:
     ],
 )
 def test_any_other_approval_denies(approved: Plan) -> None:
-    """Only START and VERIFY of the same batch_id were offers."""
+    """Only a START or VERIFY of the same batch_id is an approval."""
     assert only(approve(planned(config(PLAIN)), approved)).action is WAIT
 
 
 def test_an_approval_starts_nothing_by_itself() -> None:
-    """An old plan that says START does not start what is running by now."""
+    """An old plan with a START does not start a running batch."""
     old = planned(config(PLAIN))
     assert only(approve(planned(config(PLAIN), state(started())), old)).action is KEEP
 
@@ -550,7 +550,7 @@ def test_an_approval_starts_nothing_by_itself() -> None:
     ],
 )
 def test_an_approval_for_something_else_is_refused(other: dict[str, Any], what: str) -> None:
-    """Whether it is checked early, against the state, or late, against the new plan."""
+    """Both when it is checked early against the state and late against the new plan."""
     known = state(started())
     fresh = planned(config(PLAIN), known)
     check_approval(fresh, known)
@@ -562,7 +562,7 @@ def test_an_approval_for_something_else_is_refused(other: dict[str, Any], what: 
 
 
 def test_guards_are_judged_on_what_the_approval_leaves() -> None:
-    """What is not started counts for no guard; an override stays one."""
+    """Only the remaining starts count, and an override remains."""
     limits = [guard(GuardName.MAX_STARTS, 1), guard(GuardName.MAX_RECORDS, 5)]
     wanted = config(batch("a", records=7), batch("b"), guards=limits)
     fresh = planned(wanted, overridden={GuardName.MAX_RECORDS})

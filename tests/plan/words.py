@@ -1,4 +1,4 @@
-"""Short ways to say what the plan is made from."""
+"""Short functions for what a plan is made from."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read(status: str | None, name: str = "b", **said: Any) -> Reading:
 
 
 def not_found(name: str = "b") -> Reading:
-    """A single status read that was answered 404 or 400."""
+    """A single status read with the answer 404 or 400."""
     return Reading(batch_id=name, source=Source.READ, found=False)
 
 
@@ -88,7 +88,7 @@ def state(*entries: Entry) -> State:
 
 
 def observed(*readings: Reading, listed: bool = True, skew: timedelta | None = None) -> Observed:
-    """What was heard of these batches."""
+    """The readings of these batches."""
     return Observed(listed=listed, readings=MappingProxyType({each.batch_id: each for each in readings}), skew=skew)
 
 
@@ -101,7 +101,7 @@ def planned(
     selected: Collection[str] | None = None,
     overridden: Collection[GuardName] = (),
 ) -> Plan:
-    """The plan, at NOW if nothing else is said."""
+    """The plan, at NOW unless given otherwise."""
     return plan(wanted, known, seen or Observed(), now, endpoint=ENDPOINT, selected=selected, overridden=overridden)
 
 

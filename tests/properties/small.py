@@ -1,4 +1,4 @@
-"""Small strategies for the plan's properties: few ids, so that what is declared, known and heard meet often."""
+"""Small strategies for the plan's properties: few ids, so that batches, entries and readings often match."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def configs(moments: st.SearchStrategy[datetime] = MOMENTS) -> st.SearchStrategy
 
 
 def entries(batch_id: str, moments: st.SearchStrategy[datetime] = MOMENTS) -> st.SearchStrategy[Entry]:
-    """Anything an entry can hold, also what no run of events leads to."""
+    """Any entry, also one that no events lead to."""
     return st.builds(
         Entry,
         batch_id=st.just(batch_id),
@@ -89,7 +89,7 @@ def states(moments: st.SearchStrategy[datetime] = MOMENTS) -> st.SearchStrategy[
 
 
 def readings(batch_id: str, moments: st.SearchStrategy[datetime] = MOMENTS) -> st.SearchStrategy[Reading]:
-    """What the server may say of a batch."""
+    """Any reading of a batch."""
     missing = st.just(Reading(batch_id=batch_id, source=Source.READ, found=False))
     return missing | st.builds(
         Reading,
@@ -103,7 +103,7 @@ def readings(batch_id: str, moments: st.SearchStrategy[datetime] = MOMENTS) -> s
 
 
 def observeds(moments: st.SearchStrategy[datetime] = MOMENTS) -> st.SearchStrategy[Observed]:
-    """What was heard of up to five batches."""
+    """Readings of up to five batches."""
     heard = st.fixed_dictionaries({}, optional={key: readings(key, moments) for key in IDS})
     return st.builds(
         Observed,

@@ -1,4 +1,4 @@
-"""What holds for every plan, whatever is declared, known, heard and whatever the time."""
+"""Properties of every plan, for any declaration, state, readings and time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_plan_is_total(
     times: tuple[datetime, timedelta | None],
     selected: set[str] | None,
 ) -> None:
-    """Nothing anybody declares, knows or hears makes it raise; every selected batch gets exactly one decision."""
+    """No input makes it raise, and every selected batch gets exactly one decision."""
     now, skew = times
     made = planned(config, state, replace(observed, skew=skew), now, selected=selected)
     told = Counter(change.batch_id for change in made.changes)
@@ -56,7 +56,7 @@ def test_the_plan_is_total(
 @pytest.mark.parametrize("end", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
 @pytest.mark.parametrize("skew", [-FAR_OFF, FAR_OFF])
 def test_a_server_whose_clock_has_run_off_breaks_nothing(end: datetime, skew: timedelta) -> None:
-    """Dates at the ends of time, from a file or from the server, are dates like others."""
+    """The first and last possible dates are valid, from a file or from the server."""
     reading = Reading(batch_id="a", source=Source.LIST, status="submitted", date_submitted=end)
     observed = Observed(listed=True, readings={"a": reading}, skew=skew)
     state = State(lineage="l", service=Service.PHONE, endpoint="")
@@ -68,7 +68,7 @@ def test_a_server_whose_clock_has_run_off_breaks_nothing(end: datetime, skew: ti
 @settings(max_examples=25)  # the shared strategies are slow: they make hostile text
 @given(config=strategies.configs(), listed=st.booleans(), data=st.data())
 def test_the_plan_is_total_for_hostile_words(config: Config, *, listed: bool, data: st.DataObject) -> None:
-    """Statuses nobody knows, control characters and the ends of time lead to a plan like others, and to no start."""
+    """Unrecognised statuses, control characters and extreme dates lead to a plan without starts."""
     ids = [batch.batch_id for batch in config.batches]
     known = {each: data.draw(strategies.entries(each)) for each in ids if data.draw(st.booleans())}
     heard = {each: data.draw(strategies.readings(each)) for each in ids if data.draw(st.booleans())}
@@ -80,7 +80,7 @@ def test_the_plan_is_total_for_hostile_words(config: Config, *, listed: bool, da
 
 @given(config=configs(), state=states(), observed=observeds())
 def test_nothing_that_may_have_been_paid_for_is_started(config: Config, state: State, observed: Observed) -> None:
-    """No START for a batch that is held, uncertain, recorded as started, found stopped, or seen beyond its start."""
+    """No START for a batch that is on hold, unknown, recorded as started, or seen with a status after the start."""
     declared = {batch.batch_id: batch for batch in config.batches}
     for change in planned(config, state, observed).having(Action.START):
         batch, entry = declared[change.batch_id], state.entries.get(change.batch_id)
@@ -100,7 +100,7 @@ def test_nothing_that_may_have_been_paid_for_is_started(config: Config, state: S
 def test_the_order_of_things_is_irrelevant(
     config: Config, state: State, observed: Observed, data: st.DataObject
 ) -> None:
-    """However files, entries and answers are ordered, the plan is the same."""
+    """The order of files, entries and answers does not change the plan."""
     shuffled = replace(config, batches=tuple(data.draw(st.permutations(config.batches))))
     entries = MappingProxyType(dict(data.draw(st.permutations(list(state.entries.items())))))
     heard = MappingProxyType(dict(data.draw(st.permutations(list(observed.readings.items())))))
@@ -110,13 +110,13 @@ def test_the_order_of_things_is_irrelevant(
 
 @given(config=configs(), state=states(), observed=observeds())
 def test_changes_are_sorted_by_name(config: Config, state: State, observed: Observed) -> None:
-    """One order, everywhere."""
+    """Changes are sorted by name, then batch_id."""
     names = [(change.name, change.batch_id) for change in planned(config, state, observed).changes]
     assert names == sorted(names)
 
 
 def applied(made: Plan, state: State, observed: Observed) -> State:
-    """The state after an apply in which everything went well."""
+    """The state after an apply without failures."""
     whats: list[tuple[str, str, What]] = []
     for change in made.changes:
         said = observed.readings.get(change.batch_id)
@@ -144,7 +144,7 @@ def applied(made: Plan, state: State, observed: Observed) -> State:
 
 @given(config=configs(), state=states(), observed=observeds())
 def test_after_a_clean_apply_there_is_nothing_to_do(config: Config, state: State, observed: Observed) -> None:
-    """The next plan starts, adopts and forgets nothing, asked again or not; only open questions stay open."""
+    """The next plan starts, adopts and forgets nothing, with or without a refresh. Unanswered batches stay VERIFY."""
     first = planned(config, state, observed)
     after = applied(first, state, observed)
     begun = first.having(Action.START)
@@ -165,7 +165,7 @@ def test_after_a_clean_apply_there_is_nothing_to_do(config: Config, state: State
 def test_a_late_echo_of_an_old_status_starts_nothing_again(
     config: Config, state: State, observed: Observed, data: st.DataObject
 ) -> None:
-    """Whatever is heard after a clean apply, no batch it started is started again."""
+    """No reading after a clean apply leads to a second start of a batch."""
     first = planned(config, state, observed)
     after = applied(first, state, observed)
     later = planned(config, after, data.draw(observeds()), NOW + data.draw(st.timedeltas(timedelta(0))) % FAR_OFF)
@@ -198,7 +198,7 @@ def meant_for(fresh: Plan, approved: Plan) -> Plan:
 
 @given(fresh=PLANS, approved=PLANS)
 def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
-    """Whatever was approved, nothing but starts changes, and only to a start that does not happen."""
+    """An approval changes only starts, and only to WAIT."""
     approved = meant_for(fresh, approved)
     left = approve(fresh, approved)
     offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
@@ -215,7 +215,7 @@ def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
 @settings(max_examples=25)
 @given(fresh=PLANS, forged=strategies.plans())
 def test_a_forged_approval_starts_nothing(fresh: Plan, forged: Plan) -> None:
-    """Whatever somebody wrote into a saved plan, it can only deny."""
+    """A saved plan can only prevent starts, whatever it contains."""
     left = approve(fresh, meant_for(fresh, forged))
     started, before = ({change.batch_id for change in each.having(Action.START)} for each in (left, fresh))
     assert started <= before
@@ -226,7 +226,7 @@ def test_a_forged_approval_starts_nothing(fresh: Plan, forged: Plan) -> None:
 def test_guards_measure_what_is_started_and_count_the_unknown_as_full(
     config: Config, state: State, observed: Observed, lifted: set[GuardName]
 ) -> None:
-    """Starts are counted; records nobody knows count 10,000 each; only an override lets an excess pass."""
+    """Starts count, unknown sizes count as 10,000 records, and only an override allows an excess."""
     made = planned(config, state, observed, overridden=lifted)
     starts = made.having(Action.START)
     assert [check.guard for check in made.guards] == list(config.guards)
@@ -246,7 +246,7 @@ def test_guards_measure_what_is_started_and_count_the_unknown_as_full(
 def test_a_targeted_plan_leaves_the_rest_alone(
     config: Config, state: State, observed: Observed, selected: set[str]
 ) -> None:
-    """It never forgets, speaks of the selected only, and says of them what the whole plan says."""
+    """It has no FORGET and only the selected batches, with the same changes as in the whole plan."""
     whole = {change.batch_id: change for change in planned(config, state, observed).changes}
     part = planned(config, state, observed, selected=selected)
     assert part.targeted
@@ -258,7 +258,7 @@ def test_a_targeted_plan_leaves_the_rest_alone(
 
 @given(config=configs(), state=states())
 def test_forgetting_touches_only_what_is_settled_and_undeclared(config: Config, state: State) -> None:
-    """FORGET is for entries that are in no file any more and whose last attempt is settled."""
+    """FORGET is for undeclared entries whose last attempt has a known outcome."""
     declared = {batch.batch_id for batch in config.batches}
     for change in planned(config, state, Observed()).having(Action.FORGET):
         entry = state.entries[change.batch_id]

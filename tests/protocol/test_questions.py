@@ -45,7 +45,7 @@ def reading(status: str) -> Reading:
 
 
 SETTLING = [
-    # the run died: nobody knows what the attempt was answered
+    # the run died: the answer to the attempt is unknown
     pytest.param(None, False, (PROCESSING,), "read Started:processing:status", False, id="died, started"),
     pytest.param(None, False, (STOPPED,), "read Started:stopped:status", False, id="died, stopped by now"),
     pytest.param(None, False, (SUBMITTED, SUBMITTED), "read pause:10 read Released", True, id="died, submitted twice"),
@@ -53,7 +53,7 @@ SETTLING = [
         None, False, (SUBMITTED, COMPLETED), "read pause:10 read Started:completed:status", False, id="died, lag"
     ),
     pytest.param(None, False, (failed(404),) * 6, PATIENCE, False, id="died, not found is no answer"),
-    pytest.param(None, False, (said("queued"),), "read Seen:queued", False, id="died, a word nobody knows"),
+    pytest.param(None, False, (said("queued"),), "read Seen:queued", False, id="died, an unrecognised status"),
     # an answer that said nothing
     pytest.param(
         LOST_PROBLEM, True, (SUBMITTED, SUBMITTED), "read pause:10 read Released", True, id="lost, submitted twice"
@@ -82,7 +82,7 @@ SETTLING = [
 def test_what_an_earlier_run_left_open_is_settled_by_reads(
     *, problem: ServerProblem | None, doubt: bool, replies: tuple[Reply, ...], words: str, released: bool
 ) -> None:
-    """No start goes out, and only two reads release."""
+    """No start is sent, and only two reads release."""
     played = play(verify(ORDER, RULES, problem=problem, doubt=doubt), *replies)
     assert played.words == words
     assert played.returned is not None
@@ -91,7 +91,7 @@ def test_what_an_earlier_run_left_open_is_settled_by_reads(
 
 
 def test_an_old_batch_that_was_refused_has_expired() -> None:
-    """A 400, the age, and a status that did not move say together why."""
+    """A 400, the age and an unchanged status together give the cause."""
     order = replace(ORDER, expired=True)
     played = play(verify(order, RULES, problem=NO_400, doubt=False), SUBMITTED, SUBMITTED)
     assert played.words == "read pause:10 read Rejected:expired"
@@ -102,13 +102,13 @@ def test_an_old_batch_that_was_refused_has_expired() -> None:
     [
         pytest.param((PROCESSING,), reading("processing"), id="started"),
         pytest.param((SUBMITTED, SUBMITTED), reading("submitted"), id="released"),
-        pytest.param((said("queued"),), reading("queued"), id="a word nobody knows"),
+        pytest.param((said("queued"),), reading("queued"), id="an unrecognised status"),
         pytest.param((LOST,) * 6, None, id="no answer"),
         pytest.param((SUBMITTED, *(LOST,) * 6), None, id="one answer, then none"),
     ],
 )
 def test_settling_tells_the_last_reading(replies: tuple[Reply, ...], last: Reading | None) -> None:
-    """The plan decides by what was read last."""
+    """The result has the last reading, for the plan."""
     played = play(verify(ORDER, RULES, problem=None, doubt=False), *replies)
     assert played.returned is not None
     assert played.returned.reading == last
@@ -125,7 +125,7 @@ def test_settling_tells_the_last_reading(replies: tuple[Reply, ...], last: Readi
     ],
 )
 def test_the_list_confirms_a_start_without_a_read(*, problem: ServerProblem | None, doubt: bool, event: str) -> None:
-    """Nothing is asked; whose start it was is told by the answer it had got."""
+    """Nothing is sent. The answer to the attempt shows whose start it was."""
     found = Reading(batch_id="b1", source=Source.LIST, status="completed")
     played = play(confirm(found, problem=problem, doubt=doubt))
     assert played.words == event
@@ -149,7 +149,7 @@ def test_the_list_confirms_a_start_without_a_read(*, problem: ServerProblem | No
     ],
 )
 def test_looking_at_a_batch_records_nothing(replies: tuple[Reply, ...], words: str, verdict: Verdict) -> None:
-    """A batch on which no attempt is open is read once."""
+    """A batch without an unknown attempt is read once."""
     played = play(refresh(ORDER, RULES, was_started=False), *replies)
     assert (played.words, played.returned) == (words, verdict)
 
@@ -236,7 +236,7 @@ def test_of_a_batch_that_is_listed_twice_the_entry_that_shows_more_counts(
 
 @pytest.mark.parametrize("end_at", range(3))
 def test_a_question_that_is_broken_off_has_no_result(end_at: int) -> None:
-    """When the run ends nothing is recorded about what was not heard."""
+    """When the run ends, nothing is recorded without an answer."""
     for conversation in (
         verify(ORDER, RULES, problem=None, doubt=False),
         list_all(ORDER.service, RULES),

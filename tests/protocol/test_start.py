@@ -146,7 +146,7 @@ SCRIPTS: list[Script] = [
     ),
     Script("lost, found completed", (LOST, COMPLETED), f"{ASKED} read Started:completed:status"),
     Script("lost, found stopped", (LOST, STOPPED), f"{ASKED} read Started:stopped:status"),
-    # 400 and 404, found started: by somebody else
+    # 400 and 404, found started by others
     Script("400, found processing", (failed(400), PROCESSING), f"{ASKED} read AlreadyStarted:processing"),
     Script("400, found completed", (failed(400), COMPLETED), f"{ASKED} read AlreadyStarted:completed"),
     Script("400, found stopped", (failed(400), STOPPED), f"{ASKED} read AlreadyStarted:stopped"),
@@ -275,7 +275,7 @@ SCRIPTS: list[Script] = [
         (LOST, SUBMITTED, LOST, SUBMITTED, PROCESSING),
         f"{ASKED} read pause:10 read pause:1 read Released Intended start Started:processing:answer",
     ),
-    # a word nobody knows
+    # an unrecognised status
     Script("lost, an unknown word", (LOST, said("queued")), f"{ASKED} read Seen:queued"),
     Script("400, an unknown word", (failed(400), said("queued")), f"{ASKED} read Seen:queued"),
     Script(
@@ -293,7 +293,7 @@ def test_each_answer_leads_where_the_protocol_says(script: Script) -> None:
 
 @EACH
 def test_a_run_that_ends_leaves_the_right_record_at_every_step(script: Script) -> None:
-    """Ended with nothing under way: NotAttempted. After a doubtful answer: nothing more, still unknown."""
+    """Ended with no request in flight: NotAttempted. After a doubtful answer: still unknown."""
     whole = play(start(script.order, RULES), *script.replies)
     waits = sum(not isinstance(step, Record) for _, step, _ in whole.steps)
     for end_at in range(waits):
