@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -299,11 +299,8 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
     entries = {
         key: Entry(batch_id=key, **decode_fields(value, _ENTRY, f"batches.{key}")) for key, value in batches.items()
     }
-    return State(
-        lineage=state.lineage,
-        serial=state.serial,
-        service=state.service,
-        endpoint=state.endpoint,
+    return replace(
+        state,
         entries=MappingProxyType(entries),
         runs=tuple(Run(**decode_fields(run, _RUN, f"runs[{number}]")) for number, run in enumerate(runs)),
     )

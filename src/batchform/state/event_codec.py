@@ -5,39 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchform.errors import StateError
+from batchform.state import events
 from batchform.state.codec import decode_fields, encode_fields, fields_of
-from batchform.state.events import (
-    AlreadyStarted,
-    Declared,
-    Event,
-    Forgotten,
-    Intended,
-    NotAttempted,
-    Rejected,
-    Released,
-    Removed,
-    Seen,
-    Started,
-    Unknown,
-    What,
-)
+from batchform.state.events import Event, What
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # The names are part of the file format: renaming a class must not rename its events.
 _KINDS: Mapping[str, type[What]] = {
-    "intended": Intended,
-    "not_attempted": NotAttempted,
-    "started": Started,
-    "already_started": AlreadyStarted,
-    "unknown": Unknown,
-    "released": Released,
-    "rejected": Rejected,
-    "seen": Seen,
-    "declared": Declared,
-    "forgotten": Forgotten,
-    "removed": Removed,
+    "intended": events.Intended,
+    "not_attempted": events.NotAttempted,
+    "started": events.Started,
+    "already_started": events.AlreadyStarted,
+    "unknown": events.Unknown,
+    "released": events.Released,
+    "rejected": events.Rejected,
+    "seen": events.Seen,
+    "declared": events.Declared,
+    "forgotten": events.Forgotten,
+    "removed": events.Removed,
 }
 KIND_OF: Mapping[type[What], str] = {cls: kind for kind, cls in _KINDS.items()}
 """The name of each kind of event in the journal and in JSON outputs."""

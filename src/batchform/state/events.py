@@ -177,23 +177,13 @@ _REJECTED_IN_DOUBT: Mapping[Phase | None, Phase] = {
 }
 
 # The effect of `Seen` depends on the status.
-_SEEN_RUNNING: Mapping[Phase | None, Phase] = {
-    None: Phase.ADOPTED,
-    Phase.SEEN: Phase.ADOPTED,
-    Phase.NOT_ATTEMPTED: Phase.ADOPTED,
-    Phase.REJECTED: Phase.ADOPTED,
-    Phase.STOPPED: Phase.ADOPTED,
-    Phase.INTENDED: Phase.STARTED,
-    Phase.RELEASED: Phase.STARTED,
-}
 _SEEN_STOPPED: Mapping[Phase | None, Phase] = {
-    None: Phase.STOPPED,
-    Phase.SEEN: Phase.STOPPED,
-    Phase.NOT_ATTEMPTED: Phase.STOPPED,
-    Phase.REJECTED: Phase.STOPPED,
-    Phase.INTENDED: Phase.STARTED,
-    Phase.RELEASED: Phase.STARTED,
+    **dict.fromkeys((None, Phase.SEEN, Phase.NOT_ATTEMPTED, Phase.REJECTED), Phase.STOPPED),
+    **dict.fromkeys((Phase.INTENDED, Phase.RELEASED), Phase.STARTED),
 }
+_SEEN_RUNNING: Mapping[Phase | None, Phase] = {
+    before: Phase.ADOPTED if after is Phase.STOPPED else after for before, after in _SEEN_STOPPED.items()
+} | {Phase.STOPPED: Phase.ADOPTED}
 _SEEN_OURS: Mapping[Phase | None, Phase] = dict.fromkeys((*_STARTABLE, *UNCERTAIN), Phase.STARTED)
 _SEEN_ALREADY: Mapping[Phase | None, Phase] = {Phase.UNKNOWN: Phase.ALREADY_STARTED}
 _SEEN_ELSE: Mapping[Phase | None, Phase] = {None: Phase.SEEN}

@@ -122,22 +122,7 @@ def _join(a: Entry, b: Entry) -> Entry:
 
 def _attempt(entry: Entry) -> tuple[Any, ...]:
     """Orders entries by their attempts to start the batch. Fields that are merged separately are left out."""
-    rest = replace(
-        entry,
-        status=None,
-        reason=None,
-        found=True,
-        name="",
-        run="",
-        updated_at=_LONG_AGO,
-        seen_at=None,
-        declared=True,
-        contradiction=False,
-        doubt=False,
-        attempts=0,
-        records=None,
-        submitted_at=None,
-    )
+    rest = entry.evidence, entry.problem, entry.reference_id, entry.intended_at, entry.settled_at
     latest = max(entry.intended_at or _LONG_AGO, entry.settled_at or _LONG_AGO)
     return _PHASES.index(entry.phase), _CAUSES.index(entry.cause), latest, repr(rest)
 
