@@ -25,7 +25,6 @@ from batchform.cli.options import (
     wait_time,
 )
 from batchform.cli.progress import JsonProgress, TextProgress
-from batchform.cli.signals import Interruption
 from batchform.errors import BatchformError, Exit, RefusedError, UsageError
 from batchform.observe import observe
 from batchform.plan import Action, Plan, approve, check_approval, check_guards, plan
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from batchform.apply import Report
     from batchform.cli.network import Access
-    from batchform.cli.session import Connection, Scope
+    from batchform.cli.session import Scope
     from batchform.cli.terminal import Terminal
     from batchform.model import GuardName, Observed
     from batchform.protocol import Rules
@@ -147,6 +146,8 @@ def command(
     )
     seconds = wait_time(timeout, wait=wait)
     ci.problems(terminal, scope.config.warnings, scope.config.sources)
+    if no_refresh:
+        terminal.warn("With `--no-refresh`, only the refusal of the server shows that a batch was started elsewhere.")
     with session.hold(
         terminal,
         scope.state_file,
@@ -196,8 +197,9 @@ def _apply(run: _Run, store: Store) -> Exit:
         tick=progress.tick,
         tick_every=progress.every,
     ) as server:
+        subject = run.scope.subject(run.access.endpoint, lambda: store.state)
         try:
-            observed = _observe(run, store, server)
+            observed = observe(subject, server.engine, run.rules, session.clock.now(), refresh=run.refresh)
         finally:
             progress.end()
         made = _plan(run, store, observed)
@@ -205,7 +207,10 @@ def _apply(run: _Run, store: Store) -> Exit:
         if server.engine.end is None:
             check_guards(made)
             if run.approved is None and not run.auto_approve and made.has_changes:
-                _ask(run.terminal, made, server)
+                with server.signals.asking():
+                    is_approved = run.terminal.confirm(_question(made))
+                if not is_approved:
+                    raise RefusedError("Apply was not approved", "No batch was started.")
             progress.begin(len(made.having(Action.START)), server.pacer)
             carry_out(
                 made,
@@ -226,15 +231,6 @@ def _apply(run: _Run, store: Store) -> Exit:
         return result.exit
 
 
-def _observe(run: _Run, store: Store, server: Connection) -> Observed:
-    if not run.refresh:
-        run.terminal.warn(
-            "With `--no-refresh`, only the refusal of the server shows that a batch was started elsewhere."
-        )
-    subject = run.scope.subject(run.access.endpoint, lambda: store.state)
-    return observe(subject, server.engine, run.rules, session.clock.now(), refresh=run.refresh)
-
-
 def _plan(run: _Run, store: Store, observed: Observed) -> Plan:
     made = plan(
         run.scope.config,
@@ -246,28 +242,6 @@ def _plan(run: _Run, store: Store, observed: Observed) -> Plan:
         overridden=run.overridden,
     )
     return approve(made, run.approved) if run.approved is not None else made
-
-
-def _ask(terminal: Terminal, made: Plan, server: Connection) -> None:
-    """Ask the user to approve the plan.
-
-    Raises:
-        RefusedError: The answer is not `yes`. No batch was started.
-    """
-    answer = ""
-    try:
-        with server.signals.asking():
-            terminal.message(
-                f"\n{_question(made)}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ", end=""
-            )
-            answer = input()
-    except EOFError:
-        terminal.message("")  # ends the line of the prompt
-    except Interruption:
-        terminal.message("")
-        raise
-    if answer.strip() != "yes":
-        raise RefusedError("Apply was not approved", "No batch was started.")
 
 
 def _question(made: Plan) -> str:
@@ -306,15 +280,10 @@ def _publish(run: _Run, made: Plan, result: Report) -> None:
 
     text = report_text(result, Style(color=False), state_path=str(run.scope.state_file))
     title = "complete" if result.complete else "incomplete"
-    ci.summary(run.terminal, report_markdown(text, title=title, limit=STEP_SUMMARY // 2), STEP_SUMMARY)
+    comment = report_markdown(text, title=title, limit=STEP_SUMMARY // 2)
     numbers = report_summary(result)
-    ci.outputs(
-        run.terminal,
-        starts=str(numbers[Result.STARTED.value]),
-        records=str(numbers["records_started"]),
-        applyable=str(made.applyable).lower(),
-        plan=text,
-    )
+    starts, records = numbers[Result.STARTED.value], numbers["records_started"]
+    ci.publish(run.terminal, comment, text, starts=starts, records=records, applyable=made.applyable)
 
 
 def _wait(run: _Run, seconds: float) -> Exit:

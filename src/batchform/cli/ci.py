@@ -74,6 +74,14 @@ def outputs(terminal: Terminal, **values: str) -> None:
     _append(terminal, Path(file), "".join(written))
 
 
+def publish(terminal: Terminal, markdown: str, text: str, *, starts: int, records: int, applyable: bool) -> None:
+    """Add the Markdown to the summary of the step, and set the outputs of a plan or a report."""
+    from batchform.render.markdown import STEP_SUMMARY  # noqa: PLC0415  # only on GitHub
+
+    summary(terminal, markdown, STEP_SUMMARY)
+    outputs(terminal, starts=str(starts), records=str(records), applyable=str(applyable).lower(), plan=text)
+
+
 def summary(terminal: Terminal, markdown: str, most: int) -> None:
     """Append to the summary of the step, up to `most` bytes in total. GitHub drops a larger summary completely."""
     file = os.environ.get("GITHUB_STEP_SUMMARY")

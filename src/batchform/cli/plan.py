@@ -122,7 +122,7 @@ def _drift(scope: Scope, known: State | None, made: Plan) -> tuple[Drift, ...]:
 
 
 def _key(scope: Scope, configs: tuple[str, ...]) -> str:
-    """What tells the comment of this plan from the comments of other plans on one pull request."""
+    """The key of the comment. Other plans on the same pull request have other keys."""
     text = "\0".join([scope.config.service.value, *sorted(configs), str(scope.state_file)])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
@@ -135,14 +135,15 @@ def _publish(terminal: Terminal, made: Plan, markdown_file: str | None, *, key: 
     if markdown_file is not None:
         limit = markdown.GITLAB_COMMENT if os.environ.get("GITLAB_CI") else markdown.GITHUB_COMMENT
         _save(markdown_file, markdown.plan_markdown(made, key=key, limit=limit))
-    ci.summary(terminal, markdown.plan_markdown(made, key=key, limit=markdown.STEP_SUMMARY // 2), markdown.STEP_SUMMARY)
-    numbers = summary(made)
-    ci.outputs(
+    comment = markdown.plan_markdown(made, key=key, limit=markdown.STEP_SUMMARY // 2)
+    text, numbers = plan_text(made, Style(color=False)), summary(made)
+    ci.publish(
         terminal,
-        starts=str(numbers["start"]),
-        records=str(numbers["records_at_stake"]),
-        applyable=str(made.applyable).lower(),
-        plan=plan_text(made, Style(color=False)),
+        comment,
+        text,
+        starts=numbers["start"],
+        records=numbers["records_at_stake"],
+        applyable=made.applyable,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from batchform import __version__
 from batchform.api.pacing import estimate
 from batchform.cli import ci
-from batchform.cli.session import LOG_EVERY
+from batchform.cli.terminal import LOG_EVERY
 from batchform.model import Service
 from batchform.render.documents.stream import event_document, planned_documents, report_documents, version_document
 from batchform.render.text.event import event_text

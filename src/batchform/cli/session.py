@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from batchform.cli import environment, network
-from batchform.cli.terminal import in_ci
+from batchform.cli.terminal import Waiting, in_ci
 from batchform.config.loader import load as load_config
 from batchform.config.selection import select
 from batchform.errors import BatchformError, ServerError
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from batchform.state.events import Event
     from batchform.state.local import Store
     from batchform.state.reader import Known
-
-LOG_EVERY: Final = 10.0
-"""Seconds between two messages in a log while a command waits."""
 
 _CI_LOCK_TIMEOUT: Final = 300.0  # seconds
 
@@ -151,7 +148,7 @@ def hold(
         now=now,
         story=environment.story(command, overrides),
         timeout=timeout,
-        sleep=_Waiting(terminal, "Waiting for another run to release the lock ...", at_once=True),
+        sleep=Waiting(terminal, "Waiting for another run to release the lock ...", at_once=True),
     ) as store:
         if store.recovered:
             events = "1 event" if store.recovered == 1 else f"{store.recovered:,} events"
@@ -162,26 +159,6 @@ def hold(
             with contextlib.suppress(BatchformError):  # the journal has every event
                 store.commit(clock.now())
             raise
-
-
-class _Waiting:
-    """Prints a message now and then, so that a log shows that the command works."""
-
-    def __init__(self, terminal: Terminal, text: str, *, at_once: bool = False) -> None:
-        self._terminal, self._text = terminal, text
-        self._printed = None if at_once else time.monotonic()
-
-    def __call__(self, seconds: float) -> None:
-        """Print the message if it is time, then sleep."""
-        self.tick()
-        time.sleep(seconds)
-
-    def tick(self) -> None:
-        """Print the message unless it was printed recently."""
-        now = time.monotonic()
-        if self._printed is None or now - self._printed >= LOG_EVERY:
-            self._printed = now
-            self._terminal.message(self._text)
 
 
 # --- The server ------------------------------------------------------------------------------------------------------
@@ -260,7 +237,7 @@ def refresh(
         nonlocal now_known
         now_known = fold(now_known, events)
 
-    waiting = _Waiting(terminal, "Reading the account ...")
+    waiting = Waiting(terminal, "Reading the account ...")
     with connect(terminal, access, parallelism=8, record=record, tick=waiting.tick, tick_every=1.0) as server:
         subject = scope.subject(access.endpoint, lambda: now_known)
         observed = observe(subject, server.engine, patience, clock.now(), refresh=True)

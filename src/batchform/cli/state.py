@@ -118,8 +118,10 @@ def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, au
             terminal.data("The state is not damaged.")
             return Exit.DONE
         batches = count(len(found.state.entries), "batch", "batches")
-        if not auto_approve:
-            _ask(terminal, f"Replace the state with this one of {batches}?")
+        if not auto_approve and not terminal.interactive:
+            raise UsageError("This recovery has no approval", "Approval needs a terminal or `--auto-approve`.")
+        if not auto_approve and not terminal.confirm(f"Replace the state with this one of {batches}?"):
+            raise RefusedError("Recover was not approved", "Nothing was changed.")
         for path in accept(file, found, run):
             terminal.data(f"Kept the damaged file as {printable(str(path))}.")
     terminal.data(f"Recovered {batches}. Run `batchform plan --refresh` to compare with the account.")
@@ -149,24 +151,6 @@ def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, loc
         both = join(read_state(Path(ours)), read_state(Path(theirs)))
         replace_durably(files, both, run)
     terminal.message(f"Merged: {count(len(both.entries), 'batch', 'batches')}.")
-
-
-def _ask(terminal: Terminal, question: str) -> None:
-    """Ask the user.
-
-    Raises:
-        RefusedError: The answer is not `yes`.
-        UsageError: There is no terminal.
-    """
-    if not terminal.interactive:
-        raise UsageError("This recovery has no approval", "Approval needs a terminal or `--auto-approve`.")
-    terminal.message(f"\n{question}\n\n  Enter a value: ", end="")
-    try:
-        answer = input()
-    except EOFError:
-        answer = ""
-    if answer.strip() != "yes":
-        raise RefusedError("Recover was not approved", "Nothing was changed.")
 
 
 def _items(state: State) -> list[Item]:

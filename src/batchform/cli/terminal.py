@@ -9,10 +9,14 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TextIO
+import time
+from typing import Final, TextIO
 
 from batchform.errors import BatchformError, Exit
 from batchform.render.style import Style
+
+LOG_EVERY: Final = 10.0
+"""Seconds between two messages in a log while a command waits."""
 
 
 def in_ci() -> bool:
@@ -86,6 +90,17 @@ class Terminal:
         except OSError:
             self._silence(sys.stderr)
 
+    def confirm(self, question: str) -> bool:
+        """Ask the user a question. Returns whether the answer is `yes`."""
+        self.message(f"\n{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ", end="")
+        try:
+            return input().strip() == "yes"
+        except BaseException as error:
+            self.message("")  # ends the line of the prompt
+            if isinstance(error, EOFError):
+                return False
+            raise
+
     def error(self, error: BatchformError) -> None:
         """Show an error."""
         from batchform.render.text.problems import error_text  # noqa: PLC0415  # only when there is one
@@ -135,3 +150,23 @@ class Terminal:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
+
+
+class Waiting:
+    """Prints a message now and then, so that a log shows that the command works."""
+
+    def __init__(self, terminal: Terminal, text: str, *, at_once: bool = False) -> None:
+        self._terminal, self._text = terminal, text
+        self._printed = None if at_once else time.monotonic()
+
+    def __call__(self, seconds: float) -> None:
+        """Print the message if it is time, then sleep."""
+        self.tick()
+        time.sleep(seconds)
+
+    def tick(self) -> None:
+        """Print the message unless it was printed recently."""
+        now = time.monotonic()
+        if self._printed is None or now - self._printed >= LOG_EVERY:
+            self._printed = now
+            self._terminal.message(self._text)
