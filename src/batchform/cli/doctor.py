@@ -16,7 +16,7 @@ from batchform.api.credentials import ClientCredentials
 from batchform.api.route import choose_route
 from batchform.api.trust import choose_trust, is_empty, tls_context
 from batchform.cli import environment, network, session
-from batchform.cli.options import config_option, proxy_option, state_option
+from batchform.cli.options import config_option, json_option, proxy_option, state_option
 from batchform.config import schema
 from batchform.config.loader import load
 from batchform.doctor import (
@@ -56,10 +56,10 @@ _AFTER_PROXY = ("certificates", "credentials", "connect", "tls", *ANSWER_NAMES)
 @config_option
 @state_option
 @proxy_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def command(
-    terminal: Terminal, *, configs: tuple[str, ...], state: str | None, proxy: str | None, as_json: bool
+    terminal: Terminal, /, *, configs: tuple[str, ...], state: str | None, proxy: str | None, as_json: bool
 ) -> int:
     """Check everything that a run depends on.
 
