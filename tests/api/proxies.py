@@ -74,16 +74,17 @@ class Relay:
             if cut is Cut.AFTER_200:
                 return
             if self.inspect is None:
-                self._relay(peer, there, cut)
+                self.pass_on(peer, there, cut)
                 return
             assert self.upstream is not None
             with (
                 self.inspect.wrap_socket(peer.wire, server_side=True) as peer.wire,
                 self.upstream.wrap_socket(there, server_hostname="localhost") as secure,
             ):
-                self._relay(peer, secure, cut)
+                self.pass_on(peer, secure, cut)
 
-    def _relay(self, peer: Peer, there: socket.socket, cut: Cut) -> None:
+    def pass_on(self, peer: Peer, there: socket.socket, cut: Cut) -> None:
+        """Pass bytes on in both directions, up to the cut."""
         here = peer.wire
         while not peer.server.over.is_set():
             ready = [wire for wire in (here, there) if isinstance(wire, ssl.SSLSocket) and wire.pending()]
@@ -108,6 +109,11 @@ class Relay:
                 (there if wire is here else here).sendall(data)
                 if cut is Cut.AFTER_ANSWER and is_answer:
                     return
+
+
+def forward(peer: Peer, there: socket.socket) -> None:
+    """Pass bytes on in both directions, until one end has closed."""
+    Relay(("", 0)).pass_on(peer, there, Cut.NEVER)
 
 
 def proxy_at(server: RawServer, **more: str) -> Proxy:

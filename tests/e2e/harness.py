@@ -81,6 +81,7 @@ class Site:
     world: simulator.World
     log: WatchedLog
     spoken: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=lambda: [TOKEN])
     decisions: list[simulator.Decision] = field(default_factory=list)
 
     def declare(self, batches: Mapping[str, Any], name: str = "batchform.yaml", **top: Any) -> None:
@@ -177,10 +178,11 @@ class Site:
         self.token_stayed_home()
 
     def token_stayed_home(self) -> None:
-        """The token is in no output and no file."""
-        judge.token_stayed_home(TOKEN, folder=self.folder, spoken=self.spoken)
-        for entry in self.log.entries:
-            assert TOKEN not in entry.as_json()
+        """No secret is in an output or a file: the token, the access tokens, and what a test adds to `secrets`."""
+        for secret in (*self.secrets, *self.world.granted):
+            judge.token_stayed_home(secret, folder=self.folder, spoken=self.spoken)
+            for entry in self.log.entries:
+                assert secret not in entry.as_json()
 
 
 class Warm:
