@@ -249,6 +249,19 @@ def test_two_first_runs_at_once_pay_once(team: Team) -> None:
     assert set(team.entries()) == {UK, "a-1"}
 
 
+def test_a_proxy_is_passed_on_and_masked(team: Team) -> None:
+    """It may hold a password. The simulator is on a loopback address, which uses no proxy."""
+    proxy = "http://ann:p4ssw0rd@127.0.0.1:9"
+    head = team.propose("a")
+    team.plan(head)
+    job = team.apply(team.merge("a", head))
+    job.contexts["secrets.BATCHFORM_PROXY"] = proxy
+    job.run()
+    assert not job.failed, job.log
+    assert job.masked == {TOKEN, proxy}
+    assert "p4ssw0rd" not in job.log + job.summary
+
+
 def test_a_push_that_fails_for_another_reason_is_not_tried_for_ever(team: Team) -> None:
     """A protected branch, a token without rights: the job fails and says where the state is."""
     hook = team.bare / "hooks" / "pre-receive"

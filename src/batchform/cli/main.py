@@ -81,6 +81,9 @@ First steps:
 Environment:
   BATCHFORM_AUTH_TOKEN              the token, or ...
   BATCHFORM_AUTH_TOKEN_FILE         ... a file that contains it
+  BATCHFORM_CLIENT_ID, _SECRET      OAuth2 instead of the token (or ..._FILE)
+  HTTPS_PROXY, NO_PROXY             the proxy; BATCHFORM_PROXY overrides it
+  BATCHFORM_CA_BUNDLE               a certificate authority to trust as well
   BATCHFORM_ENDPOINT                the server (default: the vendor's)
   BATCHFORM_STATE                   the state file
   BATCHFORM_LOG=debug               log each request to stderr
