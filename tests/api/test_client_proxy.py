@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
@@ -117,7 +118,7 @@ def says(data: bytes) -> Callable[[Peer], None]:
             "Set HTTPS_PROXY with a user and password: http://USER:",
         ),
         (
-            b"HTTP/1.1 407 No\r\n\r\n",
+            b"HTTP/1.1 407 No p4ss-w0rd dTpwNHNzLXcwcmQ=\r\n\r\n",
             {"user": "u", "password": "p4ss-w0rd"},
             "Check the user and password in HTTPS_PROXY",
         ),
@@ -143,6 +144,7 @@ def test_a_proxy_that_refuses_costs_nothing(data: bytes, more: dict[str, str], s
     assert f"{NAME}:443" in reply.cause
     assert str(proxy) in reply.cause
     assert "p4ss" not in reply.cause
+    assert "dTpwNHNzLXcwcmQ=" not in reply.cause
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "dripping"])
@@ -274,17 +276,18 @@ def test_a_proxy_for_an_endpoint_without_tls_is_a_bug() -> None:
 
 def test_cut_works_through_a_proxy(trust: Trust, proxy_tls: ssl.SSLContext | None) -> None:
     """Also below two layers of TLS."""
+    heard = threading.Event()
 
     def handler(peer: Peer) -> None:
         peer.request()
+        heard.set()
         peer.hold()
 
     with RawServer(handler, tls=context()) as server, ThreadPoolExecutor(1) as pool:
         relay = Relay(address_of(server.endpoint))
         with relayed(relay, proxy_tls, trust, server) as (client, _):
             call = pool.submit(client.send, START)
-            while not server.requests:
-                time.sleep(0.005)
+            assert heard.wait(5.0)
             client.cut()
             reply = call.result(1.0)
     assert isinstance(reply, Broken)
