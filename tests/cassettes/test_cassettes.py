@@ -131,7 +131,7 @@ def test_every_row_and_situation_of_the_table_is_recorded() -> None:
 def test_every_recording_is_explained() -> None:
     """The page beside the cassettes names each, and tells which of them the real service can give, and at what cost."""
     page = (record.CASSETTES / "README.md").read_text(encoding="utf-8")
-    real, _, contents = page.partition("## What is in each")
+    real, _, contents = page.partition("## Contents")
     assert set(re.findall(r"`((?:start|status|list)-[a-z0-9-]+)`", contents)) == {one.name for one in ALL}
     named = set(re.findall(r"`((?:start|status|list)-[a-z0-9-]+)`", real))
     assert named == {one.name for one in ALL if one.needs is not None}

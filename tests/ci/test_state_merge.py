@@ -73,5 +73,5 @@ def test_a_missing_state_and_a_foreign_one_are_errors(forked: Site) -> None:
     assert json.loads((forked.folder / "alien.json").read_text())["lineage"] != document["lineage"]
     alien = forked.run("state", "merge", "ours.json", "alien.json", "--out", "out.json")
     assert alien.code == 1
-    assert "another lineage" in alien.err
+    assert "two different states" in alien.err
     assert not (forked.folder / "out.json").exists()
