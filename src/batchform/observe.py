@@ -132,8 +132,8 @@ def unlisted(problem: ServerProblem) -> ServerError:
     said = f"{got}: {problem.detail}" if problem.detail else got
     return ServerError(
         "The account could not be read",
-        f"The list call failed: {said.rstrip('.')}. No batch was started. `batchform doctor` shows what is"
-        " wrong on the way. Some commands have `--no-refresh`, which uses the state without the list.",
+        f"The list call failed: {said.rstrip('.')}. No batch was started. `batchform doctor` shows which"
+        " step fails. Some commands have `--no-refresh`, which uses the state without the list.",
     )
 
 

@@ -211,9 +211,9 @@ def plan(
     notices: list[Notice] = []
     if observed.skew is not None and abs(observed.skew) > CLOCK_TOLERANCE:
         now = _moved(now, observed.skew)
-        notices.append(
-            Notice(text=f"The local clock is {_behind(observed.skew)} the server's. This plan uses the server's time.")
-        )
+        minutes, side = abs(observed.skew).total_seconds() / 60, "behind" if observed.skew > timedelta() else "ahead of"
+        text = f"The local clock is {minutes:.0f} minutes {side} the server's. This plan uses the server's time."
+        notices.append(Notice(text=text))
     entries = state.entries if state is not None else {}
     changes = []
     for batch in config.batches:
@@ -306,20 +306,16 @@ def check_guards(made: Plan) -> None:
         )
 
 
-def check_approval(approved: Plan, state: State) -> None:
+def check_approval(approved: Plan, here: State | Plan) -> None:
     """Refuse an approval that was given for another service, endpoint or state.
 
     Raises:
         RefusedError: It was.
     """
-    _check_same(approved, state.service, state.endpoint, state.lineage)
-
-
-def _check_same(approved: Plan, service: Service, endpoint: str, lineage: str | None) -> None:
     for what, theirs, ours in (
-        ("service", approved.service.value, service.value),
-        ("endpoint", approved.endpoint, endpoint),
-        ("state file", approved.lineage, lineage),
+        ("service", approved.service.value, here.service.value),
+        ("endpoint", approved.endpoint, here.endpoint),
+        ("state file", approved.lineage, here.lineage),
     ):
         if theirs != ours and theirs is not None:  # safety: the reviewer approved starts somewhere else
             raise RefusedError(
@@ -337,7 +333,7 @@ def approve(fresh: Plan, approved: Plan) -> Plan:
     Raises:
         RefusedError: The approval is for another service, endpoint or state.
     """
-    _check_same(approved, fresh.service, fresh.endpoint, fresh.lineage)
+    check_approval(approved, fresh)
     offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
     changes = tuple(
         replace(change, action=Action.WAIT, reason=Reason.NOT_APPROVED, obstacle=Obstacle.NOT_APPROVED)
@@ -488,20 +484,16 @@ def _notices(change: Change, batch: Batch, service: Service, now: datetime) -> l
             texts.append("is at its 28-day limit. The server decides whether it can still be started.")
     if (
         change.action is Action.WAIT
-        and _too_late(batch, change.deadline)
-        and not _too_late(batch, _declared_end(batch))
+        and _too_late(batch, change.submitted_at)
+        and not _too_late(batch, batch.submitted_at)
     ):
         texts.append("has a `not_before` after its 28-day limit, so it can never be started.")
     return [Notice(name=change.name, text=text) for text in texts]
 
 
-def _too_late(batch: Batch, deadline: datetime | None) -> bool:
-    return batch.not_before is not None and deadline is not None and batch.not_before > deadline
-
-
-def _declared_end(batch: Batch) -> datetime | None:
-    """The declared deadline. The configuration reports a `not_before` after that one."""
-    return _moved(batch.submitted_at, DEADLINE) if batch.submitted_at is not None else None
+def _too_late(batch: Batch, submitted_at: datetime | None) -> bool:
+    """Whether `not_before` is after the deadline. The configuration reports it for the declared `submitted_at`."""
+    return bool(batch.not_before and submitted_at and batch.not_before > _moved(submitted_at, DEADLINE))
 
 
 def expiring(change: Change, service: Service, now: datetime, within: timedelta = NEAR) -> bool:
@@ -537,8 +529,3 @@ def _moved(moment: datetime, by: timedelta) -> datetime:
         return moment + by
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC) if by > timedelta() else datetime.min.replace(tzinfo=UTC)
-
-
-def _behind(skew: timedelta) -> str:
-    minutes = round(abs(skew).total_seconds() / 60)
-    return f"{minutes} minutes {'behind' if skew > timedelta() else 'ahead of'}"
