@@ -20,7 +20,7 @@ from urllib3.util import Url
 
 from batchform import __version__
 from batchform.api.certificate import issuer_of
-from batchform.api.deadline import Dial, cause_of
+from batchform.api.deadline import LATE, Dial, cause_of
 from batchform.api.reach import Failure, Flaw, Peer, Refusal, Step, failure_at
 from batchform.api.trust import tls_context
 
@@ -99,9 +99,9 @@ class Connector:
         """Why `connection` is not connected: `error`, or None if it took longer than `seconds`."""
         step = _step(connection, error)
         refusal = None
-        cause = f"no answer within {seconds:.3g} s"
-        if error is not None:
-            cause = _ERRNO.sub("", cause_of(error))
+        cause = LATE if error is None else _ERRNO.sub("", cause_of(error))
+        if cause == LATE:  # noticed here, or by the socket's own timeout
+            cause = f"no answer within {seconds:.3g} s"
         if isinstance(error, ssl.SSLCertVerificationError):
             cause = str(getattr(error, "verify_message", "")) or cause
             flaw = _FLAWS.get(getattr(error, "verify_code", 0), Flaw.AUTHORITY)
