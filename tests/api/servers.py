@@ -113,6 +113,8 @@ class RawServer:
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=self._serve, args=(wire, self.connections))
             self.connections += 1
+            # A finished thread that is referenced keeps its memory from Python 3.13 on.
+            self._threads = [one for one in self._threads if one.is_alive()]
             self._threads.append(thread)
             thread.start()
 
