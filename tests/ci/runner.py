@@ -2,7 +2,7 @@
 
 What is real: git and its bare repository, bash, the scripts, the action's own steps, batchform and its exit codes, the
 files a step writes for the next ones, jq. What is not: `actions/checkout` is a clone, `actions/upload-artifact` a copy,
-`gh` a script over a folder (`fake_gh.py`), and pip installs nothing: the command under test is at hand already.
+`gh` a script over a folder (`fake_gh.py`), and pip installs nothing: it writes its arguments into `pip.log`.
 """
 
 from __future__ import annotations
@@ -72,15 +72,28 @@ class Forge:
             fast = f'exec "{sys.executable}" "{FAST}" 25'
             _script(folder / "batchform", f'{fast} "$@"')
             _script(
+                folder / "pip",
+                'for word; do case $word in */*) [ -e "$word" ] || exit 1 ;; esac; done\n'
+                f'{{ printf "%s\\t" "$@" && echo; }} >>"{self.folder}/pip.log"',
+            )
+            _script(
                 folder / "python3",
-                f'case "$1 $2" in\n"-m venv")\n  mkdir -p "$3/bin"\n  cp "{folder}/batchform" "$3/bin/batchform"\n'
-                f'  printf \'#!/bin/sh\\necho "$@" >>"{self.folder}/pip.log"\\n\' >"$3/bin/python"\n'
-                f'  chmod +x "$3/bin/python"\n  ;;\n*) exec "{sys.executable}" "$@" ;;\nesac',
+                'case "$1 $2" in\n'
+                f'"-m venv") mkdir -p "$3/bin" && cp "{folder}/batchform" "$3/bin/" &&'
+                f' cp "{folder}/pip" "$3/bin/python" ;;\n'
+                f'"-m pip") exec "{folder}/pip" "$@" ;;\n'
+                f'*) exec "{sys.executable}" "$@" ;;\nesac',
             )
             _script(
                 folder / "gh", f'exec "{sys.executable}" "{Path(__file__).with_name("fake_gh.py")}" "{self.hub}" "$@"'
             )
         return folder
+
+    def installations(self) -> list[list[str]]:
+        """The arguments of each `pip install` so far."""
+        calls = [line.split("\t")[:-1] for line in (self.folder / "pip.log").read_text(encoding="utf-8").splitlines()]
+        assert all(words[:3] == ["-m", "pip", "install"] for words in calls)
+        return [words[3:] for words in calls]
 
     def clone(self, name: str, ref: str = "main") -> Path:
         """A working copy."""
@@ -121,6 +134,17 @@ class Forge:
             "secrets.BATCHFORM_AUTH_TOKEN": "" if fork else self.token,
         }
         return Job(forge=self, steps=only["steps"], folder=folder, sha=sha, contexts=contexts)
+
+
+def assert_locked(calls: list[list[str]]) -> str:
+    """Fail unless the locked packages were installed first, then a folder by itself. Return that folder."""
+    quiet = {"--quiet", "--disable-pip-version-check"}
+    locked, own = ([word for word in words if word not in quiet] for words in calls)
+    *options, folder = own
+    assert options == ["--no-deps", "--no-build-isolation"]
+    files = [f"{folder}/requirements/{name}.txt" for name in ("runtime", "build")]
+    assert locked == ["--require-hashes", "--only-binary", ":all:", "-r", files[0], "-r", files[1]]
+    return folder
 
 
 def _script(path: Path, body: str) -> None:

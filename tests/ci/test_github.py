@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from batchform.state.codec import decode_state
-from tests.ci.runner import EXAMPLE, ROOT, Forge, Job, git
+from tests.ci.runner import EXAMPLE, ROOT, Forge, Job, assert_locked, git
 from tests.e2e.harness import TOKEN, Site, site
 
 if TYPE_CHECKING:
@@ -269,31 +270,28 @@ def test_a_push_that_fails_for_another_reason_is_not_tried_for_ever(team: Team) 
     hook.chmod(0o755)
     job = team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run()
     assert job.failed
-    assert "not because another run was first" in job.log
+    assert "no other run is the cause" in job.log
     assert list((team.hub / "artifacts" / job.contexts["github.run_id"]).rglob("batchform.state.json"))
 
 
-def test_the_action_installs_what_it_was_pinned_to_or_a_release(team: Team) -> None:
-    """Its own commit, unless a version is asked for; and only once in a job."""
+def test_the_action_installs_its_own_commit_with_locked_packages(team: Team) -> None:
+    """A second use of the action in the same job installs nothing."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    install = action["runs"]["steps"][0]["run"]
-    for version in ("", "1.2.3"):
-        team.runs += 1
-        job = team.job("plan", event="pull_request", sha="", run_id=str(team.runs))
-        for _ in range(2):
-            process = job.begin(install, {"ACTION": "/the/action", "VERSION": version}, job.work)
-            process.communicate(timeout=60)
-            assert process.returncode == 0
-        assert (job.folder / "temp" / "path").read_text().split() == [str(job.folder / "temp" / "batchform" / "bin")]
-    installed = (team.folder / "pip.log").read_text().splitlines()
-    assert [line.split()[-1] for line in installed] == ["/the/action", "batchform==1.2.3"]
+    job = team.job("plan", event="pull_request", sha="")
+    for _ in range(2):
+        process = job.begin(action["runs"]["steps"][0]["run"], {"ACTION": str(ROOT)}, job.work)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert (job.folder / "temp" / "path").read_text().split() == [str(job.folder / "temp" / "batchform" / "bin")]
+    assert assert_locked(team.installations()) == str(ROOT)
 
 
 def test_the_hook_for_pre_commit_checks_the_configuration(team: Team) -> None:
-    """Its entry is a command that exits 1 when something is wrong."""
+    """It runs `run`, which installs from the lock files; the command exits with 1 when the configuration is wrong."""
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
-    assert hook["entry"] == "batchform validate"
-    words = hook["entry"].split()[1:]
+    script, *words = hook["entry"].split()
+    assert hook["language"] == "script"
+    assert os.access(ROOT / script, os.X_OK)
     team.site.declare({"a": {"batch_id": "a"}})
     assert team.site.run(*words).code == 0
     team.site.declare({"a": {}})

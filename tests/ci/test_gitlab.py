@@ -8,18 +8,18 @@ import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from batchform.state.codec import decode_state
-from tests.ci.runner import ROOT, Forge, clean_environment, git
+from tests.ci.runner import ROOT, Forge, assert_locked, clean_environment, git
 from tests.e2e.harness import TOKEN, site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 EXAMPLE = ROOT / "examples" / "gitlab-ci"
 UK = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
@@ -103,6 +103,37 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
         git(seed, "push", "--quiet", str(made.bare), "batchform-state")
         made.accepted = there.accepted  # type: ignore[attr-defined]  # the judge
         yield made
+
+
+def test_it_installs_the_commit_with_locked_packages(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The commit of the variable, not the newest one."""
+    own = tmp_path / "batchform"
+    shutil.copytree(ROOT / "requirements", own / "requirements")
+    git(own, "init", "--quiet", "--initial-branch=main")
+    git(own, "add", "--all")
+    git(own, "commit", "--quiet", "--message", "Reviewed")
+    reviewed = git(own, "rev-parse", "HEAD")
+    git(own, "rm", "--quiet", "-r", "requirements")
+    git(own, "commit", "--quiet", "--message", "Newer")
+    tools = tmp_path / "without-batchform"
+    shutil.copytree(pipeline.tools(), tools)
+    (tools / "batchform").unlink()
+    environment = {
+        **clean_environment(),
+        "PATH": f"{tools}:/usr/bin:/bin",
+        "BATCHFORM_REPOSITORY": f"file://{own}",
+        "BATCHFORM_COMMIT": reviewed,
+    }
+    code, log = pipeline._script(["sh ci/install.sh"], EXAMPLE, environment)
+    assert code == 0, log
+    assert not Path(assert_locked(pipeline.installations())).exists(), "the checkout is removed"
+
+
+def test_an_image_with_batchform_installs_nothing(pipeline: Pipeline) -> None:
+    """The tests of the jobs depend on it, too."""
+    code, log, _ = pipeline.run("plan main")
+    assert code == 0, log
+    assert not (pipeline.folder / "pip.log").exists()
 
 
 def test_plan_press_play_apply_and_nothing_left(pipeline: Pipeline, tmp_path: Path) -> None:

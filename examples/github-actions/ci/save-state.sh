@@ -1,8 +1,8 @@
 #!/bin/sh
-# save-state.sh FOLDER: commits and pushes what a run left in FOLDER, a checkout of the state's branch.
+# save-state.sh FOLDER: commits and pushes the state and the journal in FOLDER, a checkout of the state's branch.
 #
-# When another run was first, both runs' outcomes are kept: per batch the greater of what both know. Needs git and
-# batchform. Nothing is sent to the service, and running it again changes nothing.
+# If another run pushed first, the script merges both states, so that no outcome is lost. It needs git and batchform. It
+# sends nothing to the service. Running it again changes nothing.
 set -eu
 
 folder=$1
@@ -14,7 +14,7 @@ cd "$folder"
 
 commit() {
     for file in "$state" "$state.journal"; do
-        # A journal is there only if the run died: the next run takes it up. Locks and backups stay here.
+        # A journal is left only by an interrupted run: the next run recovers it. Locks and backups are not saved.
         if [ -e "$file" ] || git ls-files --error-unmatch "$file" >/dev/null 2>&1; then
             git add --force --all -- "$file"
         fi
@@ -34,18 +34,18 @@ until git push --quiet origin "HEAD:refs/heads/$branch"; do
     tries=$((tries + 1))
     git fetch --quiet origin "+refs/heads/$branch:$tip"
     if [ "$tries" -gt 10 ] || git merge-base --is-ancestor "$tip" HEAD; then
-        echo "The state could not be pushed, and not because another run was first. It is kept as an artefact:" >&2
-        echo "run \`batchform state merge\` with it before the next apply, or let that apply look at the account." >&2
+        echo "The state could not be pushed, and no other run is the cause. It is saved as an artefact. Before the next" >&2
+        echo "apply, run \`batchform state merge\` with it; or do nothing: that apply refreshes from the account." >&2
         exit 1
     fi
-    echo "Another run saved its state first: keeping what both know."
+    echo "Another run saved its state first: merging both."
     theirs=$(mktemp -d)
     for file in "$state" "$state.journal"; do
         if git cat-file -e "$tip:$file" 2>/dev/null; then git show "$tip:$file" >"$theirs/$file"; fi
     done
     if [ -e "$theirs/$state" ]; then
         batchform state merge "$state" "$theirs/$state" --out "$state"
-        rm -f "$state.journal" # what both journals held is part of it now
+        rm -f "$state.journal" # the merged state contains both journals
     fi
     rm -rf "$theirs"
     git reset --quiet --soft "$tip"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# comment.sh FILE: writes the plan as a note on the merge request, or updates the one that is there.
+# comment.sh FILE: writes the plan as a note on the merge request, or updates an earlier note.
 #
-# BATCHFORM_COMMENT_TOKEN is a project access token with the scope api. Without it (so on every fork) nothing is
-# written: the plan is in the log, and its numbers are in the merge request by the Terraform report.
+# BATCHFORM_COMMENT_TOKEN is a project access token with the scope api. Without it (as on every fork), no note is written:
+# the plan is in the log, and the Terraform report shows its numbers in the merge request.
 set -eu
 
 if [ -z "${BATCHFORM_COMMENT_TOKEN:-}" ]; then
@@ -25,7 +25,7 @@ def call(method, url, value=None):
         return json.load(answer), answer.headers.get("X-Next-Page")
 
 
-# The marker in the first line tells our note from others. Anybody may copy it, so only the token's own notes count.
+# The marker in the first line identifies our note. Anyone can copy the marker, so the author must be the token's user.
 us, _ = call("GET", f"{environ['CI_API_V4_URL']}/user")
 page, ours = "1", None
 while page and ours is None:

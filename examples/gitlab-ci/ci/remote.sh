@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lets this job push the state: a job's own token may not, unless the project allows it (Settings > CI/CD > Job token
-# permissions). BATCHFORM_STATE_TOKEN is a project access token with the scope write_repository, masked and protected.
+# remote.sh: allows this job to push the state. The job's own token cannot, unless the project allows it (Settings > CI/CD >
+# Job token permissions). BATCHFORM_STATE_TOKEN is a project access token with the scope write_repository.
 set -eu
 
 if [ -n "${BATCHFORM_STATE_TOKEN:-}" ]; then
