@@ -309,7 +309,7 @@ def test_a_plan_that_cannot_be_applied_is_shown_and_is_no_approval(team: Team) -
     head = git(work, "rev-parse", "HEAD")
     planned = team.plan(head)
     assert planned.failed
-    assert "(**not applyable**)" in team.comments()[0]["body"]
+    assert "(**blocked by a guard**)" in team.comments()[0]["body"]
     applied = team.apply(team.merge("g", head)).run()
     assert applied.failed
     assert "No plan was approved for this commit" in applied.log

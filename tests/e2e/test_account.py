@@ -219,7 +219,7 @@ def test_status_without_the_server_needs_no_token(tmp_path: Path) -> None:
         ended = place.run("status", "--no-refresh", BATCHFORM_AUTH_TOKEN="")
         assert ended.code == 0, ended
         assert "processing" in ended.out
-        assert "the server was not asked" in ended.out
+        assert "From the state file only." in ended.out
         assert len(place.log.entries) == before
 
 

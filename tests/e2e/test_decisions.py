@@ -18,7 +18,7 @@ import pytest
 
 from batchform.config.reading import load
 from batchform.plan import Reason
-from batchform.render.text import why
+from batchform.render.words import REASONS
 from tests.e2e.harness import Site, Warm, site, warmed
 from tests.render.cases import check
 
@@ -85,14 +85,16 @@ def test_each_row_of_the_table_as_people_meet_it(folder: Path, tmp_path: Path, w
 
 
 ROWS = {
-    **{reason.value: words for reason, words in why._ROWS.items() if reason is not Reason.NOT_APPROVED},
-    "adopt": "status processing or completed, not in the state: ADOPT",
-    "keep": "status processing or completed, in the state: KEEP",
-    "uncertain": "that decides: an attempt of ours has no known outcome: VERIFY",
-    "uncertain, not declared": "not declared, but an attempt of ours has no known outcome: VERIFY",
-    "contradiction": "yet said to be submitted: VERIFY",
-    "contradiction, confirmed": "yet said to be submitted: BLOCKED",
-    "marked": "not declared, and marked so already: nothing",
+    **{
+        reason.value: words.rule or words.text for reason, words in REASONS.items() if reason is not Reason.NOT_APPROVED
+    },
+    "adopt": "status processing, not in the state: ADOPT",
+    "keep": "status processing, in the state: KEEP",
+    "uncertain": f"Rule: {REASONS[Reason.UNCERTAIN].text}: VERIFY",
+    "uncertain, not declared": f"Rule: undeclared, but {REASONS[Reason.UNCERTAIN].text}: VERIFY",
+    "contradiction": "but the server says submitted: VERIFY",
+    "contradiction, confirmed": "but the server says submitted, confirmed by a status read: BLOCKED",
+    "marked": "undeclared, and marked so already: no action",
 }
 
 

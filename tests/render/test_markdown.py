@@ -121,7 +121,7 @@ def test_a_guard_that_forbids_it_is_in_the_verdict() -> None:
     """The reviewer sees at once that apply would refuse, why, and where the limit stands."""
     check = GuardCheck(guard=Guard(name=GuardName.MAX_STARTS, limit=1, place=PLACE), measured=2)
     text = plan_markdown(plan_of(change("a"), change("b"), guards=(check,)), key=KEY)
-    assert "start 2 batches, 2 batches of unknown size at stake (**not applyable**)" in text
+    assert "start 2 batches, 2 batches of unknown size at stake (**blocked by a guard**)" in text
     assert "**Guard `max_starts`:** 2 of at most 1 (set in `batchform.yaml:3`)" in text
 
 
@@ -152,7 +152,7 @@ def test_five_thousand_batches_fit_into_a_comment(letter: str) -> None:
     assert len(text.encode()) > GITHUB_COMMENT - 1000, "there was room for more"
     kinds = [kind for kind, _ in parsed(text)]
     shown = kinds.count("tr_open") - 1
-    assert f"{5000 - shown:,} rows left out here: {5000 - shown:,} start." in text
+    assert f"{5000 - shown:,} rows left out: {5000 - shown:,} to start." in text
     assert "| stopped |" in text
     assert "4,990 more warnings" in text
     assert "start 4,999 batches, 49,990,000 records at stake; 1 blocked" in text
@@ -164,7 +164,7 @@ def test_a_summary_of_an_apply_keeps_the_totals_when_it_must_cut() -> None:
     shown = report_markdown(text, title="exit 0", limit=10_000)
     assert len(shown.encode()) <= 10_000
     assert "Apply complete! ```\n````\n" in shown
-    assert "lines left out here" in shown
+    assert "lines left out" in shown
 
 
 def test_the_report_for_gitlab_counts_what_spends() -> None:

@@ -301,17 +301,17 @@ def test_entry_text_says_every_field_in_words() -> None:
     )
     assert entry_text(entry, PLAIN).splitlines() == [
         "uk-mobiles",
-        "  batch_id                 3f0c",
-        "  phase                    started: started by us",
-        "  declared                 yes",
-        "  status                   processing",
-        "  attempts                 1",
-        "  known to be started by   the start call's own answer",
-        "  reference_id             uk-mobiles-r1",
-        "  records                  9,800 records",
-        "  submitted at             2026-11-23T09:00:00Z",
-        "  updated at               2026-11-23T09:00:00Z",
-        "  run                      r1",
+        "  batch_id             3f0c",
+        "  phase                started: started by batchform",
+        "  declared             yes",
+        "  status               processing",
+        "  attempts             1",
+        "  start confirmed by   the answer to the start",
+        "  reference_id         uk-mobiles-r1",
+        "  records              9,800 records",
+        "  submitted at         2026-11-23T09:00:00Z",
+        "  updated at           2026-11-23T09:00:00Z",
+        "  run                  r1",
     ]
 
 
@@ -328,7 +328,7 @@ def test_state_list_text_is_a_table() -> None:
         "de     (unknown)   -                 7   2026-11-23 09:00 UTC",
         "uk     started     completed     9,800   2026-11-23 09:00 UTC",
         "",
-        "2 batches, 1 of them no longer declared.",
+        "2 batches, 1 of them undeclared.",
     ]
     assert state_list_text(replace(state, entries={}), PLAIN) == "The state holds no batches."
 
@@ -337,4 +337,4 @@ def test_event_text_names_the_batch_first() -> None:
     """So that a log can be read by batch."""
     what = Started(status="processing", evidence=Evidence.STATUS)
     event = Event(run="r", seq=1, at=NOW, batch_id="1", name="uk-mobiles", what=what)
-    assert event_text(event, PLAIN) == "uk-mobiles: started, as its status shows"
+    assert event_text(event, PLAIN) == "uk-mobiles: started, confirmed by its status"

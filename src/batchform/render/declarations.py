@@ -73,7 +73,7 @@ def _declaration(declaration: Declaration, plan: Plan) -> list[str]:
     if change.submitted_at is not None and change.action is not Action.ADOPT:
         lines.append(f'    submitted_at: "{encode_time(change.submitted_at)}"')
     if change.action is Action.BLOCKED:
-        lines.append(f"    hold: true    # {word_of(change)}: {why(change, plan.service, plan.at)}")
+        lines.append(f"    hold: true    # {word_of(change)}: {why(change, plan)}")
     return lines
 
 

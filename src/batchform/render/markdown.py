@@ -12,6 +12,7 @@ is left out is counted.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import Service
@@ -19,7 +20,20 @@ from batchform.plan import Action
 from batchform.render.escape import printable
 from batchform.render.style import Style
 from batchform.render.text.plan import plan_text
-from batchform.render.words import SYMBOLS, count, listed, place_of, size, why, word_of
+from batchform.render.words import (
+    ACTIONS,
+    OFFLINE,
+    batches,
+    blocked_by_guard,
+    count,
+    counts,
+    listed,
+    place_of,
+    size,
+    stake,
+    why,
+    word_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,30 +109,17 @@ def report_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
         half = len(lines) // 2 + 1
         left_out += half
         lines = lines[half:]  # the totals and what to do next stand last
-    head = [f"{count(left_out, 'line')} left out here; the log has them.", ""] if left_out else []
+    head = [f"{count(left_out, 'line')} left out; the log has them.", ""] if left_out else []
     return "\n".join([f"### batchform apply: {title}", "", *head, *_fenced(lines)]) + "\n"
 
 
 def verdict(plan: Plan) -> str:
-    """The plan in one line: what is started, what is at stake, what stands in the way."""
+    """The plan in one line: the starts, the records at stake, and whether a guard blocks it."""
     starts = plan.having(Action.START)
-    known = sum(change.records for change in starts if change.records is not None)
-    unknown = sum(change.records is None for change in starts)
-    parts = []
-    if starts:
-        stake = [size(known)] if unknown < len(starts) else []
-        stake += [f"{count(unknown, 'batch', 'batches')} of unknown size"] if unknown else []
-        parts.append(f"start {count(len(starts), 'batch', 'batches')}, {' + '.join(stake)} at stake")
-    parts += [
-        f"{len(some):,} {words}"
-        for action, words in ((Action.VERIFY, "to verify"), (Action.ADOPT, "to adopt"), (Action.FORGET, "to forget"))
-        if (some := plan.having(action))
-    ]
-    if not parts:
-        parts.append("no changes")
-    if blocked := plan.having(Action.BLOCKED):
-        parts.append(f"{len(blocked):,} blocked")
-    return "; ".join(parts) + ("" if plan.applyable else " (**not applyable**)")
+    parts = [f"start {batches(len(starts))}, {stake(starts)} at stake"] if starts else []
+    parts += counts(plan, Action.VERIFY, Action.ADOPT, Action.FORGET)
+    parts = [*(parts or ["no changes"]), *counts(plan, Action.BLOCKED)]
+    return "; ".join(parts) + ("" if plan.applyable else " (**blocked by a guard**)")
 
 
 # --- Text from outside -----------------------------------------------------------------------------------------------
@@ -151,16 +152,15 @@ def _join(top: str, warnings: Sequence[str], table: Sequence[str], details: Sequ
 
 
 def _refused(plan: Plan) -> list[str]:
-    """Which guards forbid it, and how to go past them."""
+    """The guards that block it, and how to override them."""
+    if plan.applyable:
+        return []
     lines = []
     for check in plan.failed_guards:
-        name, place = check.guard.name.value, code(place_of(check.guard.place))
-        way_past = f"Raise it there, or apply with `--override-guard {name}` this once."
-        lines += [
-            "",
-            f"**Guard `{name}`:** {check.measured:,} of at most {check.guard.limit:,} (set in {place}). {way_past}",
-        ]
-    return lines
+        place = code(place_of(check.guard.place))
+        limit = f"{check.measured:,} of at most {check.guard.limit:,} (set in {place})."
+        lines += ["", f"**Guard `{check.guard.name.value}`:** {limit}"]
+    return [*lines, "", blocked_by_guard(plan)]
 
 
 def _warning(name: str | None, text: str) -> str:
@@ -170,12 +170,9 @@ def _warning(name: str | None, text: str) -> str:
 def _table(plan: Plan, rows: Sequence[Change], left_out: Sequence[Change] = ()) -> list[str]:
     lines = [*_HEAD, *(_row(plan, change) for change in rows)] if rows else []
     if left_out:
-        kinds = [
-            count(number, action.value, action.value)
-            for action in _IMPORTANCE
-            if (number := sum(change.action is action for change in left_out))
-        ]
-        lines += ["", f"{count(len(left_out), 'row')} left out here: {listed(kinds)}. `batchform plan` shows all."]
+        kinds = Counter(change.action for change in left_out)
+        told = listed([f"{kinds[action]:,} {ACTIONS[action].counted}" for action in _IMPORTANCE if kinds[action]])
+        lines += ["", f"{count(len(left_out), 'row')} left out: {told}. `batchform plan` shows all."]
     return lines
 
 
@@ -184,12 +181,12 @@ def _row(plan: Plan, change: Change) -> str:
     shown = plan.service is Service.PHONE and change.deadline is not None
     deadline = change.deadline.date().isoformat() if shown and change.deadline is not None else ""
     cells = [
-        code(SYMBOLS[change.action][0]),
+        code(ACTIONS[change.action].symbol),
         code(change.name),
         word_of(change),
         records.removesuffix(" records").removesuffix(" record"),
         deadline,
-        prose(why(change, plan.service, plan.at)),
+        prose(why(change, plan)),
         code(place_of(change.place)),
     ]
     return f"| {' | '.join(cells)} |"
@@ -219,9 +216,9 @@ def _fenced(lines: Sequence[str]) -> list[str]:
 
 
 def _bottom(plan: Plan) -> str:
-    made = "The account was read." if plan.refreshed else "Made from what is known; the server was not asked."
+    made = "The account was read." if plan.refreshed else OFFLINE
     state = "No state file yet." if plan.serial is None else f"State serial {plan.serial:,}."
-    part = " Only the selected batches." if plan.targeted else ""
+    part = " Only the selected batches are in this plan." if plan.targeted else ""
     return f"<sub>{made} {state}{part} Times are UTC.</sub>"
 
 

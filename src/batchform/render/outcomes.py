@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Final, assert_never
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
 
 from batchform.api.refusal import advice
 from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.model import RATE_LIMIT
+from batchform.plan import Action
 from batchform.render.escape import printable
 from batchform.render.style import Tone
-from batchform.render.words import count, problem_words, size
+from batchform.render.words import ACTIONS, CAUSES, Mark, Wording, batches, count, problem_words, stake
 from batchform.state.events import (
     AlreadyStarted,
     Declared,
@@ -28,9 +30,9 @@ from batchform.state.events import (
 from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from batchform.apply import Outcome, Report
+    from batchform.apply import Report
     from batchform.engine import End
     from batchform.state.events import What
 
@@ -46,23 +48,23 @@ def event_words(what: What) -> tuple[Tone, str]:
             why = f" ({problem_words(what.problem)})" if what.problem is not None else ""
             return Tone.YELLOW, f"not attempted{why}; nothing was spent"
         case Started():
-            by_status = ", as its status shows" if what.evidence is Evidence.STATUS else ""
+            by_status = ", confirmed by its status" if what.evidence is Evidence.STATUS else ""
             return Tone.GREEN, f"started{by_status}"
         case AlreadyStarted():
-            return Tone.CYAN, "already started by somebody else; nothing was spent"
+            return Tone.CYAN, "already started elsewhere; nothing was spent"
         case Unknown():
-            return Tone.YELLOW, f"outcome unknown ({problem_words(what.problem)}); its status will tell"
+            return Tone.YELLOW, f"outcome unknown ({problem_words(what.problem)}); its status decides"
         case Released():
-            return Tone.PLAIN, "not started by the earlier attempt; it may be tried again"
+            return Tone.PLAIN, "the earlier attempt had no effect; it can be started again"
         case Rejected():
-            cause = "" if what.cause is Cause.REFUSED else f", {what.cause.value.replace('_', ' ')}"
+            cause = "" if what.cause is Cause.REFUSED else f", {CAUSES[what.cause].word}"
             return Tone.RED, f"rejected{cause}: {problem_words(what.problem)}"
         case Seen():
             return Tone.PLAIN, _seen(what)
         case Declared():
             return Tone.DIM, "declared under this name"
         case Forgotten():
-            return Tone.DIM, "no longer declared; the server was not touched"
+            return Tone.DIM, "undeclared; no request was sent"
         case Removed():
             return Tone.YELLOW, "removed from the state by hand"
     assert_never(what)
@@ -79,51 +81,54 @@ def _seen(what: Seen) -> str:
 
 # --- Results ----------------------------------------------------------------------------------------------------------
 
-_ALWAYS: Final = frozenset({Result.STARTED, Result.ADOPTED, Result.FORGOTTEN})
-"""What a complete apply counts even when there was none."""
 
-ORDER: Final = (
-    Result.STARTED,
-    Result.ADOPTED,
-    Result.FORGOTTEN,
-    Result.ALREADY_STARTED,
-    Result.REJECTED,
-    Result.UNKNOWN,
-    Result.BLOCKED,
-    Result.NOT_ATTEMPTED,
-    Result.NOT_APPROVED,
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown(Wording):
+    """The words for a result, its mark in the table, and its level in the JSON stream."""
+
+    mark: Mark
+    level: str = "info"
 
 
-def result_word(result: Result) -> str:
-    """`already started`."""
-    return result.value.replace("_", " ")
+RESULTS: Mapping[Result, Shown] = {
+    Result.STARTED: Shown(mark=ACTIONS[Action.START], word="started"),
+    Result.ADOPTED: Shown(mark=ACTIONS[Action.ADOPT], word="adopted"),
+    Result.FORGOTTEN: Shown(mark=ACTIONS[Action.FORGET], word="forgotten"),
+    Result.ALREADY_STARTED: Shown(mark=ACTIONS[Action.ADOPT], word="already started"),
+    Result.REJECTED: Shown(mark=ACTIONS[Action.BLOCKED], word="rejected", level="error"),
+    Result.UNKNOWN: Shown(
+        mark=ACTIONS[Action.VERIFY],
+        word="unknown",
+        level="error",
+        next="Run `batchform apply` again: it reads their status before it sends anything, so nothing is paid twice.",
+    ),
+    Result.BLOCKED: Shown(mark=ACTIONS[Action.BLOCKED], word="blocked", level="error"),
+    Result.NOT_ATTEMPTED: Shown(
+        mark=replace(ACTIONS[Action.WAIT], tone=Tone.YELLOW),
+        word="not attempted",
+        level="warn",
+        next="Nothing was spent on these. Run `batchform apply` again to start them.",
+    ),
+    Result.NOT_APPROVED: Shown(
+        mark=ACTIONS[Action.WAIT],
+        word="not approved",
+        next="These starts are not in the saved plan. Make a new plan to have them approved.",
+    ),
+}
+"""In the order of the totals."""
 
 
 def closing_words(report: Report) -> str:
-    """`Apply complete! ...` or `Apply incomplete. ...`, with every kind that occurred, on one line."""
-    numbers = [
-        f"{number:,} {result_word(kind)}"
-        for kind in ORDER
-        if (number := len(report.having(kind))) or (report.complete and kind in _ALWAYS)
-    ]
-    text = f"{headline(report)} {', '.join(numbers) or 'Nothing was done'}."
-    if started := report.having(Result.STARTED):
-        text += f" {' + '.join(records_of(started))}."
-    return text
+    """`Apply complete! 3 started, 1 adopted. 9,800 records.`, with every result that occurred, on one line."""
+    numbers = {kind: len(report.having(kind)) for kind in RESULTS}
+    shown = [f"{n:,} {RESULTS[kind].word}" for kind, n in numbers.items() if n or kind is Result.STARTED]
+    records = stake([outcome.change for outcome in report.having(Result.STARTED)])
+    return f"{headline(report)} {', '.join(shown)}.{f' {records}.' if records else ''}"
 
 
 def headline(report: Report) -> str:
     """The prefix of the line that closes a report."""
     return "Apply complete!" if report.complete else "Apply incomplete."
-
-
-def records_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """`9,800 records` and `2 batches of unknown size`, each only if there are any."""
-    known = [o.change.records for o in outcomes if o.change.records is not None]
-    unknown = len(outcomes) - len(known)
-    parts = [size(sum(known))] if known else []
-    return [*parts, *([f"{count(unknown, 'batch', 'batches')} of unknown size"] if unknown else [])]
 
 
 # --- Why a run ended early --------------------------------------------------------------------------------------------
@@ -135,16 +140,16 @@ def end_text(end: End) -> str:
         case Stopped() if end.problem.status is None:
             return printable(end.problem.detail)
         case Stopped():
-            return f"The server refuses every call ({problem_words(end.problem)}). {advice(end.problem)}"
+            return f"The server refuses every request ({problem_words(end.problem)}). {advice(end.problem)}"
         case ServiceDown():
             return (
-                f"{count(end.batches, 'batch', 'batches')} in a row got no usable answer: the service seems to be down."
-                " Run apply again later."
+                f"{batches(end.batches)} in a row got no usable answer: the service seems to be down."
+                " Run `batchform apply` again later."
             )
         case Starved():
             return (
-                f"{count(end.windows, 'minute')} in a row let no request through: something else is using the"
-                f" account's {RATE_LIMIT} requests per minute. Run apply again when it is done."
+                f"No request was admitted for {count(end.windows, 'minute')}: another client uses up the account's"
+                f" {RATE_LIMIT} requests per minute. Run `batchform apply` again when it has finished."
             )
         case Interrupted():
             return f"Interrupted by {_signal(end.signum)}: no start was sent after it."

@@ -1,15 +1,17 @@
-"""The words that plans, accounts, events and states share: numbers, times, problems, reasons."""
+"""The words that text, Markdown and JSON share: numbers, times, places, and one table for each kind of fact."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final
 
 from batchform.model import DEADLINE, Service
 from batchform.plan import NEAR, Action, Reason, RecordsSource
 from batchform.render.escape import printable
 from batchform.render.style import Tone
 from batchform.state.codec import encode_time
+from batchform.state.known import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,21 +19,10 @@ if TYPE_CHECKING:
 
     from batchform.errors import Place
     from batchform.model import ServerProblem
-    from batchform.plan import Change
+    from batchform.plan import Change, Plan
 
-SYMBOLS: Mapping[Action, tuple[str, Tone]] = {
-    Action.START: ("+", Tone.GREEN),
-    Action.ADOPT: ("=", Tone.CYAN),
-    Action.VERIFY: ("?", Tone.YELLOW),
-    Action.FORGET: ("-", Tone.DIM),
-    Action.KEEP: ("=", Tone.DIM),
-    Action.HOLD: (".", Tone.DIM),
-    Action.WAIT: (".", Tone.DIM),
-    Action.BLOCKED: ("!", Tone.RED),
-}
-
-_LONGEST_TEXT = 400
-"""The most columns that a text of the server's takes anywhere."""
+_LONGEST_TEXT: Final = 400
+"""The most columns for any text from the server."""
 
 
 # --- Numbers, times, places ------------------------------------------------------------------------------------------
@@ -42,8 +33,13 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def batches(number: int) -> str:
+    """`1 batch`, `2 batches`."""
+    return count(number, "batch", "batches")
+
+
 def span(time: timedelta) -> str:
-    """A stretch of time in its fitting unit, rounded down: `3 days`, `30 hours`, `5 minutes`."""
+    """A duration in days, hours or minutes, rounded down: `3 days`, `30 hours`, `5 minutes`."""
     seconds = abs(time).total_seconds()
     if seconds >= 2 * 86_400:
         return count(int(seconds // 86_400), "day")
@@ -63,21 +59,8 @@ def listed(words: Sequence[str]) -> str:
 
 
 def place_of(place: Place | None) -> str:
-    """`batches.yaml:12`, and nothing for no place."""
+    """`batches.yaml:12`, or an empty string for no place."""
     return f"{printable(place.file)}:{place.line}" if place is not None else ""
-
-
-def size(records: int | None) -> str:
-    """How many records; that nobody knows is said."""
-    return "records unknown" if records is None else count(records, "record")
-
-
-def told_by_author(starts: Sequence[Change]) -> str:
-    """How many of the records at stake only the configuration tells of; nothing, when it is none."""
-    declared = sum(one.records or 0 for one in starts if one.records_source is RecordsSource.DECLARED)
-    if not declared:
-        return ""
-    return ", as declared" if declared == sum(one.records or 0 for one in starts) else f", {declared:,} as declared"
 
 
 def problem_words(problem: ServerProblem) -> str:
@@ -88,78 +71,236 @@ def problem_words(problem: ServerProblem) -> str:
     return ": ".join(part for part in (head, detail) if part) or "no details"
 
 
-# --- Why ------------------------------------------------------------------------------------------------------------
+# --- Records ---------------------------------------------------------------------------------------------------------
+
+
+def size(records: int | None) -> str:
+    """How many records, or that the number is unknown."""
+    return "records unknown" if records is None else count(records, "record")
+
+
+def stake(changes: Sequence[Change], note: str = "") -> str:
+    """`9,800 records + 2 batches of unknown size`, empty for no batches; `note` follows the records."""
+    known = [change.records for change in changes if change.records is not None]
+    unknown = len(changes) - len(known)
+    parts = [size(sum(known)) + note] if known else []
+    return " + ".join([*parts, *([f"{batches(unknown)} of unknown size"] if unknown else [])])
+
+
+def told_by_author(starts: Sequence[Change]) -> str:
+    """How many of the records at stake come from the configuration alone; empty if none do."""
+    declared = sum(one.records or 0 for one in starts if one.records_source is RecordsSource.DECLARED)
+    if not declared:
+        return ""
+    return ", as declared" if declared == sum(one.records or 0 for one in starts) else f", {declared:,} as declared"
+
+
+# --- Actions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How an action is shown in a table, and the word behind its number in a summary."""
+
+    symbol: str
+    tone: Tone
+    counted: str
+
+
+ACTIONS: Mapping[Action, Mark] = {
+    Action.START: Mark(symbol="+", tone=Tone.GREEN, counted="to start"),
+    Action.ADOPT: Mark(symbol="=", tone=Tone.CYAN, counted="to adopt"),
+    Action.VERIFY: Mark(symbol="?", tone=Tone.YELLOW, counted="to verify"),
+    Action.FORGET: Mark(symbol="-", tone=Tone.DIM, counted="to forget"),
+    Action.KEEP: Mark(symbol="=", tone=Tone.DIM, counted="as declared"),
+    Action.HOLD: Mark(symbol=".", tone=Tone.DIM, counted="on hold"),
+    Action.WAIT: Mark(symbol=".", tone=Tone.DIM, counted="waiting"),
+    Action.BLOCKED: Mark(symbol="!", tone=Tone.RED, counted="blocked"),
+}
+
+
+def counts(plan: Plan, *actions: Action) -> list[str]:
+    """`2 to adopt` for each action that occurs."""
+    return [f"{number:,} {ACTIONS[action].counted}" for action in actions if (number := len(plan.having(action)))]
+
+
+def plan_totals(plan: Plan) -> str:
+    """`Plan: 0 to start, 1 to adopt.` The number of starts is always there, other zeros are left out."""
+    starts = f"{len(plan.having(Action.START)):,} {ACTIONS[Action.START].counted}"
+    others = counts(plan, Action.ADOPT, Action.VERIFY, Action.FORGET, Action.BLOCKED)
+    return f"Plan: {', '.join([starts, *others])}."
+
+
+OFFLINE: Final = "Offline plan: based on the state file only."
+
+
+def blocked_by_guard(plan: Plan) -> str:
+    """That a guard blocks apply, and the option that overrides it once."""
+    failed = [f"--override-guard {check.guard.name.value}" for check in plan.failed_guards]
+    what, them = ("A guard blocks", "it") if len(failed) == 1 else (f"{len(failed)} guards block", "them")
+    return f"{what} this apply. To override {them} once: `{' '.join(failed)}`"
+
+
+# --- Reasons and causes ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """One fact: in a word or two, in a phrase of at most 42 columns, and what to do next.
+
+    `rule` is the condition of the decision table, where the phrase is not enough.
+    """
+
+    word: str
+    text: str = ""
+    rule: str = ""
+    next: str = ""
+
+
+_TO_PREVENT: Final = "To prevent the start, set `hold: true` or a later `not_before`, or remove the declaration."
+_NEVER_AGAIN: Final = "It is never started again. Only `batchform state rm` removes it from the state."
+_RECREATE: Final = "Recreate it and declare the new batch_id, or set `hold: true`."
+_READ_FIRST: Final = "The next `batchform apply` reads its status first."
+
+REASONS: Mapping[Reason, Wording] = {
+    Reason.NEW: Wording(word="not started", rule="declared, never attempted, and no status is known", next=_TO_PREVENT),
+    Reason.SUBMITTED: Wording(word="submitted", rule="the server waits for a start", next=_TO_PREVENT),
+    Reason.RETRY: Wording(word="not started", text="retry", rule="an earlier attempt had no effect", next=_TO_PREVENT),
+    Reason.RELEASED: Wording(
+        word="not started",
+        text="retry, the earlier attempt had no effect",
+        rule="two status reads showed that the unknown attempt had no effect",
+        next=_TO_PREVENT,
+    ),
+    Reason.RUNNING: Wording(
+        word="processing", text="already processing, nothing is spent", rule="status processing", next=_NEVER_AGAIN
+    ),
+    Reason.COMPLETED: Wording(
+        word="completed", text="already completed, nothing is spent", rule="status completed", next=_NEVER_AGAIN
+    ),
+    Reason.STOPPED_AFTER_START: Wording(
+        word="stopped",
+        text="started, then stopped by the server",
+        rule="status stopped, recorded as started",
+        next="It is never started again. Upload the missing records as a new batch.",
+    ),
+    Reason.UNCERTAIN: Wording(
+        word="unknown",
+        text="the outcome of an attempt is unknown",
+        next="The next `batchform apply` or `batchform refresh` verifies it with status reads.",
+    ),
+    Reason.CONTRADICTION: Wording(
+        word="contradiction",
+        text="recorded as started, but now submitted",
+        rule="recorded as started (or found stopped), but the server says submitted",
+        next="Ask the vendor whether it ran. After `batchform state rm` it can be started again.",
+    ),
+    Reason.ABSENT: Wording(
+        word="not in the list",
+        text="not in the account's list",
+        rule="not in the account's list, which may be incomplete",
+        next=_READ_FIRST,
+    ),
+    Reason.UNCLEAR: Wording(word="no status", text="listed without a status or a date", next=_READ_FIRST),
+    Reason.HELD: Wording(
+        word="on hold", text="set in the configuration", rule="`hold: true`", next="To start it, remove `hold: true`."
+    ),
+    Reason.STOPPED: Wording(
+        word="stopped",
+        text="by the server; a restart is undocumented",
+        rule="status stopped, not started by this state; a restart is undocumented",
+        next=_RECREATE,
+    ),
+    Reason.UNRECOGNISED: Wording(
+        word="unrecognised",
+        text="not a known status",
+        rule="the status is not a known one",
+        next="Ask the vendor what the status means, or set `hold: true`.",
+    ),
+    Reason.BAD_ID: Wording(
+        word="bad id",
+        text="the server does not accept this batch_id",
+        next="Compare the batch_id with the one that the upload returned.",
+    ),
+    Reason.NOT_FOUND: Wording(
+        word="not found",
+        text="the server does not know this batch_id",
+        next="Check the batch_id, the service, and that the token belongs to its account.",
+    ),
+    Reason.EXPIRED: Wording(word="expired", text=f"past the {DEADLINE.days}-day limit", next=_RECREATE),
+    Reason.NOT_YET: Wording(
+        word="waiting",
+        text="not due yet",
+        rule="`not_before` is in the future",
+        next="The first `batchform apply` after that time starts it.",
+    ),
+    Reason.NOT_APPROVED: Wording(
+        word="not approved", text="not in the approved plan", next="Make a new plan to have it approved."
+    ),
+    Reason.NOT_DECLARED: Wording(
+        word="undeclared",
+        text="undeclared; no request is sent",
+        rule="undeclared, and in the state",
+        next="To keep it, declare it again. A batch that was started is never started again.",
+    ),
+}
+
+CAUSES: Mapping[Cause, Wording] = {
+    Cause.NOT_STARTED: Wording(
+        word="not started",
+        text="the server did not start it",
+        next="Run `batchform apply` again to retry.",
+    ),
+    Cause.REFUSED: Wording(
+        word="refused",
+        text="the server refused the request",
+        next="Fix what the server reports, then run `batchform apply` again.",
+    ),
+    Cause.EXPIRED: REASONS[Reason.EXPIRED],
+    Cause.BAD_ID: REASONS[Reason.BAD_ID],
+    Cause.NOT_FOUND: REASONS[Reason.NOT_FOUND],
+}
+"""Why a start was rejected."""
 
 
 def word_of(change: Change) -> str:
-    """The one word for what would be done, or for what stands in the way."""
-    if change.action is Action.BLOCKED or change.reason is Reason.NOT_APPROVED:
-        return change.reason.value.replace("_", " ")
-    return change.action.value
+    """A word for what would be done, or for why nothing is done."""
+    if change.is_change or change.action is Action.KEEP:
+        return change.action.value
+    return REASONS[change.reason].word
 
 
-def why(change: Change, service: Service, now: datetime) -> str:
-    """What a person should know about the action, in at most 42 columns unless the server's own words are among it."""
+def quoted(change: Change) -> str:
+    """The server's own words at the end of the phrase, printable; empty if there are none."""
     match change.reason:
-        case Reason.NEW | Reason.SUBMITTED | Reason.RETRY | Reason.RELEASED:
-            return ", ".join(_about_start(change, service, now))
-        case Reason.RUNNING:
-            return "already processing, nothing is spent"
-        case Reason.COMPLETED:
-            return "already completed, nothing is spent"
-        case Reason.STOPPED_AFTER_START:
-            return _with(change.server_reason, "started, then stopped by the server")
-        case Reason.UNCERTAIN:
-            return "an earlier attempt has no known outcome"
-        case Reason.CONTRADICTION:
-            return "recorded as started, but now submitted"
-        case Reason.ABSENT:
-            return "not in the account's list"
-        case Reason.UNCLEAR:
-            return "listed without a status"
-        case Reason.HELD:
-            return "declared, deliberately not started"
-        case Reason.STOPPED:
-            return _with(change.server_reason, "by the server; a restart is undocumented", "by the server")
+        case Reason.STOPPED | Reason.STOPPED_AFTER_START:
+            said = change.server_reason
         case Reason.UNRECOGNISED:
-            return f'"{printable(change.status or "", 60)}" is no status we know'
-        case Reason.BAD_ID:
-            return "the server does not accept this batch_id"
-        case Reason.NOT_FOUND:
-            return "the server does not know this batch_id"
-        case Reason.EXPIRED:
-            return _overdue(change, now)
-        case Reason.NOT_YET:
-            return f"not before {moment(change.not_before)}" if change.not_before else "its time has not come"
-        case Reason.NOT_APPROVED:
-            return "not in the approved plan, stays unstarted"
-        case Reason.NOT_DECLARED:
-            return "no longer declared; the server is not touched"
-    assert_never(change.reason)
+            said = change.status
+        case _:
+            said = None
+    return printable((said or "").strip(), _LONGEST_TEXT)
 
 
-def _about_start(change: Change, service: Service, now: datetime) -> list[str]:
-    notes = []
-    if change.reason is Reason.RETRY:
-        notes.append("retry")
-    if change.reason is Reason.RELEASED:
-        notes.append("retry, the earlier attempt had no effect")
-    if service is Service.PHONE and change.deadline is not None:
-        left = change.deadline - now
-        if left <= timedelta():
-            notes.append(f"at the {DEADLINE.days}-day limit")
-        elif left <= NEAR:
-            notes.append(f"expires in {span(left)}")
-    return notes
+def why(change: Change, plan: Plan | None = None) -> str:
+    """The phrase for the reason, at most 42 columns without the server's words. With the plan it tells how long."""
+    text = REASONS[change.reason].text
+    if said := quoted(change):
+        return f"{text.partition(';')[0]}: {said}"
+    if change.reason is Reason.NOT_YET and change.not_before is not None:
+        return f"not before {moment(change.not_before)}"
+    if plan is not None and change.reason is Reason.EXPIRED:
+        overdue = change.deadline is not None and plan.at > change.deadline
+        return (
+            f"{span(plan.at - change.deadline)} {text}" if overdue and change.deadline else f"{text}, says the server"
+        )
+    if plan is not None and change.action is Action.START:
+        return ", ".join(part for part in (text, _expiry(change, plan)) if part)
+    return text
 
 
-def _overdue(change: Change, now: datetime) -> str:
-    limit = f"the {DEADLINE.days}-day limit"
-    if change.deadline is None or now <= change.deadline:
-        return f"past {limit}, as the server says"
-    return f"{span(now - change.deadline)} past {limit}"
-
-
-def _with(words: str | None, without: str, before: str = "") -> str:
-    """The server's words after ours, where it said any."""
-    return f"{before or without}: {printable(words.strip(), _LONGEST_TEXT)}" if words and words.strip() else without
+def _expiry(change: Change, plan: Plan) -> str:
+    """How long a batch can still be started, if that is not long."""
+    if plan.service is not Service.PHONE or change.deadline is None or (left := change.deadline - plan.at) > NEAR:
+        return ""
+    return f"expires in {span(left)}" if left > timedelta() else f"at the {DEADLINE.days}-day limit"

@@ -1,22 +1,22 @@
-"""`apply --json`: one JSON object a line, while it happens.
+"""The lines of `apply --json`: one JSON object for each step of the run.
 
 The order: `version`; a `planned_change` for each change and one `change_summary` with operation `plan`; the events as
-they are recorded; an `outcome` a batch; last a `change_summary` with operation `apply` and the exit code. Each line has
-Terraform's `@level`, `@message`, `@module`, `@timestamp` and `type`, so that a reader made for its stream can follow.
+they are recorded; an `outcome` for each batch; last a `change_summary` with operation `apply` and the exit code. Each
+line has Terraform's `@level`, `@message`, `@module`, `@timestamp` and `type`, so programs that read its stream can read
+this one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from batchform.apply import Result
 from batchform.plan import Action
 from batchform.render.documents.plan import FORMAT_VERSION, actions_of, address_of, change_document, summary
 from batchform.render.documents.report import end_document, outcome_fields, report_summary
 from batchform.render.documents.status import status_document
 from batchform.render.escape import printable
-from batchform.render.outcomes import closing_words, event_words
-from batchform.render.words import why, word_of
+from batchform.render.outcomes import RESULTS, closing_words, event_words
+from batchform.render.words import plan_totals, why, word_of
 from batchform.state.codec import encode_time
 from batchform.state.event_codec import encode_event
 from batchform.state.events import (
@@ -59,13 +59,6 @@ _TYPES: Mapping[type[What], str] = {
     Seen: "refresh_complete",
 }
 
-_RESULT_LEVELS: Mapping[Result, str] = {
-    Result.REJECTED: "error",
-    Result.BLOCKED: "error",
-    Result.UNKNOWN: "error",
-    Result.NOT_ATTEMPTED: "warn",
-}
-
 _LEVELS: Mapping[type[What], str] = {Unknown: "warn", NotAttempted: "warn", Rejected: "error"}
 
 
@@ -78,18 +71,18 @@ def planned_documents(plan: Plan, *, at: datetime) -> Iterator[dict[str, Any]]:
     """A line for each change but KEEP, a line for each warning, and the totals last."""
     for change in plan.changes:
         if change.action is not Action.KEEP:
-            yield _planned_change(change, plan.service, at=at)
+            yield _planned_change(change, plan, at=at)
     for notice in plan.notices:
         yield _warning(notice, at=at)
     yield _plan_summary(plan, at=at)
 
 
-def _planned_change(change: Change, service: Service, *, at: datetime) -> dict[str, Any]:
+def _planned_change(change: Change, plan: Plan, *, at: datetime) -> dict[str, Any]:
     """One change of the plan."""
-    words = why(change, service, at)
+    words = why(change, plan)
     message = f"{printable(change.name)}: {'plan to ' if change.is_change else ''}{word_of(change)}"
-    document = change_document(change, service)
-    hook = {"resource": _resource(change.name, service), "action": document["change"]["actions"][0]}
+    document = change_document(change, plan.service)
+    hook = {"resource": _resource(change.name, plan.service), "action": document["change"]["actions"][0]}
     return {
         **_line("planned_change", f"{message} ({words})" if words else message, at),
         "change": hook,
@@ -100,12 +93,8 @@ def _planned_change(change: Change, service: Service, *, at: datetime) -> dict[s
 def _plan_summary(plan: Plan, *, at: datetime) -> dict[str, Any]:
     """The totals of the plan."""
     numbers = summary(plan)
-    message = (
-        f"Plan: {numbers['start']:,} to start, {numbers['adopt']:,} to adopt, {numbers['verify']:,} to verify,"
-        f" {numbers['forget']:,} to forget, {numbers['blocked']:,} blocked."
-    )
     return {
-        **_line("change_summary", message, at),
+        **_line("change_summary", plan_totals(plan), at),
         "changes": _changes("plan", add=numbers["start"], forget=numbers["forget"]),
         "summary": numbers,
     }
@@ -146,9 +135,9 @@ def report_documents(report: Report, *, at: datetime) -> Iterator[dict[str, Any]
 
 def _outcome(outcome: Outcome, *, at: datetime) -> dict[str, Any]:
     """One outcome."""
-    message = f"{printable(outcome.change.name)}: {outcome.result.value.replace('_', ' ')}"
+    shown = RESULTS[outcome.result]
     return {
-        **_line("outcome", message, at, level=_RESULT_LEVELS.get(outcome.result, "info")),
+        **_line("outcome", f"{printable(outcome.change.name)}: {shown.word}", at, level=shown.level),
         **outcome_fields(outcome),
     }
 

@@ -1,4 +1,4 @@
-"""What a state ever spent: a line a run, and the totals."""
+"""What a state ever spent: one line for each run, and the totals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from batchform.render.escape import cut, cut_middle, printable
 from batchform.render.layout import grid, pack, wrap
-from batchform.render.words import count, size
+from batchform.render.words import batches, count, size
 from batchform.state.codec import encode_time
 from batchform.state.known import RUNS_KEPT
 
@@ -20,21 +20,14 @@ _HEADINGS: Final = ("WHEN (UTC)", "COMMAND", "WHO", "COMMIT", "STARTED", "RECORD
 _NUMBERS: Final = frozenset({4, 5})
 _WHO, _COMMAND, _COMMIT = 28, 12, 8  # columns
 
-_ALSO: Final = (
-    ("already_started", "already started by somebody else"),
-    ("adopted", "adopted"),
-    ("rejected", "rejected"),
-    ("unknown", "left without a known outcome"),
-    ("not_attempted", "not attempted"),
-    ("forgotten", "forgotten"),
-    ("removed", "removed by hand"),
-)
+_ALSO: Final = ("already_started", "adopted", "rejected", "unknown", "not_attempted", "forgotten", "removed")
+"""The other numbers of a run, in the order they are shown."""
 
 
 def history_text(runs: Sequence[Run], style: Style, *, last: int | None = None) -> str:
-    """The runs, oldest first, `last` so many only, and the totals of all."""
+    """The runs, oldest first, only the `last` ones if given, and the totals of all."""
     if not runs:
-        return "Nothing was ever recorded in this state."
+        return "This state has no recorded runs."
     shown = runs if last is None else runs[len(runs) - min(last, len(runs)) :]
     heading, *rows = grid(_HEADINGS, [_row(run) for run in shown], style, numbers=_NUMBERS)
     lines = [heading]
@@ -61,12 +54,12 @@ def _records(run: Run) -> str:
 
 
 def _more(run: Run, style: Style) -> list[str]:
-    """What else there is to a run, below its line."""
-    words = [f"{number:,} {text}" for name, text in _ALSO if (number := getattr(run, name))]
+    """The other facts about a run, below its line."""
+    words = [f"{number:,} {name.replace('_', ' ')}" for name in _ALSO if (number := getattr(run, name))]
     if run.unsized:
         words.insert(0, f"{run.unsized:,} of unknown size")
     if run.overrides:
-        words.append(f"guard passed by: {cut(', '.join(printable(name) for name in run.overrides), 60)}")
+        words.append(f"guard overridden: {cut(', '.join(printable(name) for name in run.overrides), 60)}")
     lines = wrap(", ".join(words), first="    ", rest="    ") if words else []
     if run.job:
         lines += wrap(printable(run.job), first="    ", rest="    ")
@@ -76,8 +69,8 @@ def _more(run: Run, style: Style) -> list[str]:
 def _totals(runs: Sequence[Run], shown: int) -> list[str]:
     started, unsized = sum(run.started for run in runs), sum(run.unsized for run in runs)
     records = size(sum(run.records for run in runs))
-    more = f" and {count(unsized, 'batch', 'batches')} of unknown size" if unsized else ""
-    sentences = [f"{count(len(runs), 'run')}: {count(started, 'batch', 'batches')} started, {records}{more}."]
+    more = f" and {batches(unsized)} of unknown size" if unsized else ""
+    sentences = [f"{count(len(runs), 'run')}: {batches(started)} started, {records}{more}."]
     if shown < len(runs):
         sentences.append(f"The last {shown:,} are shown.")
     if len(runs) >= RUNS_KEPT:

@@ -1,4 +1,4 @@
-"""A plan: one line a batch, then the totals, what is at stake, and what the plan does not know."""
+"""A plan: one line for each batch, then the totals, the records at stake, and what the plan does not cover."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ from batchform.plan import Action, Reason
 from batchform.render.escape import pad, printable, width
 from batchform.render.layout import Line, pack, table, wrap
 from batchform.render.text.drift import drift_lines
-from batchform.render.words import SYMBOLS, count, listed, place_of, size, told_by_author, why, word_of
+from batchform.render.words import (
+    ACTIONS,
+    OFFLINE,
+    batches,
+    blocked_by_guard,
+    count,
+    counts,
+    place_of,
+    plan_totals,
+    quoted,
+    size,
+    stake,
+    told_by_author,
+    why,
+    word_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,18 +33,15 @@ if TYPE_CHECKING:
     from batchform.plan import Change, GuardCheck, Plan
     from batchform.render.style import Style
 
-_SERVER_SAID = frozenset({Reason.STOPPED, Reason.STOPPED_AFTER_START, Reason.UNRECOGNISED})
-_ATTENTION = frozenset({Reason.UNCERTAIN, Reason.CONTRADICTION})
-
 
 def plan_text(plan: Plan, style: Style, *, recovered: int = 0, drift: Sequence[Drift] = ()) -> str:
-    """The plan. What is as declared is not shown.
+    """The plan. Batches that are as declared are not shown.
 
     Args:
         plan: The plan.
         style: Colour or none.
-        recovered: How many events of an interrupted run it takes into account.
-        drift: Where the account differs from what was known.
+        recovered: How many events of an interrupted run it includes.
+        drift: Where the account differs from the state.
     """
     blocks = [
         _before(plan, recovered),
@@ -53,25 +65,24 @@ def notices_text(plan: Plan, style: Style) -> str:
 
 
 def change_lines(plan: Plan, style: Style) -> list[str]:
-    """One line for each batch that something is to be said about."""
+    """One line for each change but KEEP."""
     shown = [change for change in plan.changes if change.action is not Action.KEEP]
     columns = max((width(size(change.records)) for change in shown if change.action is Action.START), default=0)
     return table([_line(change, plan, columns) for change in shown], style)
 
 
 def _line(change: Change, plan: Plan, size_columns: int) -> Line:
-    symbol, tone = SYMBOLS[change.action]
-    detail = why(change, plan.service, plan.at)
+    mark, detail = ACTIONS[change.action], why(change, plan)
     if change.action is Action.START:
         detail = f"{pad(size(change.records), size_columns, right=True)}   {detail}".rstrip()
     return Line(
-        symbol=symbol,
-        tone=tone,
+        symbol=mark.symbol,
+        tone=mark.tone,
         name=printable(change.name),
         word=word_of(change),
         detail=detail,
         place=place_of(change.place),
-        elastic=change.reason in _SERVER_SAID,
+        elastic=bool(quoted(change)),
     )
 
 
@@ -80,32 +91,22 @@ def _before(plan: Plan, recovered: int) -> list[str]:
     if plan.serial is None:
         lines.append("No state file yet: starting fresh.")
     if recovered:
-        lines.append(f"Taken into account: {count(recovered, 'event')} that an interrupted run left in its journal.")
+        lines.append(f"Includes {count(recovered, 'event')} from an interrupted run.")
     return lines
 
 
 def _drifted(drift: Sequence[Drift], plan: Plan, style: Style) -> list[str]:
     if not drift:
         return []
-    differ = "1 batch differs" if len(drift) == 1 else f"{len(drift):,} batches differ"
-    return [f"Drift: {differ} from what was known.", *drift_lines(drift, plan, style)]
+    differ = count(len(drift), "batch differs", "batches differ")
+    return [f"Drift: {differ} from the state.", *drift_lines(drift, plan, style)]
 
 
 def _totals(plan: Plan, style: Style) -> list[str]:
     if not plan.has_changes:
         first, *rest = pack([*_no_changes(plan), *(text for check in plan.failed_guards for text in _guard(check))])
         return [first.replace("No changes.", style.bold("No changes."), 1), *rest]
-    numbers = [
-        f"{len(plan.having(action)):,} {words}"
-        for action, words in (
-            (Action.START, "to start"),
-            (Action.ADOPT, "to adopt"),
-            (Action.VERIFY, "to verify"),
-            (Action.FORGET, "to forget"),
-            (Action.BLOCKED, "blocked"),
-        )
-    ]
-    lines = [f"{style.bold('Plan:')} {', '.join(numbers)}."]
+    lines = [plan_totals(plan).replace("Plan:", style.bold("Plan:"), 1)]
     lines += pack([*_stake(plan), *(text for check in plan.guards if check.holds for text in _guard(check))])
     for check in plan.guards:
         if not check.holds:
@@ -118,23 +119,16 @@ def _no_changes(plan: Plan) -> list[str]:
     said = [f"{count(kept, 'batch is', 'batches are')} as declared."] if kept else []
     if not plan.changes:
         said = ["No batches are selected." if plan.targeted else "No batches are declared."]
-    for action, state in ((Action.HOLD, "on hold"), (Action.WAIT, "waiting"), (Action.BLOCKED, "blocked")):
-        if number := len(plan.having(action)):
-            said.append(f"{number:,} {state}.")
+    said += [f"{number}." for number in counts(plan, Action.HOLD, Action.WAIT, Action.BLOCKED)]
     return [f"No changes. {said[0]}", *said[1:]] if said else ["No changes. "]
 
 
 def _stake(plan: Plan) -> list[str]:
-    """What the starts spend, and what verifying may come to spend."""
+    """How many records the starts spend, and how many more the verified batches may spend."""
     starts = plan.having(Action.START)
-    known = sum(change.records for change in starts if change.records is not None)
     sized = sum(change.records is not None for change in starts)
-    parts = []
-    if sized:
-        parts.append(f"{size(known)} ({count(sized, 'batch', 'batches')}{told_by_author(starts)})")
-    if unsized := len(starts) - sized:
-        parts.append(f"{count(unsized, 'batch', 'batches')} of unknown size")
-    sentences = [f"At stake: {' + '.join(parts) or 'nothing, no batch is started'}."]
+    known = stake(starts, f" ({batches(sized)}{told_by_author(starts)})")
+    sentences = [f"At stake: {known}."] if known else []
     maybe = [change for change in plan.having(Action.VERIFY) if change.place is not None]
     if maybe:
         most = sum(MAX_RECORDS if change.records is None else change.records for change in maybe)
@@ -143,7 +137,7 @@ def _stake(plan: Plan) -> list[str]:
 
 
 def _guard(check: GuardCheck) -> list[str]:
-    """What became of one guard."""
+    """The result of one guard."""
     guard = check.guard
     noun = "start" if guard.name is GuardName.MAX_STARTS else "record"
     head = f"Guard {guard.name.value} {guard.limit:,}:"
@@ -155,7 +149,7 @@ def _guard(check: GuardCheck) -> list[str]:
 
 
 def _requests(plan: Plan) -> str:
-    """How much of the rate limit it takes. A verified batch is read once, one with an uncertain attempt twice."""
+    """The requests it takes. A verified batch is read once, one with an unknown attempt twice."""
     verify = plan.having(Action.VERIFY)
     reads = len(verify) + sum(change.reason is Reason.UNCERTAIN for change in verify)
     starts = len(plan.having(Action.START))
@@ -168,20 +162,14 @@ def _requests(plan: Plan) -> str:
 
 
 def _after(plan: Plan) -> list[str]:
-    """What the reader must know before relying on it."""
+    """What the plan does not cover."""
     lines = []
     if plan.targeted:
-        lines.append("Only the selected batches were looked at; the others stay as they are.")
+        lines.append("Only the selected batches are in this plan. The others stay as they are.")
     if not plan.refreshed:
-        lines.append("Made from what is known; the server was not asked. `batchform plan --refresh` asks it.")
+        lines.append(f"{OFFLINE} `batchform plan --refresh` reads the server.")
     return lines
 
 
 def _refused(plan: Plan) -> list[str]:
-    """Why apply would not go on, and how to make it."""
-    names = [check.guard.name.value for check in plan.failed_guards]
-    if not names:
-        return []
-    what, them = (f"guard {names[0]} is", "it") if len(names) == 1 else (f"guards {listed(names)} are", "them")
-    options = " ".join(f"--override-guard {name}" for name in names)
-    return [f"Not applyable: {what} exceeded. To go past {them} this once:", f"  {options}"]
+    return wrap(blocked_by_guard(plan), rest="  ") if plan.failed_guards else []

@@ -1,4 +1,4 @@
-"""What is known: the list of batches in the state, and one of them in full."""
+"""The state: the list of its batches, and one batch in full."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from batchform.render.escape import pad, printable
 from batchform.render.layout import grid, wrap
-from batchform.render.words import count, moment, problem_words, size
+from batchform.render.words import CAUSES, Wording, batches, moment, problem_words, size
 from batchform.state.codec import encode_time
-from batchform.state.known import Cause, Evidence, Phase
+from batchform.state.known import Evidence, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,30 +20,22 @@ if TYPE_CHECKING:
 _HEADINGS: Final = ("NAME", "PHASE", "STATUS", "RECORDS", "LAST CHANGE")
 _NUMBERS: Final = frozenset({3})
 
-PHASES: Mapping[Phase, str] = {
-    Phase.SEEN: "seen on the server, never attempted",
-    Phase.INTENDED: "a start was about to be sent, its outcome is not known",
-    Phase.UNKNOWN: "a start was sent, its outcome is not known",
-    Phase.RELEASED: "an earlier start had no effect, it may be started again",
-    Phase.NOT_ATTEMPTED: "an attempt never reached the server, it may be started",
-    Phase.REJECTED: "the server did not start it",
-    Phase.STOPPED: "found stopped, never started by us",
-    Phase.ADOPTED: "found running, started by somebody else",
-    Phase.ALREADY_STARTED: "somebody else had started it before our attempt",
-    Phase.STARTED: "started by us",
-}
-
-_CAUSES: Mapping[Cause, str] = {
-    Cause.BAD_ID: "the server does not accept this batch_id",
-    Cause.NOT_FOUND: "the server does not know this batch_id",
-    Cause.EXPIRED: "too old to be started",
-    Cause.REFUSED: "the server refused the call",
-    Cause.NOT_STARTED: "the server answered, but the batch still waits",
+PHASES: Mapping[Phase, Wording] = {
+    Phase.SEEN: Wording(word="seen", text="seen on the server, never attempted"),
+    Phase.INTENDED: Wording(word="unknown", text="a start may have been sent, its outcome is unknown"),
+    Phase.UNKNOWN: Wording(word="unknown", text="a start was sent, its outcome is unknown"),
+    Phase.RELEASED: Wording(word="released", text="an earlier start had no effect, it can be started again"),
+    Phase.NOT_ATTEMPTED: Wording(word="not attempted", text="no start reached the server, it can be started"),
+    Phase.REJECTED: Wording(word="rejected", text="the server did not start it"),
+    Phase.STOPPED: Wording(word="stopped", text="found stopped, never started by batchform"),
+    Phase.ADOPTED: Wording(word="adopted", text="found running, recorded without a start"),
+    Phase.ALREADY_STARTED: Wording(word="already started", text="started elsewhere before our attempt"),
+    Phase.STARTED: Wording(word="started", text="started by batchform"),
 }
 
 _EVIDENCE: Mapping[Evidence, str] = {
-    Evidence.ANSWER: "the start call's own answer",
-    Evidence.STATUS: "a status the server gave afterwards",
+    Evidence.ANSWER: "the answer to the start",
+    Evidence.STATUS: "a later status",
 }
 
 
@@ -54,13 +46,13 @@ def state_list_text(state: State, style: Style) -> str:
         return "The state holds no batches."
     rows = [_row(entry) for entry in entries]
     undeclared = sum(not entry.declared for entry in entries)
-    aside = f", {undeclared:,} of them no longer declared" if undeclared else ""
+    aside = f", {undeclared:,} of them undeclared" if undeclared else ""
     lines = grid(_HEADINGS, rows, style, numbers=_NUMBERS)
-    return "\n".join([*lines, "", f"{count(len(entries), 'batch', 'batches')}{aside}."])
+    return "\n".join([*lines, "", f"{batches(len(entries))}{aside}."])
 
 
 def entry_text(entry: Entry, style: Style) -> str:
-    """Everything the state holds of one batch, a field a line. What is not known is left out."""
+    """One batch of the state, one line for each field. Unknown fields are left out."""
     fields = [(label, text) for label, text in _fields(entry) if text is not None]
     columns = max(len(label) for label, _ in fields)
     lines = [style.bold(printable(entry.name))]
@@ -71,7 +63,7 @@ def entry_text(entry: Entry, style: Style) -> str:
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    phase = entry.phase.value.replace("_", " ")
+    phase = PHASES[entry.phase].word
     return (
         printable(entry.name),
         phase if entry.declared else f"({phase})",
@@ -84,16 +76,16 @@ def _row(entry: Entry) -> tuple[str, ...]:
 def _fields(entry: Entry) -> list[tuple[str, str | None]]:
     return [
         ("batch_id", printable(entry.batch_id)),
-        ("phase", f"{entry.phase.value.replace('_', ' ')}: {PHASES[entry.phase]}"),
+        ("phase", f"{PHASES[entry.phase].word}: {PHASES[entry.phase].text}"),
         ("declared", "yes" if entry.declared else "no"),
         ("status", _text(entry.status)),
         ("server's reason", _text(entry.reason)),
         ("found", None if entry.found else "no: a single read did not find it"),
         ("contradiction", "recorded as started, but the server says submitted" if entry.contradiction else None),
         ("attempts", f"{entry.attempts:,}"),
-        ("in doubt", "an attempt of ours may have been acted upon without a clean answer" if entry.doubt else None),
-        ("rejected because", _CAUSES[entry.cause] if entry.cause is not None else None),
-        ("known to be started by", _EVIDENCE[entry.evidence] if entry.evidence is not None else None),
+        ("unconfirmed", "a start of ours may have had an effect without a clean answer" if entry.doubt else None),
+        ("rejected because", CAUSES[entry.cause].text if entry.cause is not None else None),
+        ("start confirmed by", _EVIDENCE[entry.evidence] if entry.evidence is not None else None),
         ("last problem", problem_words(entry.problem) if entry.problem is not None else None),
         ("reference_id", _text(entry.reference_id)),
         ("records", size(entry.records) if entry.records is not None else None),

@@ -1,7 +1,8 @@
-"""How far the declared batches are: the table, the frame of a watch, and the line of a log."""
+"""The progress of the declared batches: the table, the frame of a watch, and the line of a log."""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ from batchform.plan import Reason
 from batchform.render.escape import cut, cut_middle, pad, printable, width
 from batchform.render.layout import COLUMNS, grid, pack
 from batchform.render.style import Tone
-from batchform.render.words import count, span, word_of
+from batchform.render.words import ACTIONS, REASONS, batches, span
 from batchform.state.codec import encode_time
 from batchform.status import Stage
 
@@ -38,67 +39,52 @@ TONES: Mapping[Stage, Tone] = {
     Stage.BLOCKED: Tone.RED,
 }
 
-_WORDS: Mapping[Reason, str] = {
-    Reason.UNCERTAIN: "in question",
-    Reason.ABSENT: "not in the list",
-    Reason.UNCLEAR: "no status",
-    Reason.HELD: "on hold",
-    Reason.NOT_YET: "waiting",
-    Reason.NEW: "not started",
-    Reason.RETRY: "not started",
-    Reason.RELEASED: "not started",
-}
-
-# The order in which a screen that is too low shows them, and that of the totals.
 _ORDER: Final = (Stage.PROCESSING, Stage.STOPPED, Stage.BLOCKED, Stage.PENDING, Stage.HELD, Stage.COMPLETED)
+"""The order of the totals, and of the batches on a screen that is too low for all."""
 
 
-_STAGES: Mapping[Stage, str] = {Stage.PENDING: "not started", Stage.HELD: "held back"}
-
-
-def status_text(look: Snapshot, style: Style, *, only: Sequence[Standing] | None = None) -> str:
-    """A line a batch, and the totals.
+def status_text(snapshot: Snapshot, style: Style, *, only: Sequence[Standing] | None = None) -> str:
+    """One line for each batch, and the totals.
 
     Args:
-        look: Where the batches stand.
+        snapshot: The progress of the batches.
         style: Colour or none.
-        only: The ones to show, None for all.
+        only: The batches to show, None for all.
     """
-    shown = look.standings if only is None else only
+    shown = snapshot.standings if only is None else only
     if not shown:
         return "No batch expires within that time." if only is not None else "No batches are declared."
-    rows = [_row(one, look) for one in shown]
+    rows = [_row(one, snapshot) for one in shown]
     lines = [*grid(_HEADINGS, rows, style, numbers=_NUMBERS), ""]
     if only is None:
-        lines += pack([*_totals(look), *([] if look.refreshed else ["From the state; the server was not asked."])])
+        sentences = [f"{batches(len(snapshot.standings))}: {_counts(snapshot)}."]
+        sentences += [] if snapshot.refreshed else ["From the state file only."]
     else:
-        lines += pack([f"{count(len(shown), 'batch', 'batches')} must be started within that time, or be recreated."])
-    return "\n".join(lines)
+        sentences = [f"{batches(len(shown))} must be started within that time, or be recreated."]
+    return "\n".join([*lines, *pack(sentences)])
 
 
 def status_words(one: Standing) -> str:
-    """The one word for where a batch stands, printable."""
+    """A word or two for the status of a batch, printable."""
     change = one.change
-    if change.reason in _WORDS:
-        return _WORDS[change.reason]
-    if one.stage is Stage.BLOCKED and change.reason is not Reason.UNRECOGNISED:
-        return word_of(change)
-    return printable(change.status or word_of(change), _LONGEST_STATUS)
+    if change.reason is Reason.UNRECOGNISED and change.status:
+        return printable(change.status, _LONGEST_STATUS)
+    return REASONS[change.reason].word
 
 
-def frame(look: Snapshot, style: Style, *, columns: int, rows: int, left: float | None, footer: str) -> list[str]:
-    """What a watch shows on a terminal of that size, no line wider, nor more lines than it has.
+def frame(snapshot: Snapshot, style: Style, *, columns: int, rows: int, left: float | None, footer: str) -> list[str]:
+    """What a watch shows on a terminal: no more lines than it has, and no wider.
 
     Args:
-        look: Where the batches stand.
+        snapshot: The progress of the batches.
         style: Colour or none.
         columns: Of the terminal.
         rows: Of the terminal.
-        left: Seconds until all have ended, None when nobody can tell.
+        left: Seconds until all have ended, None if unknown.
         footer: The last line, printable.
     """
     columns = min(columns, COLUMNS)
-    ordered = sorted(look.standings, key=lambda one: _ORDER.index(one.stage))
+    ordered = sorted(snapshot.standings, key=lambda one: _ORDER.index(one.stage))
     room = max(rows - 3, 1)
     shown = ordered if len(ordered) <= room else ordered[: room - 1]
     names = max((width(printable(one.change.name)) for one in shown), default=0)
@@ -106,23 +92,23 @@ def frame(look: Snapshot, style: Style, *, columns: int, rows: int, left: float 
     lines = [_bar_line(one, style, names=names, columns=columns) for one in shown]
     if len(shown) < len(ordered):
         lines.append(cut(f"... and {len(ordered) - len(shown):,} more", columns))
-    return [*lines, "", cut(progress_words(look, left), columns), cut(footer, columns)][:rows]
+    return [*lines, "", cut(progress_words(snapshot, left), columns), cut(footer, columns)][:rows]
 
 
-def progress_words(look: Snapshot, left: float | None) -> str:
+def progress_words(snapshot: Snapshot, left: float | None) -> str:
     """`3 processing, 5 completed; 12,300 of 40,000 records, about 4 minutes left`, on one line."""
-    return f"{_counts(look)}{_under_way(look, left)}" if look.standings else "nothing is declared"
+    return f"{_counts(snapshot)}{_under_way(snapshot, left)}" if snapshot.standings else "nothing is declared"
 
 
-def log_words(look: Snapshot, left: float | None) -> str:
-    """`3 processing; 12,300 of 40,000 records, about 4 minutes left`; nothing when nothing is."""
-    number = len(look.having(Stage.PROCESSING))
-    return f"{number:,} processing{_under_way(look, left)}" if number else ""
+def log_words(snapshot: Snapshot, left: float | None) -> str:
+    """`3 processing; 12,300 of 40,000 records, about 4 minutes left`, empty if nothing is."""
+    number = len(snapshot.having(Stage.PROCESSING))
+    return f"{number:,} processing{_under_way(snapshot, left)}" if number else ""
 
 
-def _under_way(look: Snapshot, left: float | None) -> str:
+def _under_way(snapshot: Snapshot, left: float | None) -> str:
     words = ""
-    under_way = [one for one in look.having(Stage.PROCESSING) if one.processed is not None and one.change.records]
+    under_way = [one for one in snapshot.having(Stage.PROCESSING) if one.processed is not None and one.change.records]
     if under_way:
         done = sum(one.processed or 0 for one in under_way)
         words += f"; {done:,} of {sum(one.change.records or 0 for one in under_way):,} records"
@@ -132,7 +118,7 @@ def _under_way(look: Snapshot, left: float | None) -> str:
 
 
 def changed_lines(before: Snapshot | None, after: Snapshot) -> list[str]:
-    """A line for each batch that stands otherwise than before, for a log."""
+    """One line for each batch whose status changed, for a log."""
     known = {one.change.batch_id: status_words(one) for one in before.standings} if before is not None else {}
     return [
         cut(f"{cut_middle(printable(one.change.name), 40)}: {known[one.change.batch_id]} -> {words}", COLUMNS)
@@ -141,17 +127,19 @@ def changed_lines(before: Snapshot | None, after: Snapshot) -> list[str]:
     ]
 
 
-def _totals(look: Snapshot) -> list[str]:
-    return [f"{count(len(look.standings), 'batch', 'batches')}: {_counts(look)}."]
+def _counts(snapshot: Snapshot) -> str:
+    """`3 processing, 1 on hold, 2 waiting`, in the order of the stages."""
+    ordered = sorted(snapshot.standings, key=lambda one: (_ORDER.index(one.stage), one.change.action))
+    return ", ".join(f"{number:,} {word}" for word, number in Counter(map(_stage_word, ordered)).items())
 
 
-def _counts(look: Snapshot) -> str:
-    return ", ".join(
-        f"{number:,} {_STAGES.get(stage, stage.value)}" for stage in _ORDER if (number := len(look.having(stage)))
-    )
+def _stage_word(one: Standing) -> str:
+    if one.stage is Stage.HELD:
+        return ACTIONS[one.change.action].counted
+    return "not started" if one.stage is Stage.PENDING else one.stage.value
 
 
-def _row(one: Standing, look: Snapshot) -> tuple[str, ...]:
+def _row(one: Standing, snapshot: Snapshot) -> tuple[str, ...]:
     share = one.share
     return (
         printable(one.change.name),
@@ -160,7 +148,7 @@ def _row(one: Standing, look: Snapshot) -> tuple[str, ...]:
         _number(one.processed),
         _NONE if share is None else f"{int(share * 100)}",
         encode_time(one.started_at)[:16].replace("T", " ") if one.started_at is not None else _NONE,
-        _deadline(one, look),
+        _deadline(one, snapshot),
     )
 
 
@@ -168,21 +156,13 @@ def _number(value: int | None) -> str:
     return _NONE if value is None else f"{value:,}"
 
 
-def _deadline(one: Standing, look: Snapshot) -> str:
-    """How long it can still be started, for a batch that was not."""
+def _deadline(one: Standing, snapshot: Snapshot) -> str:
+    """How long a batch can still be started, if it was not."""
     deadline = one.change.deadline
-    if (
-        deadline is None
-        or look.service is not Service.PHONE
-        or one.stage
-        not in {
-            Stage.PENDING,
-            Stage.HELD,
-            Stage.BLOCKED,
-        }
-    ):
+    waits = one.stage in {Stage.PENDING, Stage.HELD, Stage.BLOCKED}
+    if deadline is None or snapshot.service is not Service.PHONE or not waits:
         return _NONE
-    left = deadline - look.at
+    left = deadline - snapshot.at
     return f"in {span(left)}" if left > timedelta() else f"{span(left)} ago"
 
 
