@@ -269,6 +269,7 @@ def main() -> int:
     given = words.parse_args()
     from batchform.cli import main as _command  # noqa: F401, PLC0415  # what the forked processes begin with
     from batchform.cli import validate as _validate  # noqa: F401, PLC0415  # the same
+    from batchform.config import judge as _judge  # noqa: F401, PLC0415  # the same
     from batchform.render import github  # noqa: F401, PLC0415  # the same
     from batchform.render.documents import diagnostics  # noqa: F401, PLC0415  # the same
     from batchform.render.text import problems  # noqa: F401, PLC0415  # the same

@@ -57,7 +57,7 @@ def test_commands_are_offered_without_importing_them() -> None:
     ("words", "absent"),
     [
         (["--version"], ["batchform.model", "yaml", "json", "urllib3", "jsonschema"]),
-        (["plan"], ["batchform.protocol", "batchform.state.events", "batchform.engine", "urllib3", "jsonschema"]),
+        (["plan"], ["batchform.protocol", "batchform.state.events", "batchform.engine", "urllib3"]),
     ],
     ids=lambda value: value[0],
 )

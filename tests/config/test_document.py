@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchform.config import builder, quick, reading
-from batchform.config.document import MAX_DEPTH
+from batchform.config import reader
+from batchform.config.reader import MAX_DEPTH
 from batchform.config.scalars import Plain
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def read(text: str) -> Document:
     """The document in `text`, which has no problem."""
-    found = reading.parse(text.encode(), "f.yaml")
+    found = reader.parse(text.encode(), "f.yaml")
     assert found.problems == ()
     return found
 
 
 def problems(text: str) -> tuple[Problem, ...]:
     """What is wrong with `text`."""
-    return reading.parse(text.encode(), "f.yaml").problems
+    return reader.parse(text.encode(), "f.yaml").problems
 
 
 def covered(text: str, place: Place) -> str:
@@ -210,7 +210,7 @@ def test_duplicate_keys_name_both_places() -> None:
 
 def test_an_entry_that_is_not_kept_moves_no_other_place() -> None:
     """The places of a mapping with a duplicate and a merge key still belong to the right keys."""
-    found = reading.parse(b"<<: {x: 1}\na: 1\na: {y: 2}\nb: 3\n", "f.yaml")
+    found = reader.parse(b"<<: {x: 1}\na: 1\na: {y: 2}\nb: 3\n", "f.yaml")
     assert found.root == {"a": 1, "b": 3}
     assert str(found.value_place(("b",))) == "f.yaml:4:4"
 
@@ -228,6 +228,8 @@ def test_deep_nesting_is_refused_at_the_cap(opening: str) -> None:
     """The composer of libyaml would crash the process."""
     (problem,) = problems(opening * 100_000)
     assert problem.code == "BF110"
+    assert problem.place is not None
+    assert problem.place.column == MAX_DEPTH * len(opening) + 1
     assert read("[" * MAX_DEPTH + "]" * MAX_DEPTH).root is not None
 
 
@@ -253,18 +255,34 @@ def test_an_alias_bomb_is_refused_before_it_is_anything() -> None:
 
 
 def test_every_cap_is_reached_by_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and values count alike, an alias as what it stands for; the cap itself is allowed."""
-    for module in (builder, quick):
-        monkeypatch.setattr(module, "MAX_NODES", 9)
+    """Keys and values count alike, an anchor as eight, an alias as what it stands for; the cap itself is allowed."""
+    monkeypatch.setattr(reader, "MAX_NODES", 17)
     assert read("a: &x [1, 2]\nb: *x\n").root == {"a": [1, 2], "b": [1, 2]}
     assert [p.code for p in problems("a: &x [1, 2, 3]\nb: *x\n")] == ["BF111"]
-    assert [p.code for p in problems("[1, 2, 3, 4, 5, 6, 7, 8, 9]")] == ["BF111"]
+    assert [p.code for p in problems(f"[{', '.join('1' * 17)}]")] == ["BF111"]
+    assert [p.code for p in problems("[&a 1, &a 1]")] == ["BF111"]
+
+
+def test_a_long_text_counts_each_time_an_alias_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is judged that often, so a few bytes could stand for gigabytes."""
+    monkeypatch.setattr(reader, "MAX_NODES", 20)
+    text = "x" * 64 * 9
+    assert read(f"[&a {text}, *a]").root == [text, text]
+    assert [p.code for p in problems(f"[&a {text}, *a, *a]")] == ["BF111"]
+
+
+def test_mappings_and_lists_have_a_cap_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take the most memory. An alias makes none."""
+    monkeypatch.setattr(reader, "MAX_CONTAINERS", 3)
+    assert read("[&a {}, [], *a]").root == [{}, [], {}]
+    (problem,) = problems("[{}, [], {}]")
+    assert (problem.code, str(problem.place)) == ("BF111", "f.yaml:1:10")
 
 
 @given(st.text(st.sampled_from("abc01 \n\t:-[]{}\"'#&*!|>%@~<?,.\\"), max_size=40))
 def test_no_text_makes_it_raise(text: str) -> None:
     """There is a value or a problem, whatever stands in the file; each problem stands inside it."""
-    found = reading.parse(text.encode(), "f.yaml")
+    found = reader.parse(text.encode(), "f.yaml")
     assert found.root is None or found.value_place(()).line >= 1
     for problem in found.problems:
         assert problem.place is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchform.config import reading
+from batchform.config import reader
 from batchform.config.source import MAX_BYTES
 from batchform.errors import SourceText
 
@@ -26,7 +26,7 @@ def only(problems: tuple[Problem, ...]) -> Problem:
 
 def refused(data: bytes) -> Problem:
     """The one problem of a file with these bytes."""
-    found = reading.parse(data, "f.yaml")
+    found = reader.parse(data, "f.yaml")
     assert found.root is None
     return only(found.problems)
 
@@ -34,21 +34,21 @@ def refused(data: bytes) -> Problem:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """There is no text to point at, so the detail names the file."""
     path = str(tmp_path / "none.yaml")
-    problem = only(reading.load(path).problems)
+    problem = only(reader.load(path).problems)
     assert (problem.code, problem.place) == ("BF101", None)
     assert path in problem.detail
 
 
 def test_a_path_with_a_nul_is_refused() -> None:
     """What the operating system cannot name is a problem, not a crash."""
-    assert only(reading.load("a\0b").problems).code == "BF101"
+    assert only(reader.load("a\0b").problems).code == "BF101"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     """The reason is the operating system's own."""
     (tmp_path / "f.yaml").touch(mode=0)
-    problem = only(reading.load(str(tmp_path / "f.yaml")).problems)
+    problem = only(reader.load(str(tmp_path / "f.yaml")).problems)
     assert problem.code == "BF101"
     assert "ermission" in problem.detail
 
@@ -56,7 +56,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
 def test_a_fifo_is_refused_without_waiting(tmp_path: Path) -> None:
     """Nobody writes to it: a plain open would hang for ever."""
     os.mkfifo(tmp_path / "f.yaml")
-    assert only(reading.load(str(tmp_path / "f.yaml")).problems).code == "BF102"
+    assert only(reader.load(str(tmp_path / "f.yaml")).problems).code == "BF102"
 
 
 def test_a_socket_a_device_and_a_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,16 +64,16 @@ def test_a_socket_a_device_and_a_folder_are_refused(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("s.yaml")
-    assert only(reading.load("s.yaml").problems).code == "BF101"
-    assert only(reading.load("/dev/zero").problems).code == "BF102"
-    assert only(reading.load(str(tmp_path)).problems).code == "BF102"
+    assert only(reader.load("s.yaml").problems).code == "BF101"
+    assert only(reader.load("/dev/zero").problems).code == "BF102"
+    assert only(reader.load(str(tmp_path)).problems).code == "BF102"
 
 
 def test_a_sparse_gigabyte_is_refused_at_the_cap(tmp_path: Path) -> None:
     """No more than the cap is ever read."""
     with (tmp_path / "f.yaml").open("wb") as file:
         file.truncate(1 << 30)
-    problem = only(reading.load(str(tmp_path / "f.yaml")).problems)
+    problem = only(reader.load(str(tmp_path / "f.yaml")).problems)
     assert problem.code == "BF103"
     assert "16 MiB" in problem.detail
 
@@ -81,7 +81,7 @@ def test_a_sparse_gigabyte_is_refused_at_the_cap(tmp_path: Path) -> None:
 def test_the_largest_file_is_still_read(tmp_path: Path) -> None:
     """The cap itself is allowed."""
     (tmp_path / "f.yaml").write_bytes(b"a: 1\n#" + b"x" * (MAX_BYTES - 6))
-    assert reading.load(str(tmp_path / "f.yaml")).root == {"a": 1}
+    assert reader.load(str(tmp_path / "f.yaml")).root == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_characters_that_cannot_be_seen_are_refused(character: str) -> None:
 
 def test_a_bom_at_the_start_is_no_character() -> None:
     """Windows editors write one; columns count without it."""
-    found = reading.parse(b"\xef\xbb\xbfa: 1\n", "f.yaml")
+    found = reader.parse(b"\xef\xbb\xbfa: 1\n", "f.yaml")
     assert found.root == {"a": 1}
     assert str(found.value_place(("a",))) == "f.yaml:1:4"
 
 
 def test_windows_line_ends_are_read_and_a_lone_carriage_return_is_not() -> None:
     """Editors disagree whether a lone one ends a line."""
-    assert reading.parse(b"a: 1\r\nb: 2\r\n", "f.yaml").root == {"a": 1, "b": 2}
+    assert reader.parse(b"a: 1\r\nb: 2\r\n", "f.yaml").root == {"a": 1, "b": 2}
     assert refused(b"a: 1\rb: 2\n").code == "BF106"
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchform.config.reading import load
+from batchform.config.reader import load
 from batchform.plan import Reason
 from batchform.render.words import REASONS
 from tests.e2e.harness import Site, Warm, site, warmed

@@ -94,7 +94,7 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 def _world(file: str | None) -> World:
-    from batchform.config.reading import load  # noqa: PLC0415  # yaml, only for a world file
+    from batchform.config.reader import load  # noqa: PLC0415  # yaml, only for a world file
     from batchform.simulator import WorldError, from_values  # noqa: PLC0415  # only here
 
     if file is None:

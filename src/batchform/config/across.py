@@ -39,7 +39,7 @@ def doubts(files: Sequence[File]) -> Iterator[Problem]:
 def _set_twice(files: Sequence[File]) -> Iterator[Problem]:
     """Problems of settings that stand in more than one file."""
     for key in ("service", "guards"):
-        setting = [file for file in files if file.sets(key)]
+        setting = [file for file in files if key in file.top]
         for other in setting[1:]:
             detail = f"`{key}` holds for all files together, so only one of them can set it."
             yield _clash(
@@ -51,7 +51,7 @@ def _same_name(files: Sequence[File]) -> Iterator[Problem]:
     """Problems of names that more than one file gives to a batch."""
     firsts: dict[str, File] = {}
     for file in files:
-        for name in file.batches:
+        for name in file.bodies:
             first = firsts.setdefault(name, file)
             if first is not file:
                 detail = f"Two files declare a batch named {quote(name)}."
@@ -62,7 +62,13 @@ def _same_name(files: Sequence[File]) -> Iterator[Problem]:
 def _same_batch_id(files: Sequence[File]) -> Iterator[Problem]:
     """Problems of ids declared under more than one name."""
     firsts: dict[str, tuple[File, str]] = {}
-    for file, name, batch_id in _ids(files):
+    ids = (
+        (file, name, body["batch_id"])
+        for file in files
+        for name, body in file.bodies.items()
+        if isinstance(body, dict) and type(body.get("batch_id")) is str
+    )
+    for file, name, batch_id in ids:
         first, first_name = firsts.setdefault(batch_id, (file, name))
         if first_name != name:
             detail = f"{quote(name)} and {quote(first_name)} are one batch to the server, which is started only once."

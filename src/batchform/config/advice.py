@@ -1,19 +1,19 @@
-"""What a mistake was probably meant to be: the hints that depend on what the author wrote.
+"""Hints that depend on what the author wrote: the value that was probably meant.
 
-Guesses are only ever shown, never acted on.
+Guesses are only shown, never acted on. Nothing is suggested that would be refused.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 LONGEST_TYPO = 40
-"""Only so much of an unknown word is compared with the known ones: they are shorter, and comparing takes time."""
+"""Only so many characters of an unknown word are compared: the known words are shorter, and comparing takes time."""
 
 _MEANT = {
     "id": "batch_id",
@@ -30,7 +30,7 @@ _MEANT = {
     "skip": "hold",
     "disabled": "hold",
 }
-"""Words other tools use, and ours."""
+"""Words of other tools, and the word here."""
 
 _ENDPOINT = "Set BATCHFORM_ENDPOINT in the environment: no file may say where the token is sent."
 _BY_ENVIRONMENT = "Set BATCHFORM_AUTH_TOKEN in the environment. A token that was committed to git has to be replaced."
@@ -41,11 +41,11 @@ _NEVER_HERE = {
     "auth_token": _BY_ENVIRONMENT,
     "api_key": _BY_ENVIRONMENT,
 }
-"""What no configuration may hold, so that no pull request can send the token elsewhere; and where it goes."""
+"""Keys that no configuration may have, so that no pull request can send the token elsewhere; what to set instead."""
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """The known words that an unknown one may stand for, best first, at most two."""
+    """The known words nearest to an unknown one, best first, at most two."""
     known = list(known)
     plain = word[:LONGEST_TYPO].lower().replace("-", "_").replace(" ", "_")
     if _MEANT.get(plain) in known:
@@ -56,19 +56,19 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The question a typing error deserves; empty when nothing known is near."""
+    """The question that names the nearest known words; empty if none is near."""
     near = nearest(word, known)
     return f"Did you mean {' or '.join(f'`{found}`' for found in near)}?" if near else ""
 
 
 def unknown_key(key: str, here: Iterable[str], elsewhere: Mapping[str, Iterable[str]], *, is_mapping: bool) -> str:
-    """The hint for a key that means nothing where it stands.
+    """The hint for an unknown key.
 
     Args:
         key: The key.
-        here: The keys that mean something there.
-        elsewhere: Those that mean something in other places, by the place.
-        is_mapping: Whether it has a mapping for a value, as a batch would.
+        here: The keys that are known in this mapping.
+        elsewhere: The keys that are known in other mappings, by the words for these.
+        is_mapping: Whether its value is a mapping, like that of a batch.
     """
     if hint := _NEVER_HERE.get(key.lower()):
         return hint
@@ -83,15 +83,18 @@ def unknown_key(key: str, here: Iterable[str], elsewhere: Mapping[str, Iterable[
     return f"Known here: {', '.join(here)}."
 
 
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,17}")
 _GROUPED = re.compile(r"([0-9]{1,3}(?:[,_' ][0-9]{3})+|[0-9]{1,15})(?:\.0+)?")
 
 
-def number(value: object, written: str) -> str:
-    """The hint for what should be a whole number: the digits, where it is plain which are meant."""
-    if type(value) is str and value.isdecimal() and value.isascii():
+def number(value: object, written: str, accepts: Callable[[int], bool]) -> str:
+    """The hint for what should be a whole number: the digits, where there is no doubt about them."""
+    if type(value) is str and _DIGITS.fullmatch(value) and accepts(int(value)):
         return "Write it without quotes."
-    if (match := _GROUPED.fullmatch(written)) and (digits := re.sub(r"[^0-9]", "", match[1])) and digits[0] != "0":
-        return f"Write `{digits}`."
+    if match := _GROUPED.fullmatch(written):
+        digits = re.sub(r"[^0-9]", "", match[1])
+        if _DIGITS.fullmatch(digits) and accepts(int(digits)):
+            return f"Write `{digits}`."
     if not re.search("[0-9]", written):
         return "Write a number in plain digits, or leave the key out."
     return "Write plain digits, without separators or units."
@@ -104,8 +107,8 @@ _TIME_LIKE = re.compile(
 )
 
 
-def time(written: str) -> str:
-    """The hint for what should be a time: the same one written right, or an example."""
+def time(written: str, accepts: Callable[[str], bool]) -> str:
+    """The hint for what should be a time: the same time as the schema and the calendar accept it, or an example."""
     example = "Write it like `2026-11-20T09:00:00Z` or `2026-11-20T09:00:00+01:00`."
     match = _TIME_LIKE.fullmatch(written)
     if match is None:
@@ -114,8 +117,10 @@ def time(written: str) -> str:
     date = f"{match['year']}-{match['month']:0>2}-{match['day']:0>2}"
     meant = f"{date}T{match['hour'] or '00':0>2}:{match['minute'] or '00'}{match['seconds'] or ':00'}{zone}"
     try:
-        datetime.fromisoformat(meant)
-    except ValueError:
+        datetime.fromisoformat(meant).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return example
+    if not accepts(meant):  # Python reads more than the schema, such as the hour 24 since 3.14
         return example
     if match["hour"] is None:
         return f"Write `{meant}` for the beginning of that day in UTC."

@@ -1,10 +1,8 @@
-"""One value of the YAML -> one field of the model, or why not, in the words of the domain.
+"""What is wrong with a value, in the words of the domain: an error of the judge -> code, detail and hint.
 
-These readers, with the loader's walk over them, are what decides. `schemas/config-1.json` says the same to editors and
-to other programs, and the tests hold the two together on every kind of value. Validating with the schema here as well
-would take longer than all the rest (0.7 s for 10,000 batches) and say it in the words of JSON Schema.
-
-A reader returns the field's value or raises `Unfit`; it knows neither the path nor the file.
+`schemas/config-1.json` decides, and holds every pattern, limit and list of keys. The tables here only explain: they
+read the broken rule from the schema, so a changed rule changes the words. For a rule that no table knows, the caller
+shows the words of jsonschema.
 """
 
 from __future__ import annotations
@@ -15,219 +13,215 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchform.config import advice
-from batchform.config.advice import did_you_mean
-from batchform.config.problems import Code, quote
+from batchform.config.problems import Code, how_to_quote, quote
 from batchform.config.scalars import Plain
-from batchform.config.source import UNSEEN
-from batchform.model import MAX_RECORDS, GuardName, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-VERSION = 1
-"""The version of the configuration format."""
+    from batchform.config.document import Steps
 
 
-class Unfit(Exception):  # noqa: N818  not an error: what is wrong with one value, for the loader to put a place to
-    """The value is not what the key stands for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A value that the schema refuses.
 
-    def __init__(self, code: Code, detail: str, hint: str = "") -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.hint = hint
+    `keyword` is the rule that the value breaks, `rules` are all rules for it. `written` is a scalar as its author wrote
+    it. `accepts` tells whether the schema accepts a value under some rules: no hint suggests what would be refused.
+    """
+
+    keyword: str
+    value: Any
+    rules: Mapping[str, Any]
+    written: str
+    accepts: Callable[[object, Any], bool]
 
 
-class UnquotedText(Exception):  # noqa: N818  the same
-    """Text belongs here, and the author wrote something unquoted that need not be text."""
+Told: TypeAlias = "tuple[Code, str, str]"
+Explain: TypeAlias = "Callable[[Fault], Told | None]"
 
-
-def read_text(value: object) -> str:
-    """`value`, which must be text that no YAML reader takes for something else."""
-    if type(value) is str:
-        return value
-    if value is None or isinstance(value, Plain | bool | int | float):
-        raise UnquotedText
-    raise Unfit(Code.WRONG_KIND, f"This must be a text, not {kind(value)}.", "Write one text, on the line of its key.")
+_COMPARED = 1000
+"""Only so many characters of a text are searched for the one that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """The rule for one kind of text: `noun` and `alphabet` as people say it, `pattern` for the whole of it."""
+    """Explains one kind of text: `noun` and `alphabet` are the words for it."""
 
     code: Code
     noun: str
-    pattern: re.Pattern[str]
     alphabet: str
-    wrong: re.Pattern[str]
-    shortest: int = 1
-    longest: int
 
-    def read(self, value: object) -> str:
-        """`value`, if it keeps the rule."""
-        if type(value) is str and self.pattern.fullmatch(value):
-            return value  # nearly every text there is
-        text = read_text(value)
-        hint = f"Write {'up to' if self.shortest == 0 else '1 to'} {self.longest:,} characters: {self.alphabet}."
-        if self.pattern.fullmatch(text.strip()):
-            hint = "Write it on one line, without `|` or `>` and without blanks around it."
-        elif "${" in text or "{{" in text or text.startswith("$"):
-            hint = "Nothing is filled in here: write the value itself."
-        raise Unfit(self.code, f"{quote(text)} cannot be {self.noun}: {self._fault(text)}.", hint)
+    def __call__(self, fault: Fault) -> Told | None:
+        """What is wrong with the text; None for a rule that is neither of type, length nor pattern."""
+        if fault.keyword not in {"type", "minLength", "maxLength", "pattern"}:
+            return None
+        text = fault.value
+        if isinstance(text, dict | list):
+            hint = "Write one text, on the line of its key."
+            return Code.WRONG_KIND, f"This must be a text, not {kind(text)}.", hint
+        if type(text) is not str:
+            text = fault.written
+            if not text:
+                hint = "Write a text, or leave the key out."
+                hint = "Write it behind the colon." if self.code is Code.BAD_BATCH_ID else hint
+                return Code.WRONG_KIND, "This must be a text, not an empty value.", hint
+            if fault.accepts(text, fault.rules):
+                detail = f"Some YAML readers take {quote(text)[1:-1]} for something other than text."
+                return Code.UNQUOTED, detail, how_to_quote(text)
+        wrong = _wrong(text, fault.rules)
+        if wrong is None:
+            return None
+        return self.code, f"{quote(text)} cannot be {self.noun}: {wrong}.", self._hint(text, fault)
 
-    def _fault(self, text: str) -> str:
-        if len(text) < self.shortest:
-            return "it is empty"
-        if len(text) > self.longest:
-            return f"it has {len(text):,} characters"
-        if wrong := self.wrong.search(text):
-            where = f"at position {wrong.start() + 1}"
-            return f"it has a line break {where}" if wrong[0] == "\n" else f"it has {quote(wrong[0])} {where}"
-        begins_well = not self.pattern.fullmatch(f"x{text[1:]}")
-        return f"it ends with {quote(text[-1])}" if begins_well else f"it begins with {quote(text[0])}"
-
-
-NAME = Text(
-    code=Code.BAD_NAME,
-    noun="a name",
-    pattern=re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"),
-    wrong=re.compile(r"[^A-Za-z0-9._-]"),
-    longest=100,
-    alphabet="letters A to Z, digits, `.`, `_` and `-`, a letter or digit first",
-)
-BATCH_ID = Text(
-    code=Code.BAD_BATCH_ID,
-    noun="a batch_id",
-    pattern=re.compile(r"[A-Za-z0-9_-]{1,128}"),
-    wrong=re.compile(r"[^A-Za-z0-9_-]"),
-    longest=128,
-    alphabet="letters A to Z, digits, `_` and `-`, as the create call returned it",
-)
-REFERENCE_ID = Text(
-    code=Code.BAD_REFERENCE_ID,
-    noun="a reference_id",
-    pattern=re.compile(r"(?! )[A-Za-z0-9_/:.,() -]{1,256}(?<! )"),
-    wrong=re.compile(r"[^A-Za-z0-9_/:.,() -]"),
-    longest=256,
-    alphabet="letters A to Z, digits, `_ - / : . , ( )` and, between others, spaces",
-)
-LABEL = Text(
-    code=Code.BAD_TEXT,
-    noun="a label",
-    pattern=re.compile(f"[^{UNSEEN}]{{0,200}}"),
-    wrong=re.compile(f"[{UNSEEN}]"),
-    shortest=0,
-    longest=200,
-    alphabet="anything that can be seen, on one line",
-)
-DESCRIPTION = Text(
-    code=Code.BAD_TEXT,
-    noun="a description",
-    pattern=re.compile(f"[^{UNSEEN}]{{0,1000}}"),
-    wrong=re.compile(f"[{UNSEEN}]"),
-    shortest=0,
-    longest=1000,
-    alphabet="anything that can be seen, in one paragraph (`description: >-` folds several lines into one)",
-)
+    def _hint(self, text: str, fault: Fault) -> str:
+        if text != text.strip() and fault.accepts(text.strip(), fault.rules):
+            return "Write it on one line, without `|` or `>` and without blanks around it."
+        if "${" in text or "{{" in text or text.startswith("$"):
+            return "Variables are not filled in: write the value itself."
+        shortest, longest = fault.rules.get("minLength", 0), fault.rules.get("maxLength")
+        if longest is None:
+            return f"Write {self.alphabet}."
+        return f"Write {shortest or 'up'} to {longest:,} characters: {self.alphabet}."
 
 
-def read_records(value: object) -> int:
-    """A number of records, 0 to 10,000."""
-    return _whole(value, MAX_RECORDS)
+def _wrong(text: str, rules: Mapping[str, Any]) -> str | None:
+    """What is wrong with a text: its length, a character, its beginning or its end. None if it is nothing of these."""
+    if len(text) < rules.get("minLength", 0):
+        return "it is empty" if not text else f"it has {len(text):,} characters"
+    if len(text) > rules.get("maxLength", len(text)):
+        return f"it has {len(text):,} characters"
+    allows = re.compile(rules.get("pattern", "")).search
+    if allows(text) or not allows("aaa"):
+        return None
+    for position, character in enumerate(text[:_COMPARED], start=1):
+        if not allows(f"a{character}a"):
+            shown = "a line break" if character == "\n" else quote(character)
+            return f"it has {shown} at position {position}"
+    if allows(f"a{text[1:]}"):
+        return f"it begins with {quote(text[0])}"
+    return f"it ends with {quote(text[-1])}"
 
 
-def read_limit(value: object) -> int:
-    """The limit of a guard: 0 or more."""
-    return _whole(value, None)
+def _number(fault: Fault) -> Told | None:
+    """Explain a whole number within limits."""
+    value, least, most = fault.value, fault.rules.get("minimum"), fault.rules.get("maximum")
+    rule = "a whole number" if least is None else f"{least:,} or more" if most is None else f"{least:,} to {most:,}"
+    if fault.keyword == "type":
+        rule = rule if least is None else f"a whole number ({rule})"
+        hint = "Write the number, or leave the key out."
+        if value is not None:
+            hint = advice.number(value, str(value), lambda number: fault.accepts(number, fault.rules))
+        return Code.WRONG_KIND, f"This must be {rule}, not {kind(value)}.", hint
+    if fault.keyword == "minimum":
+        return Code.BAD_NUMBER, f"This must be {rule}, not {value:,}.", "To set no number, leave the key out."
+    if fault.keyword == "maximum":
+        return Code.BAD_NUMBER, f"This must be {rule}, not {value:,}.", f"A batch holds {most:,} records at most."
+    return None
 
 
-def _whole(value: object, most: int | None) -> int:
-    rule = "0 or more" if most is None else f"0 to {most:,}"
-    if type(value) is not int:
-        hint = "Write the number, or leave the key out." if value is None else advice.number(value, str(value))
-        raise Unfit(Code.WRONG_KIND, f"This must be a whole number ({rule}), not {kind(value)}.", hint)
-    if value < 0 or (most is not None and value > most):
-        hint = "To set no number, leave the key out." if value < 0 else "A batch holds 10,000 records at most."
-        raise Unfit(Code.BAD_NUMBER, f"This must be {rule}, not {value:,}.", hint)
-    return value
-
-
-def read_hold(value: object) -> bool:
-    """True or false."""
-    if type(value) is bool:
-        return value
+def _hold(fault: Fault) -> Told | None:
+    """Explain true and false."""
+    if fault.keyword != "type":
+        return None
     hint = "Write `true` or `false`, in lower case and without quotes."
-    raise Unfit(Code.WRONG_KIND, f"This must be true or false, not {kind(value)}.", hint)
+    return Code.WRONG_KIND, f"This must be true or false, not {kind(fault.value)}.", hint
 
 
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
-)
+def _time(fault: Fault) -> Told | None:
+    """Explain a time."""
+    if fault.keyword == "type":
+        hint = "Write it like `2026-11-20T09:00:00Z`."
+        return Code.WRONG_KIND, f"This must be a time, not {kind(fault.value)}.", hint
+    if fault.keyword != "pattern":
+        return None
+    text = fault.value
+    detail = f"{quote(text)} is not a date with a time of day, seconds and a time zone."
+    if fault.accepts(f"{text}Z", fault.rules):
+        detail = f"{quote(text)} has no time zone, so it means another moment on every machine."
+    return Code.BAD_TIME, detail, advice.time(text, lambda meant: fault.accepts(meant, fault.rules))
 
 
-def read_time(value: object) -> datetime:
-    """A moment, in UTC, from RFC 3339 text with a time zone; it needs no quotes."""
-    if not isinstance(value, str):
-        raise Unfit(
-            Code.WRONG_KIND, f"This must be a time, not {kind(value)}.", "Write it like `2026-11-20T09:00:00Z`."
-        )
-    match = _TIME.fullmatch(value)
-    if match is None:
-        detail = f"{quote(value)} is not a date with a time of day, seconds and a time zone."
-        raise Unfit(Code.BAD_TIME, detail, advice.time(value))
-    if match[1] is None:
-        detail = f"{quote(value)} has no time zone, so it means another moment on every machine."
-        raise Unfit(Code.BAD_TIME, detail, advice.time(value))
+def moment(text: str) -> datetime | None:
+    """The moment, in UTC, that a text which the schema accepts stands for; None if it is not in the calendar."""
     try:
-        return datetime.fromisoformat(value).astimezone(UTC)
+        found = datetime.fromisoformat(text)
+        return None if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Unfit(Code.BAD_TIME, f"{quote(value)} is not in the calendar.", "Check the day and the time.") from None
+        return None
 
 
-def read_mapping(value: object) -> dict[str, Any]:
-    """A mapping, whatever it holds."""
-    if isinstance(value, dict):
-        return value
-    hint = (
-        "Write `{}` for none, or leave the key out."
-        if value is None
-        else "Write `key: value` lines, indented below it."
-    )
-    raise Unfit(Code.WRONG_KIND, f"This must be a mapping, not {kind(value)}.", hint)
+def not_in_calendar(text: str) -> Told:
+    """Explain a time that the schema accepts and the calendar does not have."""
+    return Code.BAD_TIME, f"{quote(text)} is not in the calendar.", "Check the day and the time."
 
 
-def read_batches(value: object) -> dict[str, Any]:
-    """The batches by name."""
-    if isinstance(value, list):
-        hint = "Write a name in place of each dash, `uk-mobiles:`, and `batch_id:` below it, indented further."
-        if all(isinstance(item, dict) and len(item) == 1 for item in value):
-            hint = "Write the names without the dashes before them."
-        raise Unfit(Code.WRONG_KIND, "Batches are written under their names, not as a list.", hint)
-    return read_mapping(value)
+def _mapping(fault: Fault) -> Told | None:
+    """Explain a mapping."""
+    if fault.keyword != "type":
+        return None
+    hint = "Write `key: value` lines, indented below it."
+    if fault.value is None:
+        hint = "Write `{}` for none, or leave the key out."
+    return Code.WRONG_KIND, f"This must be a mapping, not {kind(fault.value)}.", hint
 
 
-def read_version(value: object) -> int:
-    """The version of the format."""
-    if type(value) is int and value == VERSION:
-        return value
-    if type(value) is int and value > VERSION:
-        hint = "Install a newer batchform, or write `version: 1`."
-        raise Unfit(Code.BAD_VERSION, f"This batchform reads version 1 of the format, not {value}.", hint)
-    raise Unfit(
-        Code.BAD_VERSION, f"The version of the format is the number 1, not {kind(value)}.", "Write `version: 1`."
-    )
+def _batches(fault: Fault) -> Told | None:
+    """Explain the batches by name."""
+    if fault.keyword != "type" or not isinstance(fault.value, list):
+        return _mapping(fault)
+    hint = "Write a name in place of each dash, `uk-mobiles:`, and `batch_id:` below it, indented further."
+    if all(isinstance(item, dict) and len(item) == 1 for item in fault.value):
+        hint = "Write the names without the dashes before them."
+    return Code.WRONG_KIND, "Batches are written under their names, not as a list.", hint
 
 
-def read_service(value: object) -> Service:
-    """One of the services that offer batches."""
+def _batch(fault: Fault, name: str) -> Told | None:
+    """Explain the body of the batch with this name."""
+    if fault.keyword == "type" and fault.value is None:
+        return missing_key(("batches", name, "batch_id"))
+    told, keys = _mapping(fault), fault.rules.get("properties", {})
+    if told is None:
+        return None
+    code, detail, hint = told
+    if name in keys:
+        hint = f"If `{name}` belongs to the batch above it, indent it further than the name of that batch."
+    elif isinstance(fault.value, str) and fault.accepts(fault.value, keys.get("batch_id", False)):
+        hint = f"Write `batch_id: {fault.value}` on a line of its own below the name, indented further."
+    return code, detail, hint
+
+
+def missing_key(path: Steps) -> Told:
+    """Explain the required key at the end of `path`, which is missing."""
+    match path:
+        case ("batches", str(name), "batch_id"):
+            detail = f"The batch {quote(name)} has no batch_id, which identifies it to the server."
+            return Code.MISSING_KEY, detail, "Write `batch_id:` with the id the create call returned."
+        case ("version",):
+            return Code.MISSING_KEY, "A configuration needs its version.", "Write `version: 1` first."
+        case _:
+            return Code.MISSING_KEY, f"The key `{path[-1]}` is missing.", "`batchform schema config` describes it."
+
+
+def _version(fault: Fault) -> Told | None:
+    """Explain the version of the format."""
+    known = fault.rules.get("const")
+    if type(fault.value) is int and type(known) is int and fault.value > known:
+        detail = f"This batchform reads version {known} of the format, not {fault.value}."
+        return Code.BAD_VERSION, detail, f"Install a newer batchform, or write `version: {known}`."
+    detail = f"The version of the format is the number {known}, not {kind(fault.value)}."
+    return Code.BAD_VERSION, detail, f"Write `version: {known}`."
+
+
+def _service(fault: Fault) -> Told | None:
+    """Explain the name of a service."""
+    value, known = fault.value, fault.rules.get("enum", ())
     if isinstance(value, dict | list):
-        read_text(value)
-    try:
-        return Service(str(value))
-    except ValueError:
-        detail = f"{quote(value) if isinstance(value, str) else kind(value)} is not a service that offers batches."
-        near = did_you_mean(value, Service) if isinstance(value, str) else ""
-        raise Unfit(Code.BAD_SERVICE, detail, near or f"Write one of: {', '.join(Service)}.") from None
+        hint = "Write one text, on the line of its key."
+        return Code.WRONG_KIND, f"This must be a text, not {kind(value)}.", hint
+    detail = f"{quote(value) if isinstance(value, str) else kind(value)} is not a service that offers batches."
+    near = advice.did_you_mean(value, known) if isinstance(value, str) else ""
+    return Code.BAD_SERVICE, detail, near or f"Write one of: {', '.join(known)}."
 
 
 def kind(value: object) -> str:
@@ -249,24 +243,56 @@ def kind(value: object) -> str:
             return str(value)
 
 
-Readers: TypeAlias = "Mapping[str, Callable[[object], Any]]"
+_NAME = Text(
+    code=Code.BAD_NAME,
+    noun="a name",
+    alphabet="letters A to Z, digits, `.`, `_` and `-`, a letter or digit first",
+)
+_LABEL = Text(code=Code.BAD_TEXT, noun="a label", alphabet="anything that can be seen, on one line")
+_KEYS: Mapping[str, Explain] = {
+    "version": _version,
+    "service": _service,
+    "guards": _mapping,
+    "max_starts": _number,
+    "max_records": _number,
+    "defaults": _mapping,
+    "batches": _batches,
+    "batch_id": Text(
+        code=Code.BAD_BATCH_ID,
+        noun="a batch_id",
+        alphabet="letters A to Z, digits, `_` and `-`, as the create call returned it",
+    ),
+    "reference_id": Text(
+        code=Code.BAD_REFERENCE_ID,
+        noun="a reference_id",
+        alphabet="letters A to Z, digits, `_ - / : . , ( )` and, between others, spaces",
+    ),
+    "description": Text(
+        code=Code.BAD_TEXT,
+        noun="a description",
+        alphabet="anything that can be seen, in one paragraph (`description: >-` folds several lines into one)",
+    ),
+    "labels": _mapping,
+    "records": _number,
+    "submitted_at": _time,
+    "not_before": _time,
+    "hold": _hold,
+}
+"""What explains the value of each key."""
 
-BATCH: Readers = {
-    "batch_id": BATCH_ID.read,
-    "reference_id": REFERENCE_ID.read,
-    "description": DESCRIPTION.read,
-    "labels": read_mapping,
-    "records": read_records,
-    "submitted_at": read_time,
-    "not_before": read_time,
-    "hold": read_hold,
-}
-DEFAULTS: Readers = {key: BATCH[key] for key in ("description", "labels", "not_before", "hold")}
-GUARDS: Readers = dict.fromkeys(GuardName, read_limit)
-FILE: Readers = {
-    "version": read_version,
-    "service": read_service,
-    "guards": read_mapping,
-    "defaults": read_mapping,
-    "batches": read_batches,
-}
+
+def explain(path: Steps, fault: Fault, *, is_name: bool) -> Told | None:
+    """The explanation of a fault at `path`, of the value or of the name that ends it. None if no table knows it."""
+    match path:
+        case _ if is_name:
+            return _NAME(fault)
+        case () if fault.keyword == "type":
+            detail = f"A configuration is a mapping with `version` and `batches`, not {kind(fault.value)}."
+            return Code.WRONG_KIND, detail, "Write `version: 1` on the first line."
+        case ("batches", str(name)):
+            return _batch(fault, name)
+        case (*_, "labels", _):
+            return _LABEL(fault)
+        case (*_, str(key)) if key in _KEYS:
+            return _KEYS[key](fault)
+    return None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchform.config import reading
+from batchform.config import reader
 from batchform.config.across import clashes, doubts
 from batchform.config.file import File
 from batchform.config.problems import MAX_PROBLEMS, Code, quote_path, too_many
@@ -22,7 +23,6 @@ from batchform.model import Config, Service
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from batchform.config.document import Document
     from batchform.errors import Problem, SourceText
 
 SUFFIXES = (".yaml", ".yml")
@@ -36,12 +36,12 @@ def load(paths: Sequence[str | os.PathLike[str]]) -> Config:
         ConfigError: with every problem and warning of all files, sorted by place.
     """
     problems: list[Problem] = []
-    files = [File(reading.load(file, _is_hopeless)) for file in _files(paths, problems)]
-    for file in files:
-        file.read()
-        problems += file.problems
-    problems += _some(clashes(files))
-    problems += _some(doubts(files))
+    files = [File(reader.load(file)) for file in _files(paths, problems)]
+    clashing = _some(clashes(files))
+    if len(clashing) <= MAX_PROBLEMS:  # clashes are cheap to find, and enough of them make judging needless
+        for file in files:
+            file.read()
+    problems += chain(*(file.problems for file in files), clashing, _some(doubts(files)))
     problems.sort(key=_by_place)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems, _sources(files, problems))
@@ -54,13 +54,6 @@ def load(paths: Sequence[str | os.PathLike[str]]) -> Config:
         warnings=tuple(problems),
         sources=_sources(files, problems),
     )
-
-
-def _is_hopeless(beginning: Document) -> bool:
-    """Whether the beginning of a file has more errors than anybody is told of."""
-    file = File(beginning)
-    file.read()
-    return len(file.problems) > MAX_PROBLEMS or len(_some(clashes([file]))) > MAX_PROBLEMS
 
 
 def _some(problems: Iterable[Problem]) -> list[Problem]:
@@ -79,9 +72,10 @@ def _sources(files: Sequence[File], problems: Sequence[Problem]) -> dict[str, So
     return {file.name: file.document.source for file in files if file.name in names}
 
 
-def _by_place(problem: Problem) -> tuple[str, int, int, str]:
-    place = problem.place
-    return (place.file, place.line, place.column, problem.code) if place else ("", 0, 0, problem.detail)
+def _by_place(problem: Problem) -> tuple[str, bool, int, int, str]:
+    """Sort by place, and the problem that closes the list of a file last."""
+    place, is_last = problem.place, problem.code == Code.TOO_MANY_PROBLEMS.value[0]
+    return (place.file, is_last, place.line, place.column, problem.code) if place else ("", False, 0, 0, problem.detail)
 
 
 # --- which files -----------------------------------------------------------------------------------------------------

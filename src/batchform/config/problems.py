@@ -58,7 +58,7 @@ class Code(Enum):
     BAD_TIME = ("BF211", "Not a valid time")
     BAD_VERSION = ("BF212", "Unsupported configuration version")
     BAD_SERVICE = ("BF213", "Unknown service")
-    SCHEMA = ("BF214", "Not as the schema has it")
+    SCHEMA = ("BF214", "Refused by the schema")
 
     SAME_BATCH_ID = ("BF301", "The same batch_id under two names")
     SAME_NAME = ("BF302", "The same name in two files")

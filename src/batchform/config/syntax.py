@@ -46,6 +46,22 @@ _NO_BLANK = re.compile(r"[ ]*[A-Za-z_][A-Za-z0-9_-]*:[^\s:/]\S*$")
 _CLOSED = re.compile(r"[^\n]*['\"][ ]*$")
 
 
+_LEVELS = 1000
+"""How deep libyaml lets flow collections nest since PyYAML 6.0.4. No character opens more than one level."""
+
+
+def nested_too_deeply(error: Any) -> int | None:
+    """Where to cut the text so that the reader, not the parser, finds the nesting too deep; None for other errors.
+
+    The parser scans up to 1,024 characters ahead, so it complains before the reader has seen the first level. The text
+    before that offset opens at least 100 of the levels, which is more than the reader allows.
+    """
+    if "maximum nesting depth" not in str(getattr(error, "problem", None)):
+        return None
+    offset: int = error.problem_mark.index - (_LEVELS - 100)
+    return offset
+
+
 def describe(error: Any, source: SourceText) -> Problem:
     """The problem for what yaml raised, at what has to change."""
     context, complaint = str(getattr(error, "context", None) or ""), str(getattr(error, "problem", None) or error)

@@ -1,44 +1,69 @@
-"""YAML -> Document, with the place of everything and every refusal on the way.
+"""YAML -> Document: the one reader, with the place of everything and every refusal on the way.
 
-The tree is built from the parser's events, in one loop with a stack of its own: libyaml's composer recurses in C and
-crashes the process on deep nesting, and it resolves YAML 1.1's surprises (`NO`, `0441`, `12:30`) before anyone can ask
-what the author wrote. Every cap is checked while events arrive, so hostile input is refused before it costs anything;
-an alias counts with all it stands for.
+The tree is built from the parser's events, in one loop with a stack of its own. The composer of libyaml recurses in C
+and crashes the process on deep nesting, and it resolves the surprises of YAML 1.1 (`NO`, `0441`, `12:30`) before the
+author's letters can be checked. Every cap is checked while events arrive, so the cost of hostile input is bounded. An
+alias counts with everything it stands for.
 """
 
 from __future__ import annotations
 
 import re
-from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import yaml
-
-from batchform.config.document import LOOK_AFTER, MAX_DEPTH, MAX_NODES, Document, order_of
+from batchform.config.document import Document, Mapping, Sequence
 from batchform.config.problems import MAX_PROBLEMS, Code, how_to_quote, quote, too_many
-from batchform.config.scalars import resolve
-from batchform.config.source import Stop
-from batchform.config.syntax import describe, second_document
+from batchform.config.scalars import SUSPECT, resolve
+from batchform.config.source import Stop, decode, read
+from batchform.config.syntax import describe, nested_too_deeply, second_document
+from batchform.errors import SourceText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from yaml import Event
+    from batchform.config.document import Value
+    from batchform.errors import Place, Problem
 
-    from batchform.config.document import Hopeless, Value
-    from batchform.errors import Place, Problem, SourceText
+MAX_DEPTH = 32
+"""How deep mappings and lists may nest, aliases included."""
+
+MAX_CONTAINERS = 250_000
+"""The most mappings and lists in one file: 100,000 batches with labels have 200,002."""
+
+MAX_NODES = 1_500_000
+"""The most keys and values in one file: with 16 MiB, about 70,000 batches with every field fit in.
+
+An alias counts with everything it stands for, an anchor as `_ANCHOR`, and each `_LONG` characters of an aliased text
+as one: so many times the text is judged.
+"""
+
+_ANCHOR = 8
+_LONG = 64
 
 
-class _Cut(Exception):  # noqa: N818  not an error: it ends the reading of a document that is hopeless
-    def __init__(self, document: Document) -> None:
-        self.document = document
+def load(path: str) -> Document:
+    """The document in the file at `path`. Never raises: what is wrong is in its `problems`."""
+    try:
+        return _build(decode(read(path), path))
+    except Stop as stop:
+        return Document(source=stop.source or SourceText(path, ""), problems=(stop.problem,))
 
 
-def build(source: SourceText, hopeless: Hopeless) -> Document:
-    """The document in `source`, from the events of libyaml, or of yaml's own parser where libyaml is missing."""
-    builder = _Builder(source, hopeless)
-    actions: dict[type[Event], Callable[[Any], None]] = {
+def parse(data: bytes, file: str) -> Document:
+    """The document in `data`; `file` names it in every place. Never raises, like `load`."""
+    try:
+        return _build(decode(data, file))
+    except Stop as stop:
+        return Document(source=stop.source or SourceText(file, ""), problems=(stop.problem,))
+
+
+def _build(source: SourceText) -> Document:
+    """The document in `source`, by libyaml, or by the parser in Python where libyaml is missing."""
+    import yaml  # noqa: PLC0415  # takes 10 ms, and not all commands read YAML
+
+    builder = _Builder(source)
+    actions: dict[type[yaml.Event], Callable[[Any], None]] = {
         yaml.ScalarEvent: builder.scalar,
         yaml.MappingStartEvent: builder.mapping,
         yaml.MappingEndEvent: builder.close,
@@ -46,18 +71,20 @@ def build(source: SourceText, hopeless: Hopeless) -> Document:
         yaml.SequenceEndEvent: builder.close,
         yaml.AliasEvent: builder.alias,
         yaml.DocumentStartEvent: builder.start,
+        yaml.DocumentEndEvent: lambda _: None,
+        yaml.StreamStartEvent: lambda _: None,
+        yaml.StreamEndEvent: lambda _: None,
     }
-    parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(source.text)
+    next_event: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(source.text).get_event
     try:
-        while (event := parser.get_event()) is not None:
-            if action := actions.get(event.__class__):
-                action(event)
+        while (event := next_event()) is not None:
+            actions[event.__class__](event)
     except yaml.YAMLError as error:
+        if (before := nested_too_deeply(error)) is not None:
+            return Document(source=source, problems=_build(SourceText(source.file, source.text[:before])).problems)
         return builder.broken(describe(error, source))
     except Stop as stop:
         return builder.broken(stop.problem)
-    except _Cut as cut:
-        return cut.document
     return builder.done()
 
 
@@ -74,7 +101,7 @@ class _Anchor:
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or list whose end has not come yet. `key` waits for its value; `nodes` were counted before it."""
+    """A mapping or list that is not closed yet. `key` waits for its value; `nodes` were counted before it."""
 
     container: Any
     is_mapping: bool
@@ -82,43 +109,30 @@ class _Open:
     anchor: _Anchor | None = None
     key: str | None = None
     height: int = 1
-    spans: list[int] = field(default_factory=list)
     duplicates: list[tuple[str, tuple[int, int]]] = field(default_factory=list)
 
 
 _TAG = re.compile(r"![^\s,\[\]{}]*")
-_IGNORED = "the key of an entry that is not kept; told by identity"
+_IGNORED = "the key of an entry that is not kept; compared by identity"
 
 
 class _Builder:
     """The state of the loop over the events; one method for each kind of event."""
 
-    def __init__(self, source: SourceText, hopeless: Hopeless) -> None:
+    def __init__(self, source: SourceText) -> None:
         self._source = source
-        self._hopeless = hopeless
-        self._limit = MAX_NODES if hopeless is None else min(LOOK_AFTER, MAX_NODES)
         self._problems: list[Problem] = []
         self._left = MAX_PROBLEMS
         self._nodes = 0
+        self._containers = 0
         self._anchors: dict[str, _Anchor] = {}
         self._aliased: dict[int, tuple[int, int]] = {}
-        self._spans: dict[int, array[int]] = {}
-        self._top: list[Value] = []
+        self._top = Sequence()
         self._open = _Open(self._top, is_mapping=False, nodes=0)
         self._outer: list[_Open] = []
 
-    def done(self, *, cut: bool = False) -> Document:
-        for unfinished in (*self._outer, self._open):
-            self._spans[id(unfinished.container)] = array("I", unfinished.spans or (0, 0))
-        return Document(
-            source=self._source,
-            problems=tuple(self._problems),
-            nodes=self._nodes,
-            cut=cut,
-            _top=self._top,
-            _spans=self._spans,
-            _aliased=self._aliased,
-        )
+    def done(self) -> Document:
+        return Document(source=self._source, problems=tuple(self._problems), _top=self._top, _aliased=self._aliased)
 
     def broken(self, problem: Problem) -> Document:
         for unfinished in (*self._outer, self._open):
@@ -131,61 +145,70 @@ class _Builder:
             raise Stop(second_document(self._source, *_span(event)))
 
     def scalar(self, event: Any) -> None:
-        span = (event.start_mark.index, event.end_mark.index)
+        start, end = event.start_mark.index, event.end_mark.index
         self._nodes += 1
-        if self._nodes > self._limit:
-            self._reached(span)
-        text, quoted = event.value, event.style
-        here = self._open
-        if here.is_mapping and here.key is None:
-            here.key = self._key(text, span) if quoted else self._plain_key(text, span)
-            if here.key is not _IGNORED:
-                here.spans += span
+        if self._nodes > MAX_NODES:
+            self._count(0, (start, end))
+        text, here = event.value, self._open
+        value = text if event.style or (text and text[0] not in SUSPECT) else resolve(text)
+        key = here.key
+        if not here.is_mapping:
+            here.container.append(value)
+        elif key is None:
+            here.key = key = self._key(text, value, (start, end), is_plain=not event.style)
         else:
-            self._put(text if quoted else resolve(text), span)
+            here.key = None
+            if key is not _IGNORED:
+                here.container[key] = value
+        if key is not _IGNORED:
+            keep = here.container.spans.append
+            keep(start)
+            keep(end)
         if event.anchor is not None:
-            self._anchors[event.anchor] = _Anchor(text if quoted else resolve(text), span)
+            self._count(_ANCHOR, (start, end))
+            self._anchors[event.anchor] = _Anchor(value, (start, end), nodes=1 + len(text) // _LONG)
         if event.tag is not None:
             self._tag(event)
 
     def mapping(self, event: Any) -> None:
-        self._enter({}, event, is_mapping=True)
+        self._enter(Mapping(), event, is_mapping=True)
 
     def sequence(self, event: Any) -> None:
-        self._enter([], event, is_mapping=False)
+        self._enter(Sequence(), event, is_mapping=False)
 
     def close(self, _: Any) -> None:
-        ended = self._open
-        if ended.duplicates:
-            self._report_duplicates(ended)
-        self._spans[id(ended.container)] = array("I", ended.spans)
-        if anchor := ended.anchor:
-            anchor.nodes, anchor.height, anchor.complete = self._nodes - ended.nodes, ended.height, True
+        closed = self._open
         self._open = self._outer.pop()
-        self._open.height = max(self._open.height, ended.height + 1)
+        if closed.height >= self._open.height:
+            self._open.height = closed.height + 1
+        if closed.duplicates:
+            self._report_duplicates(closed)
+        if closed.anchor is not None:
+            closed.anchor.nodes = self._nodes - closed.nodes
+            closed.anchor.height = closed.height
+            closed.anchor.complete = True
 
     def alias(self, event: Any) -> None:
         span = _span(event)
         name = event.anchor
         anchor = self._anchors.get(name)
         if anchor is None:
-            detail = f"`*{name}` stands for what `&{name}` marks, and nothing before it is marked so."
-            self._stop(
-                Code.UNKNOWN_ALIAS, detail, "Mark the value first, or quote the text if no alias is meant.", span
-            )
+            hint = f"Write `&{name}` before the value it means, further up, or quote the text if no alias is meant."
+            self._stop(Code.UNKNOWN_ALIAS, f"No anchor `&{name}` comes before this alias.", hint, span)
         if not anchor.complete:
-            detail = f"`*{name}` stands inside the very value that `&{name}` marks: it would have no end."
-            self._stop(Code.RECURSIVE_ALIAS, detail, "Write out what is meant.", span)
+            detail = f"`*{name}` is inside the value that `&{name}` marks, so the value would never end."
+            self._stop(Code.RECURSIVE_ALIAS, detail, "Write the value out.", span)
         here = self._open
         if here.is_mapping and here.key is None:
             self._stop(Code.KEY_NOT_TEXT, "A key cannot be an alias.", "Write the key out.", span)
         self._count(anchor.nodes, span)
         self._check_depth(anchor.height, span)
         here.height = max(here.height, anchor.height + 1)
-        self._aliased[span[0]] = anchor.span
+        if not isinstance(anchor.value, str):
+            self._aliased[span[0]] = anchor.span
         self._put(anchor.value, span)
 
-    def _enter(self, container: Any, event: Any, *, is_mapping: bool) -> None:
+    def _enter(self, container: Mapping | Sequence, event: Any, *, is_mapping: bool) -> None:
         span = _span(event)
         if self._open.is_mapping and self._open.key is None:
             detail = "A key is a text, not a mapping or a list."
@@ -195,8 +218,14 @@ class _Builder:
             self._stop(Code.KEY_NOT_TEXT, detail, hint, span)
         if event.tag is not None:
             self._tag(event)
+        if event.anchor is not None:
+            self._count(_ANCHOR, span)
         entered = _Open(container, is_mapping, self._nodes)
         self._count(1, span)
+        self._containers += 1
+        if self._containers > MAX_CONTAINERS:
+            detail = f"This file holds more than {MAX_CONTAINERS:,} mappings and lists."
+            self._stop(Code.TOO_MANY, detail, "Split it into several files.", span)
         if event.anchor is not None:
             entered.anchor = self._anchors[event.anchor] = _Anchor(container, span, complete=False)
         self._put(container, span)
@@ -205,24 +234,24 @@ class _Builder:
         self._check_depth(0, span)
 
     def _put(self, value: Value, span: tuple[int, int]) -> None:
-        """Keep the value where it belongs: in the open list, or under the key that waits for it."""
+        """Add the value to the open list, or under the key that waits for it."""
         here = self._open
         if not here.is_mapping:
             here.container.append(value)
-            here.spans += span
+            here.container.spans.extend(span)
         elif here.key is not _IGNORED:
             here.container[here.key] = value
-            here.spans += span
+            here.container.spans.extend(span)
         here.key = None
 
-    def _plain_key(self, text: str, span: tuple[int, int]) -> str:
-        """The key to keep an entry under whose key is not quoted."""
-        if text == "<<":
-            detail = "`<<` takes keys from elsewhere, so that what a batch says cannot be read where it stands."
+    def _key(self, text: str, value: Value, span: tuple[int, int], *, is_plain: bool) -> str:
+        """The key of an entry, or `_IGNORED` for one that is not kept. `value` is what `text` stands for as a value."""
+        if is_plain and text == "<<":
+            detail = "`<<` copies keys from elsewhere, so a batch could not be read where it is declared."
             self._spend(span)
             self._report(Code.MERGE_KEY, detail, "Use `defaults` for what the batches of this file share.", span)
             return _IGNORED
-        if type(resolve(text)) is not str:
+        if type(value) is not str:
             detail = (
                 f"Some YAML readers take {quote(text)[1:-1]} for something other than text."
                 if text
@@ -230,10 +259,6 @@ class _Builder:
             )
             self._spend(span)
             self._report(Code.KEY_NOT_TEXT, detail, how_to_quote(text), span)
-        return self._key(text, span)
-
-    def _key(self, text: str, span: tuple[int, int]) -> str:
-        """The key to keep an entry under whose key is `text`."""
         if text not in self._open.container:
             return text
         self._spend(span)
@@ -241,9 +266,8 @@ class _Builder:
         return _IGNORED
 
     def _report_duplicates(self, mapping: _Open) -> None:
-        order = order_of(mapping.container)
         for key, span in mapping.duplicates:
-            first = self._source.place(*mapping.spans[4 * order[key] : 4 * order[key] + 2])
+            first = self._source.place(*mapping.container.span(key)[:2])
             detail = f"{quote(key)} stands twice in one mapping, and only one of the two could count."
             self._report(Code.DUPLICATE_KEY, detail, "Remove one of them.", span, related=[(first, "the first one")])
 
@@ -253,14 +277,6 @@ class _Builder:
         self._spend(written.span())
         detail = f"{quote(written[0])} would make something else of the value that follows it."
         self._report(Code.TAG, detail, "Remove it; quote the value if text is meant.", written.span())
-
-    def _reached(self, span: tuple[int, int]) -> None:
-        """Have somebody look at what has been read so far, once; from then on the limit is the cap."""
-        if self._hopeless is not None:
-            hopeless, self._hopeless, self._limit = self._hopeless, None, MAX_NODES
-            if hopeless(beginning := self.done(cut=True)):
-                raise _Cut(beginning)
-        self._count(0, span)
 
     def _count(self, nodes: int, span: tuple[int, int]) -> None:
         self._nodes += nodes
@@ -274,7 +290,7 @@ class _Builder:
             self._stop(Code.TOO_DEEP, detail, "A configuration needs 4 levels.", span)
 
     def _spend(self, span: tuple[int, int]) -> None:
-        """Make room for one more problem, of what stands at `span`, or stop."""
+        """Make room for one more problem, about `span`, or stop."""
         self._left -= 1
         if self._left < 0:
             raise Stop(too_many(self._source.place(*span)))
