@@ -11,12 +11,12 @@ from typing import Any
 
 
 def option(words: list[str], name: str) -> str | None:
-    """The value of an option."""
+    """Return the value of an option."""
     return words[words.index(name) + 1] if name in words else None
 
 
 def load(file: Path, otherwise: Any) -> Any:
-    """What a file holds."""
+    """The JSON in a file, or another value if there is no such file."""
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else otherwise
 
 

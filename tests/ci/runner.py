@@ -1,8 +1,8 @@
 """A local stand-in for GitHub Actions: enough of a runner to execute the shipped workflows as they stand.
 
-What is real: git and its bare repository, bash, the scripts, the action's own steps, batchform and its exit codes, the
-files a step writes for the next ones, jq. What is not: `actions/checkout` is a clone, `actions/upload-artifact` a copy,
-`gh` a script over a folder (`fake_gh.py`), and pip installs nothing: it writes its arguments into `pip.log`.
+Real are git and its bare repository, bash, the scripts, the steps of the action, batchform and its exit codes, the
+files that a step writes for later steps, and jq. A clone replaces `actions/checkout`, a copy `actions/upload-artifact`,
+and a script over a folder `gh` (`fake_gh.py`). pip only writes its arguments into `pip.log`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ACTION = "your-organisation/batchform@"
 
 
 def git(folder: Path, *words: str) -> str:
-    """Run git; what it printed."""
+    """Run git and return its output."""
     done = subprocess.run(
         ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main", *words],
         cwd=folder, capture_output=True, text=True, check=False, timeout=60, env=clean_environment(),
@@ -40,7 +40,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """Nothing of the surrounding CI job, and nobody's git configuration."""
+    """An environment without the variables of a surrounding CI job, and without a git configuration."""
     keep = ("PATH", "LANG", "COVERAGE_PROCESS_START")
     kept = {name: os.environ[name] for name in keep if name in os.environ}
     return {**kept, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
@@ -48,7 +48,7 @@ def clean_environment() -> dict[str, str]:
 
 @dataclass(slots=True)
 class Forge:
-    """A bare repository, what `gh` knows of it, the artefacts, and tools that stand before the real ones."""
+    """A bare repository, the data of the fake `gh`, the artefacts, and tools that replace the real ones."""
 
     folder: Path
     endpoint: str
@@ -56,12 +56,12 @@ class Forge:
 
     @property
     def bare(self) -> Path:
-        """The repository everybody pushes to."""
+        """The repository that all clones push to."""
         return self.folder / "origin.git"
 
     @property
     def hub(self) -> Path:
-        """What the fake `gh` works on."""
+        """The folder of the fake `gh`."""
         return self.folder / "hub"
 
     def tools(self) -> Path:
@@ -96,12 +96,12 @@ class Forge:
         return [words[3:] for words in calls]
 
     def clone(self, name: str, ref: str = "main") -> Path:
-        """A working copy."""
+        """Clone the repository and return the folder."""
         git(self.folder, "clone", "--quiet", "--branch", ref, str(self.bare), name)
         return self.folder / name
 
     def file(self, ref: str, path: str) -> str:
-        """What a branch holds."""
+        """Return the content of a file on a branch."""
         return git(self.bare, "show", f"{ref}:{path}")
 
     def comments(self) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ class Forge:
     def job(
         self, workflow: str, *, event: str, sha: str, number: int = 0, run_id: str = "1", fork: bool = False
     ) -> Job:
-        """The one job of a workflow, about to begin."""
+        """Return the only job of a workflow, before its first step."""
         (only,) = self.workflow(workflow)["jobs"].values()
         folder = self.folder / f"run-{run_id}"
         (folder / "work").mkdir(parents=True)
@@ -154,7 +154,7 @@ def _script(path: Path, body: str) -> None:
 
 @dataclass(slots=True)
 class Job:
-    """One job: its steps, what they have said and set so far."""
+    """One job: its steps, and their log and outputs so far."""
 
     forge: Forge
     steps: list[dict[str, Any]]
@@ -168,7 +168,7 @@ class Job:
     masked: set[str] = field(default_factory=set)
     at: int = 0
     kill_when: Callable[[], None] | None = None
-    """Returns when the process that batchform runs in is to be killed, as a job is that outlives its cancellation."""
+    """Returns when the process of batchform shall be killed, like a job that does not end after its cancellation."""
 
     @property
     def work(self) -> Path:
@@ -177,7 +177,7 @@ class Job:
 
     @property
     def summary(self) -> str:
-        """What the job's page shows."""
+        """The summary on the page of the job."""
         file = self.folder / "temp" / "summary"
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
@@ -201,7 +201,7 @@ class Job:
         elif uses.startswith(ACTION):
             self._action(step, values)
         else:
-            assert not uses, f"nobody stands in for {uses}"
+            assert not uses, f"no replacement for {uses}"
             environment = {key: self._text(value, contexts) for key, value in step.get("env", {}).items()}
             assert "${{" not in step["run"], "inputs must reach a script by the environment"
             self._shell(step, environment, contexts, cwd)
@@ -268,7 +268,7 @@ class Job:
         )  # fmt: skip
 
     def environment(self) -> dict[str, str]:
-        """What every step of the job has."""
+        """The variables of every step of the job."""
         temp = self.folder / "temp"
         base = clean_environment()
         return {
@@ -306,7 +306,7 @@ class Job:
         return bool(self._value(bare, contexts))
 
     def _value(self, expression: str, contexts: Mapping[str, str]) -> Any:
-        """GitHub's expression as Python's: enough for what stands in our files, and an error for all else."""
+        """Evaluate a GitHub expression as Python. It supports the expressions in our files, and fails for others."""
         functions = {
             "always": lambda: True,
             "cancelled": lambda: self.cancelled,
@@ -327,7 +327,7 @@ class Job:
 
 
 def outputs(text: str) -> Iterator[tuple[str, str]]:
-    """What a step has set, in both forms."""
+    """The outputs that a step has set, in both formats."""
     lines = iter(text.splitlines())
     for line in lines:
         if match := re.fullmatch(r"([\w-]+)<<(.+)", line):

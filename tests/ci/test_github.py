@@ -1,4 +1,4 @@
-"""The workflows of examples/github-actions, executed as shipped: from a branch to a state that nothing is left of."""
+"""The workflows of examples/github-actions, executed as shipped: from a branch to a second run without changes."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ WORLD = {
 
 
 class Team(Forge):
-    """A forge with the example in its repository, and how people work with it."""
+    """A forge with the example in its repository, and the steps of its users."""
 
     site: Site
     runs: int = 0
 
     def set_up(self) -> None:
-        """What the README asks for, once."""
+        """Set up the repository as the README describes."""
         git(self.folder, "init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
         self.hub.mkdir()
         seed = self.folder / "seed"
@@ -56,7 +56,7 @@ class Team(Forge):
         git(seed, "push", "--quiet", str(self.bare), "batchform-state")
 
     def propose(self, name: str) -> str:
-        """A branch that declares one more batch; its commit."""
+        """Push a branch that declares one more batch, and return its commit."""
         work = self.clone(f"work-{name}")
         git(work, "switch", "--quiet", "--create", name)
         yaml = f"version: 1\nbatches:\n  {name}:\n    batch_id: {name}-1\n"
@@ -67,7 +67,7 @@ class Team(Forge):
         return git(work, "rev-parse", "HEAD")
 
     def plan(self, head: str, number: int = 7, *, fork: bool = False) -> Job:
-        """The pull request's job; when it succeeds its artefact can be found."""
+        """Run the job of the pull request. If it succeeds, its artefact can be found."""
         self.runs += 1
         job = self.job("plan", event="pull_request", sha=head, number=number, run_id=str(self.runs), fork=fork).run()
         if not job.failed:
@@ -75,7 +75,7 @@ class Team(Forge):
         return job
 
     def merge(self, name: str, head: str) -> str:
-        """The merge, as the forge makes it; its commit."""
+        """Merge as the forge does, and return the commit."""
         work = self.clone(f"merge-{name}")
         git(work, "merge", "--quiet", "--no-ff", "--message", f"Merge {name}", head)
         git(work, "push", "--quiet", "origin", "main")
@@ -84,11 +84,11 @@ class Team(Forge):
         return sha
 
     def merged_from(self, sha: str, head: str) -> None:
-        """A commit on main is the merge of a pull request with this head."""
+        """Record that a commit on main is the merge of a pull request with this head."""
         self._note("pulls.json", sha, [{"head": {"sha": head}}])
 
     def apply(self, sha: str, event: str = "push") -> Job:
-        """The job of the merge, about to begin."""
+        """Return the job of the merge, before its first step."""
         self.runs += 1
         return self.job("apply", event=event, sha=sha, run_id=str(self.runs))
 
@@ -98,21 +98,21 @@ class Team(Forge):
         path.write_text(json.dumps({**known, key: value}), encoding="utf-8")
 
     def entries(self) -> Mapping[str, Entry]:
-        """What the state's branch holds."""
+        """The entries of the state on its branch."""
         return decode_state(self.file("batchform-state", "batchform.state.json").encode()).entries
 
     def on_branch(self) -> list[str]:
-        """The files of the state's branch."""
+        """The files on the branch of the state."""
         return git(self.bare, "ls-tree", "--name-only", "batchform-state").split()
 
     def started(self) -> dict[str, int]:
-        """The judge: which starts the server accepted, and how often."""
+        """The starts that the server accepted, with their counts."""
         return self.site.accepted()
 
 
 @contextmanager
 def at_work(folder: Path, world: Mapping[str, Any]) -> Iterator[Team]:
-    """A repository, a simulator, and nobody else."""
+    """A repository and a simulator."""
     with site(folder, world, speed=0.0) as there:
         made = Team(folder=folder, endpoint=there.url, token=TOKEN)
         made.site = there
@@ -122,19 +122,19 @@ def at_work(folder: Path, world: Mapping[str, Any]) -> Iterator[Team]:
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Team]:
-    """The team in an ordinary world."""
+    """The team with an ordinary account."""
     with at_work(tmp_path, WORLD) as made:
         yield made
 
 
 def test_from_a_branch_to_a_second_run_that_finds_no_changes(team: Team) -> None:
-    """Plan on the pull request, comment once, merge, apply, state saved; then nothing is left to do."""
+    """Plan on the pull request, one comment, merge, apply, save the state. A second run finds no changes."""
     head = team.propose("a")
     planned = team.plan(head)
     assert not planned.failed, planned.log
     assert "Plan: 2 to start" in planned.log
     assert planned.masked == set()
-    assert not team.site.log.entries, "a plan asks nobody"
+    assert not team.site.log.entries, "a plan sends nothing"
     (comment,) = team.comments()
     assert "### batchform plan: start 2 batches, 9,800 records + 1 batch of unknown size at stake" in comment["body"]
     assert "batches/a.yaml:3" in comment["body"]
@@ -173,14 +173,14 @@ def test_from_a_branch_to_a_second_run_that_finds_no_changes(team: Team) -> None
 @pytest.mark.parametrize("merges", ["ab", "ba"])
 @pytest.mark.parametrize("applies", ["ab", "ba"])
 def test_each_apply_starts_what_its_own_plan_offered(team: Team, merges: str, applies: str) -> None:
-    """Two pull requests, merged and applied in either order: no approval covers what only the other one showed."""
+    """Two pull requests, merged and applied in either order: each approval covers only its own plan."""
     assert not team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run().failed
     heads = {name: team.propose(name) for name in merges}
     for number, head in enumerate(heads.values(), start=1):
         assert not team.plan(head, number).failed
     for name in merges:
         both = team.merge(name, heads[name])
-    for name in applies:  # main holds both by now: only the approval tells them apart
+    for name in applies:  # main has both now: only the approvals differ
         team.merged_from(both, heads[name])
         before = set(team.started())
         job = team.apply(both).run()
@@ -192,7 +192,7 @@ def test_each_apply_starts_what_its_own_plan_offered(team: Team, merges: str, ap
 
 
 def test_two_merges_at_once_lose_nothing(team: Team) -> None:
-    """Two runs began with the same state; the push of the second is rejected, and both outcomes are kept."""
+    """Two runs begin with the same state. The push of the second is rejected, and both outcomes are saved."""
     base = git(team.bare, "rev-parse", "main")
     assert not team.apply(base, "workflow_dispatch").run().failed
     heads = {name: team.propose(name) for name in ("a", "b")}
@@ -213,8 +213,8 @@ def test_two_merges_at_once_lose_nothing(team: Team) -> None:
     assert "No changes." in after.log
 
 
-def test_a_run_that_was_killed_leaves_its_journal_to_the_next(tmp_path: Path) -> None:
-    """The journal is an artefact and on the branch; the next run takes it up and pays nothing twice."""
+def test_the_next_run_recovers_the_journal_of_a_killed_run(tmp_path: Path) -> None:
+    """The journal is an artefact and on the branch. The next run recovers it and starts nothing twice."""
     hangs = {"operation": "start", "batch": "a-1", "fault": "hang", "act": True}
     with at_work(tmp_path, {**WORLD, "faults": [hangs]}) as team:
         sha = team.merge("a", team.propose("a"))
@@ -233,7 +233,7 @@ def test_a_run_that_was_killed_leaves_its_journal_to_the_next(tmp_path: Path) ->
 
 
 def test_two_first_runs_at_once_pay_once(team: Team) -> None:
-    """Two lineages are not merged: the second push fails, and the next run adopts what both started."""
+    """Two lineages are not merged: the second push fails, and the next run adopts the batches of both."""
     sha = team.merge("a", team.propose("a"))
     jobs = [team.apply(sha, "workflow_dispatch") for _ in range(2)]
     for job in jobs:
@@ -263,8 +263,8 @@ def test_a_proxy_is_passed_on_and_masked(team: Team) -> None:
     assert "p4ssw0rd" not in job.log + job.summary
 
 
-def test_a_push_that_fails_for_another_reason_is_not_tried_for_ever(team: Team) -> None:
-    """A protected branch, a token without rights: the job fails and says where the state is."""
+def test_a_push_that_fails_for_another_reason_is_not_repeated_forever(team: Team) -> None:
+    """A protected branch, or a token without rights: the job fails and names the artefact with the state."""
     hook = team.bare / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\necho protected >&2\nexit 1\n", encoding="utf-8")
     hook.chmod(0o755)
@@ -299,7 +299,7 @@ def test_the_hook_for_pre_commit_checks_the_configuration(team: Team) -> None:
 
 
 def test_a_plan_that_cannot_be_applied_is_shown_and_is_no_approval(team: Team) -> None:
-    """Exit 6 fails the check; the comment says why; the merge finds no approval and sends nothing."""
+    """Exit 6 fails the check, and the comment gives the reason. The merge finds no approval and sends nothing."""
     work = team.clone("work-guard")
     git(work, "switch", "--quiet", "--create", "g")
     file = work / "batches" / "uk.yaml"
@@ -317,7 +317,7 @@ def test_a_plan_that_cannot_be_applied_is_shown_and_is_no_approval(team: Team) -
 
 
 def test_errors_of_the_configuration_are_marked_in_the_pull_request(team: Team) -> None:
-    """Annotations with paths from the root of the repository; no comment, for there is no plan."""
+    """Annotations have paths from the root of the repository. There is no comment, because there is no plan."""
     work = team.clone("work-bad")
     git(work, "switch", "--quiet", "--create", "bad")
     (work / "batches" / "bad.yaml").write_text("version: 1\nbatchs: {}\n", encoding="utf-8")
@@ -330,8 +330,8 @@ def test_errors_of_the_configuration_are_marked_in_the_pull_request(team: Team) 
     assert team.comments() == []
 
 
-def test_a_fork_may_not_comment_and_is_planned_all_the_same(team: Team) -> None:
-    """No secrets, no permission to write: the plan is in the summary and the check is green."""
+def test_a_fork_gets_a_plan_without_a_comment(team: Team) -> None:
+    """Without secrets and write permission, the plan is in the summary and the check is green."""
     (team.hub / "read-only").touch()
     planned = team.plan(team.propose("a"), fork=True)
     assert not planned.failed, planned.log
@@ -341,7 +341,7 @@ def test_a_fork_may_not_comment_and_is_planned_all_the_same(team: Team) -> None:
 
 
 def test_the_plan_of_a_fork_touches_nothing(team: Team) -> None:
-    """With every socket and every write of the process written down: there are none, and no token is asked for."""
+    """An audit of all sockets and writes of the process finds none. No token is needed."""
     head = team.propose("a")
     checkout = team.clone("fork", "a")
     assert git(checkout, "rev-parse", "HEAD") == head

@@ -26,18 +26,18 @@ UK = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
 
 
 def test_both_examples_save_the_state_by_the_same_script() -> None:
-    """What was tested for one holds for the other."""
+    """The tests of one cover the other."""
     other = ROOT / "examples" / "github-actions"
     assert (EXAMPLE / "ci" / "save-state.sh").read_text() == (other / "ci" / "save-state.sh").read_text()
 
 
 class Pipeline(Forge):
-    """Runs jobs of the example by name, each in a clone of its own; artefacts go on to jobs that need them."""
+    """Runs jobs of the example by name, each in its own clone, and passes artefacts to the jobs that need them."""
 
     jobs: int = 0
 
     def run(self, name: str, **variables: str) -> tuple[int, str, Path]:
-        """Exit code, log and folder of one job."""
+        """Run one job and return its exit code, log and folder."""
         document = yaml.safe_load((EXAMPLE / ".gitlab-ci.yml").read_text(encoding="utf-8"))
         job = {**document[".batchform"], **document[name]}
         self.jobs += 1
@@ -77,7 +77,7 @@ class Pipeline(Forge):
         return done.returncode, done.stdout
 
     def push(self, name: str, text: str) -> None:
-        """Change one file of main."""
+        """Push a change of one file to main."""
         work = self.clone(f"work-{self.jobs}-{name}")
         (work / "batches" / f"{name}.yaml").write_text(text, encoding="utf-8")
         git(work, "add", "--all")
@@ -136,8 +136,8 @@ def test_an_image_with_batchform_installs_nothing(pipeline: Pipeline) -> None:
     assert not (pipeline.folder / "pip.log").exists()
 
 
-def test_plan_press_play_apply_and_nothing_left(pipeline: Pipeline, tmp_path: Path) -> None:
-    """The merge request sees numbers, apply does what its pipeline's plan offered, the state is saved."""
+def test_from_a_merge_request_to_the_nightly_job(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The merge request shows numbers, apply starts what the plan of its pipeline offered, and the state is saved."""
     code, log, folder = pipeline.run("plan merge request")
     assert code == 0, log
     assert json.loads((folder / "report.json").read_text()) == {"create": 1, "update": 0, "delete": 0}
@@ -154,7 +154,7 @@ def test_plan_press_play_apply_and_nothing_left(pipeline: Pipeline, tmp_path: Pa
     state = decode_state(pipeline.file("batchform-state", "batchform.state.json").encode())
     assert state.entries[UK].phase.value == "started"
     assert (tmp_path / "kept-apply" / "_state" / "batchform.state.json").exists()
-    assert json.loads((tmp_path / "kept-apply" / "account.json").read_text())["summary"]["started"] == 1
+    assert json.loads((tmp_path / "kept-apply" / "apply-report.json").read_text())["summary"]["started"] == 1
     assert TOKEN not in log
 
     code, log, _ = pipeline.run("nightly", BATCHFORM_AUTH_TOKEN=TOKEN)
@@ -210,8 +210,8 @@ def notes_service(notes: list[dict[str, Any]], calls: list[str]) -> Iterator[str
             thread.join()
 
 
-def test_the_note_is_updated_and_nobody_elses_is_touched(pipeline: Pipeline) -> None:
-    """A note that somebody else began with our marker does not count as ours."""
+def test_only_our_own_note_is_updated(pipeline: Pipeline) -> None:
+    """A note of another user with our marker is not ours."""
     code, log, folder = pipeline.run("plan merge request")
     assert code == 0, log
     marker = (folder / "plan.md").read_text().split("\n")[0]

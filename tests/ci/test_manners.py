@@ -1,4 +1,4 @@
-"""How batchform behaves where nobody watches: no questions, no colour, folded tables, outputs that cannot be forged."""
+"""batchform in CI: no questions, no colour, folded tables, outputs that cannot be forged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def here(tmp_path: Path) -> Iterator[Site]:
     ],
 )
 def test_a_long_table_is_folded_and_nothing_else_differs(here: Site, system: str, begin: str, end: str) -> None:
-    """The totals stay in sight; without the two markers it is the text that a person gets."""
+    """The totals are not folded. Without the two markers, it is the same text as on a terminal."""
     plain = here.run("plan").out
     environment = {"CI": "true", system: "true"}
     told = here.end(here.begin("plan", **environment)).out  # type: ignore[arg-type]  # all are variables
@@ -58,13 +58,13 @@ def test_a_long_table_is_folded_and_nothing_else_differs(here: Site, system: str
 
 
 def test_a_short_table_is_not_folded(here: Site) -> None:
-    """There is nothing to gain."""
+    """The log shows it whole."""
     here.declare({"b-01": {"batch_id": "b-01"}})
     assert "::group::" not in here.run("plan", GITHUB_ACTIONS="true").out
 
 
 def test_nothing_is_asked_and_nothing_coloured_unless_forced(here: Site) -> None:
-    """In CI apply needs an approval, and says so at once."""
+    """In CI, apply without an approval fails at once."""
     refused = here.run("apply", CI="true")
     assert refused.code == 1
     assert "This apply has no approval" in refused.err
@@ -73,7 +73,7 @@ def test_nothing_is_asked_and_nothing_coloured_unless_forced(here: Site) -> None
     assert "\x1b[32m" in here.run("plan", CI="true", FORCE_COLOR="1").out
 
 
-def test_who_waits_for_the_lock_says_so(here: Site) -> None:
+def test_a_wait_for_the_lock_is_reported(here: Site) -> None:
     """In CI it waits five minutes rather than none, and the log does not stand still meanwhile."""
     lock = paths(here.folder / "batchform.state.json").lock
     with locked(lock, {"Who": "a test", "Operation": "apply", "Created": "now"}, 0.0):
@@ -87,7 +87,7 @@ def test_who_waits_for_the_lock_says_so(here: Site) -> None:
 
 @pytest.mark.full
 def test_a_cancelled_job_ends_in_time(tmp_path: Path) -> None:
-    """GitHub gives 7.5 seconds between its first signal and the second; nothing more is needed when a server hangs."""
+    """It ends within the 7.5 seconds between GitHub's first and second signal, even if a server hangs."""
     hangs = {"operation": "start", "batch": "a", "fault": "hang", "act": True}
     with site(tmp_path, {"batches": {"a": {"records": 1, "age": "2d"}}, "faults": [hangs]}) as here:
         here.declare({"a": {"batch_id": "a"}})
@@ -105,7 +105,7 @@ def test_a_cancelled_job_ends_in_time(tmp_path: Path) -> None:
 @given(value=texts(300))
 @example(value="plan<<x\nfoo\nx\nexitcode=0")
 def test_no_value_can_set_another_output(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ends a value is random, so a text from a branch stays a text."""
+    """The delimiter of a value is random, so a text from a branch cannot set another output."""
     file = tmp_path / "output"
     file.unlink(missing_ok=True)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -146,7 +146,7 @@ def test_an_outcome_report_is_written_however_the_run_ends(here: Site) -> None:
     assert {one["name"]: one["result"] for one in document["outcomes"]} == {"b-01": "started", "gone": "blocked"}
     here.declare({"b-02": {"batch_id": "b-02"}}, guards={"max_records": 1})
     assert here.run("apply", "--auto-approve", "--report", "report.json", fast=True).code == 6
-    assert not (here.folder / "report.json").exists(), "it would tell of another run"
+    assert not (here.folder / "report.json").exists(), "it would be the report of another run"
     here.declare({"gone": {"batch_id": "gone"}})
     again = here.run("apply", "--auto-approve", "--report", "no/such/folder.json", fast=True)
     assert again.code == 3
@@ -154,7 +154,7 @@ def test_an_outcome_report_is_written_however_the_run_ends(here: Site) -> None:
 
 
 def test_the_table_in_a_file_is_not_folded(here: Site) -> None:
-    """There is nobody to unfold it."""
+    """A file has no reader that unfolds it."""
     with (here.folder / "plan.txt").open("wb") as stream:
         command = [sys.executable, "-m", "batchform", "plan"]
         subprocess.run(command, cwd=here.folder, env=here.environment(GITHUB_ACTIONS="true"), stdout=stream, check=True)

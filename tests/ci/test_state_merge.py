@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def forked(tmp_path: Path) -> Iterator[Site]:
-    """Two states that began as one: ours has started `a`, theirs `b`."""
+    """Two copies of one state: ours has started `a`, theirs `b`."""
     known = {name: {"records": 10, "age": "2d"} for name in ("base", "a", "b")}
     with site(tmp_path, {"batches": known}, speed=0.0) as made:
         for name in ("base", "a", "b"):
@@ -32,12 +32,12 @@ def forked(tmp_path: Path) -> Iterator[Site]:
 
 
 def phases(data: bytes) -> dict[str, str]:
-    """What a state says, in short."""
+    """The phase of each entry of a state."""
     return {key: entry.phase.value for key, entry in decode_state(data).entries.items()}
 
 
-def test_it_prints_a_state_that_knows_what_both_know(forked: Site) -> None:
-    """In either order the same, on stdout, ready to be a state file."""
+def test_it_prints_a_state_with_the_starts_of_both(forked: Site) -> None:
+    """In both orders, it prints the same valid state file on stdout."""
     one, other = (
         forked.run("state", "merge", "ours.json", "theirs.json"),
         forked.run("state", "merge", "theirs.json", "ours.json"),
@@ -47,7 +47,7 @@ def test_it_prints_a_state_that_knows_what_both_know(forked: Site) -> None:
     assert phases(one.out.encode()) == dict.fromkeys(("base", "a", "b"), "started")
 
 
-def test_it_writes_where_it_is_told_to_and_again_changes_nothing(forked: Site) -> None:
+def test_it_writes_to_out_and_a_second_merge_changes_nothing(forked: Site) -> None:
     """--out may be one of the two; the state before is kept as the backup."""
     before = (forked.folder / "ours.json").read_bytes()
     done = forked.run("state", "merge", "ours.json", "theirs.json", "--out", "ours.json")
