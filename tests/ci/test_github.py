@@ -185,7 +185,7 @@ def test_each_apply_starts_what_its_own_plan_offered(team: Team, merges: str, ap
         before = set(team.started())
         job = team.apply(both).run()
         assert not job.failed, job.log
-        assert ("not in the approved plan, stays unstarted" in job.log) == (name == applies[0])
+        assert ("not in the approved plan" in job.log) == (name == applies[0])
         assert set(team.started()) - before == {f"{name}-1"}, "no more and no less than its own plan offered"
     assert team.started() == {UK: 1, "a-1": 1, "b-1": 1}
     assert set(team.entries()) == {UK, "a-1", "b-1"}
