@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,7 @@ def test_a_good_answer() -> None:
         (listed(401, b'{"error": {"title": "Unauthorized"}}'), Grade.PROBLEM, "Check the token"),
         (listed(403, b'{"error": {"title": "Forbidden"}}'), Grade.PROBLEM, "from one on the vendor's list"),
         (listed(429, b"{}"), Grade.WARNING, "again in a minute"),
+        (replace(listed(401, b"{}"), renewed=True), Grade.PROBLEM, "access tokens"),
         (listed(503, b"<html>"), Grade.PROBLEM, "status page"),
         (listed(200, b'{"error": "no"}'), Grade.PROBLEM, "status page"),
         (NotSent(cause="CONNECT: no"), Grade.PROBLEM, "CONNECT: no"),

@@ -148,6 +148,8 @@ def _list_check(reply: Answer) -> Check:
             return warning("list", "429: the rate limit is used up", "Run `batchform doctor` again in a minute.")
         case Refused(problem=found):
             return problem("list", _said(found), advice(found))
+        case NoAnswer(problem=found) if found.status == 401:  # an access token that was fetched just now
+            return problem("list", _said(found), "The server does not accept this client's access tokens.")
         case NoAnswer(problem=found):
             return problem("list", _said(found), "Run `batchform doctor` again later; see the vendor's status page.")
         case other:
