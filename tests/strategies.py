@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from batchform.apply import Outcome, Report, Result
 from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
-from batchform.errors import OutcomeUnknownError, Place, Problem, Severity
+from batchform.errors import OutcomeUnknownError, Problem, Severity
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
 from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, Reason, RecordsSource
+from batchform.source_text import Place
 from batchform.state.events import (
     AlreadyStarted,
     Declared,

@@ -46,6 +46,7 @@ PURE: Final = (
     "simulator.faults",
     "simulator.tokens",
     "simulator.world",
+    "source_text",
     "state.codec",
     "state.event_codec",
     "state.events",

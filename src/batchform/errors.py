@@ -7,17 +7,15 @@ it is an expected outcome (see `api.contract`).
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from functools import cached_property
-from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from batchform.source_text import Place, SourceText
 
 
 class Exit(IntEnum):
@@ -34,99 +32,6 @@ class Exit(IntEnum):
     HANGUP = 129
     INTERRUPTED = 130
     TERMINATED = 143
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Place:
-    """A range in one file. Lines and columns count from 1, columns in characters. The end is exclusive."""
-
-    file: str
-    line: int
-    column: int
-    end_line: int
-    end_column: int
-
-    def __str__(self) -> str:
-        """`file:line:column`, which editors and terminals make clickable."""
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-class SourceText:
-    """The text of one file, its BOM removed: the place of any stretch of it, and where that place is.
-
-    What a hostile file is made of must not matter, so nothing is kept per line: a few numbers for every `_STRIDE`
-    characters answer each question in the same short time, in a text of one line as in one of millions.
-
-    A byte that is no UTF-8 stands in `text` as the lone surrogate of Python's `surrogateescape`.
-    """
-
-    _STRIDE: ClassVar = 1024  # characters
-
-    def __init__(self, file: str, text: str) -> None:
-        self.file = file
-        self.text = text.removeprefix(_BOM)
-        self._lead = 0 if self.text is text else len(_BOM.encode())
-
-    def place(self, start: int, end: int) -> Place:
-        """The place of `text[start:end]`."""
-        line, column = self._position(start)
-        if self.text.find("\n", start, end) < 0:
-            end_line, end_column = line, column + end - start
-        else:
-            end_line, end_column = self._position(end)
-        return Place(file=self.file, line=line, column=column, end_line=end_line, end_column=end_column)
-
-    def offset(self, line: int, column: int) -> int:
-        """Where in `text` a place stands; inside the text, whatever is asked for."""
-        lines, _ = self._strides
-        stride = max(bisect_left(lines, line - 1) - 1, 0)
-        at = stride * self._STRIDE
-        for _ in range(line - 1 - lines[stride]):
-            at = self.text.find("\n", at) + 1
-            if not at:
-                return len(self.text)
-        return min(at + column - 1, len(self.text))
-
-    def byte(self, offset: int) -> int:
-        """How many bytes of the file stand before `text[offset]`, a BOM counted."""
-        if self.text.isascii():
-            return self._lead + offset
-        begin = offset - offset % self._STRIDE
-        return self._lead + self._bytes[begin // self._STRIDE] + _bytes(self.text[begin:offset])
-
-    def _position(self, offset: int) -> tuple[int, int]:
-        """Line and column, from 1."""
-        begin = offset - offset % self._STRIDE
-        line = self._strides[0][begin // self._STRIDE] + self.text.count("\n", begin, offset) + 1
-        return line, offset - self._line_start(offset) + 1
-
-    def _line_start(self, offset: int) -> int:
-        begin = offset - offset % self._STRIDE
-        return self.text.rfind("\n", begin, offset) + 1 or self._strides[1][begin // self._STRIDE]
-
-    @cached_property
-    def _strides(self) -> tuple[array[int], array[int]]:
-        """For the beginning of each stride: how many line ends stand before it, and where its line begins."""
-        lines, starts = array("I", [0]), array("I", [0])
-        for begin in range(0, len(self.text), self._STRIDE):
-            end = begin + self._STRIDE
-            lines.append(lines[-1] + self.text.count("\n", begin, end))
-            starts.append(self.text.rfind("\n", begin, end) + 1 or starts[-1])
-        return lines, starts
-
-    @cached_property
-    def _bytes(self) -> array[int]:
-        """How many bytes the text takes before the beginning of each stride."""
-        begins = range(0, len(self.text), self._STRIDE)
-        sizes = (_bytes(self.text[begin : begin + self._STRIDE]) for begin in begins)
-        return array("I", accumulate(sizes, initial=0))
-
-
-_BOM = "\ufeff"
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode(errors="surrogateescape"))
 
 
 class Severity(StrEnum):

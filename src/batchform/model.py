@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from batchform.errors import Place, Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import Place, SourceText
 
 DEADLINE = timedelta(days=28)
 """How long after its submission a batch can be started. Source: CONTRACT "28 days", documented for phone only."""

@@ -19,8 +19,8 @@ from batchform.state.known import BEYOND, FOR_GOOD, Cause, Entry, Phase, State
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from batchform.errors import Place
     from batchform.model import Batch, Config, Observed, Reading
+    from batchform.source_text import Place
 
 SURELY_EXPIRED: Final = DEADLINE + timedelta(days=1)
 EXPIRES_SOON: Final = DEADLINE - timedelta(days=1)

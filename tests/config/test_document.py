@@ -16,7 +16,8 @@ from batchform.config.scalars import Plain
 
 if TYPE_CHECKING:
     from batchform.config.document import Document, Steps
-    from batchform.errors import Place, Problem
+    from batchform.errors import Problem
+    from batchform.source_text import Place
 
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)

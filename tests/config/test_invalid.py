@@ -28,7 +28,8 @@ from batchform.render.text.problems import problems_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from batchform.errors import Place, Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import Place, SourceText
 
 INVALID = Path(__file__).parents[1] / "invalid"
 CASES = sorted(path for path in INVALID.iterdir() if path.is_dir())

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from batchform.config import loader
 from batchform.config.problems import Code
-from batchform.errors import ConfigError, Place, Severity
+from batchform.errors import ConfigError, Severity
 from batchform.model import Batch, Config, GuardName, Service
+from batchform.source_text import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from batchform.config.selection import Item, select, select_one
-from batchform.errors import Exit, Place, UsageError
+from batchform.errors import Exit, UsageError
 from batchform.model import Batch
+from batchform.source_text import Place
 
 NOWHERE = Place(file="f.yaml", line=1, column=1, end_line=1, end_column=1)
 LABELS = {

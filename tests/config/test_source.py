@@ -10,7 +10,7 @@ import pytest
 
 from batchform.config import reader
 from batchform.config.source import MAX_BYTES
-from batchform.errors import SourceText
+from batchform.source_text import SourceText
 
 if TYPE_CHECKING:
     from pathlib import Path

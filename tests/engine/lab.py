@@ -18,11 +18,12 @@ from batchform.api.contract import Answer, Broken, Reply, Request
 from batchform.api.pacing import Pacer
 from batchform.apply import Report, carry_out, report
 from batchform.engine import Engine, Task
-from batchform.errors import OutcomeUnknownError, Place
+from batchform.errors import OutcomeUnknownError
 from batchform.model import Batch, Config, Service
 from batchform.observe import Subject, observe
 from batchform.plan import plan
 from batchform.protocol import Order, Rules, start
+from batchform.source_text import Place
 from batchform.state.events import Event, Intended, NotAttempted, Rejected, Released, Started, Unknown, fold
 from batchform.state.known import Entry, Phase, State
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from batchform.errors import Place
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
 from batchform.plan import Change, Plan, plan
+from batchform.source_text import Place
 from batchform.state.known import Cause, Entry, Phase, State
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from batchform.errors import BatchformError, Place, StateError
+from batchform.errors import BatchformError, StateError
 from batchform.model import NOTHING_OBSERVED, Batch, Config, Observed, Reading, Service, Source
 from batchform.plan import Action, approve, plan
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import load_plan
+from batchform.source_text import Place
 from batchform.state import disk, journal, reader
 from batchform.state.codec import decode_state, digest, encode_state
 from batchform.state.event_codec import encode_event

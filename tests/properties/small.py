@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from hypothesis import strategies as st
 
-from batchform.errors import Place
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
+from batchform.source_text import Place
 from batchform.state.known import Cause, Entry, Evidence, Phase, State
 
 IDS = ("a", "b", "c", "d", "e")

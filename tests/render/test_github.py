@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from batchform.errors import Place, Problem, Severity
+from batchform.errors import Problem, Severity
 from batchform.render.github import github_text
+from batchform.source_text import Place
 
 
 def problem(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchform.apply import Outcome, Report, Result
 from batchform.engine import Stopped
-from batchform.errors import Place, Problem, Severity
+from batchform.errors import Problem, Severity
 from batchform.model import ServerProblem, Service
 from batchform.plan import Action, Change, Notice, Plan, Reason
 from batchform.render.github import github_text
@@ -24,6 +24,7 @@ from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.text.problems import problems_text
 from batchform.render.text.report import report_text
 from batchform.render.text.state import entry_text, state_list_text
+from batchform.source_text import Place
 from batchform.state.events import Event, Unknown
 from batchform.state.known import Cause, Entry, Phase, State
 from tests.strategies import problems, texts

@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from batchform.errors import Place
 from batchform.model import Guard, GuardName, Service
 from batchform.plan import Action, Change, GuardCheck, Notice, Plan, Reason
 from batchform.render.gitlab import gitlab_report
 from batchform.render.markdown import GITHUB_COMMENT, plan_markdown, report_markdown
+from batchform.source_text import Place
 from tests.strategies import plans, texts
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from batchform.config.loader import load
 from batchform.drift import drift, known_plan
-from batchform.errors import Place
 from batchform.model import Batch, Config, Observed, Reading, Service, Source
 from batchform.plan import Plan, plan
 from batchform.render.declarations import Declaration, declarations_text, names_for
@@ -26,6 +25,7 @@ from batchform.render.text.drift import refresh_text
 from batchform.render.text.history import history_text
 from batchform.render.text.status import changed_lines, frame, log_words, status_text
 from batchform.render.text.why import Case, why_text
+from batchform.source_text import Place
 from batchform.state.known import Entry, Run, State
 from batchform.status import Pace, Snapshot, snapshot
 from tests import strategies as bf

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchform.apply import Outcome, Report, Result
 from batchform.engine import Interrupted
-from batchform.errors import BatchformError, ConfigError, Place, Problem, Severity, SourceText
+from batchform.errors import BatchformError, ConfigError, Problem, Severity
 from batchform.model import ServerProblem, Service
 from batchform.plan import NEAR, Action, Change, Plan, Reason
 from batchform.render.escape import width
@@ -26,6 +26,7 @@ from batchform.render.text.problems import error_text, problems_text
 from batchform.render.text.report import report_text
 from batchform.render.text.state import entry_text, state_list_text
 from batchform.render.words import problem_words, span
+from batchform.source_text import Place, SourceText
 from batchform.state.events import Event, Rejected, Started, Unknown
 from batchform.state.known import Cause, Entry, Evidence, Phase, State
 from tests import strategies as bf

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from batchform.cli.terminal import Terminal
-    from batchform.errors import Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import SourceText
 
 _LONGEST_OUTPUT: Final = 256 * 1024
 """Bytes. GitHub accepts 1 MiB for all outputs of a job."""

@@ -15,7 +15,7 @@ from batchform.cli import environment, network, session
 from batchform.cli.environment import DEFAULT_CONFIG
 from batchform.cli.options import config_option, lock_timeout_option, proxy_option, state_option
 from batchform.config.selection import Item, select
-from batchform.errors import Exit, Place, RefusedError, UsageError
+from batchform.errors import Exit, RefusedError, UsageError
 from batchform.model import Batch, Config, Observed, Service
 from batchform.observe import account
 from batchform.plan import Action, plan
@@ -24,6 +24,7 @@ from batchform.render.declarations import Declaration, declarations_text, names_
 from batchform.render.escape import printable
 from batchform.render.layout import pack
 from batchform.render.words import count
+from batchform.source_text import Place
 from batchform.state.events import Event
 
 if TYPE_CHECKING:

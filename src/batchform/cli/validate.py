@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from batchform.cli.terminal import Terminal
-    from batchform.errors import Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import SourceText
 
 
 @click.command()

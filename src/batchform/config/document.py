@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batchform.errors import Place, Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import Place, SourceText
 
 Value: TypeAlias = "bool | int | float | str | Sequence | Mapping | None"
 Steps: TypeAlias = "tuple[str | int, ...]"

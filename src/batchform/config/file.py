@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from batchform.config.document import Document, Steps
     from batchform.config.fields import Told
     from batchform.config.judge import Judge
-    from batchform.errors import Place, Problem
+    from batchform.errors import Problem
+    from batchform.source_text import Place
 
 _TIMES = ("submitted_at", "not_before")
 _FIELDS = frozenset(Batch.__dataclass_fields__)

@@ -23,7 +23,8 @@ from batchform.model import Config, Service
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from batchform.errors import Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import SourceText
 
 SUFFIXES = (".yaml", ".yml")
 """What the files of a folder end with to be read. A name that begins with a dot is left alone, as in any shell."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from batchform.errors import Place, Problem, Severity
+from batchform.errors import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from batchform.source_text import Place
 
 MAX_PROBLEMS = 1000
 """After so many problems the rest of a file is not looked at: nobody reads them, and a file can hold millions."""

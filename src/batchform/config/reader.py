@@ -17,13 +17,14 @@ from batchform.config.problems import MAX_PROBLEMS, Code, how_to_quote, quote, t
 from batchform.config.scalars import SUSPECT, resolve
 from batchform.config.source import Stop, decode, read
 from batchform.config.syntax import describe, nested_too_deeply, second_document
-from batchform.errors import SourceText
+from batchform.source_text import SourceText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from batchform.config.document import Value
-    from batchform.errors import Place, Problem
+    from batchform.errors import Problem
+    from batchform.source_text import Place
 
 MAX_DEPTH = 32
 """How deep mappings and lists may nest, aliases included."""

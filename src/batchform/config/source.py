@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from batchform.config.problems import Code, quote_path
-from batchform.errors import SourceText
+from batchform.source_text import SourceText
 
 if TYPE_CHECKING:
     from batchform.errors import Problem

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from batchform.config.problems import Code, quote
 
 if TYPE_CHECKING:
-    from batchform.errors import Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import SourceText
 
 _INDENTATION = re.compile(r"[ ]*\t")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchform.errors import Place, SourceText
+    from batchform.source_text import Place, SourceText
 
 _BEFORE = 30
 """Characters kept before the place in a line that cannot be shown whole."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from batchform.errors import Place
     from batchform.model import ServerProblem
     from batchform.plan import Change, Plan
+    from batchform.source_text import Place
 
 _LONGEST_TEXT: Final = 400
 """The most columns for any text from the server."""

@@ -12,7 +12,8 @@ from batchform.render.excerpt import excerpt
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batchform.errors import Place, Problem, SourceText
+    from batchform.errors import Problem
+    from batchform.source_text import Place, SourceText
 
 _LONGEST = 400
 """A longer line is cut around the place: a file can be one line of 16 MiB, and have many problems."""

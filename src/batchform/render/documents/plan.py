@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from batchform.drift import Drift
-    from batchform.errors import Place
     from batchform.model import Service
     from batchform.plan import Change, GuardCheck, Plan
+    from batchform.source_text import Place
 
 FORMAT_VERSION: Final = "1.0"
 

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from batchform.errors import Place, UsageError
+from batchform.errors import UsageError
 from batchform.model import Guard, GuardName, Service
 from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, Reason, RecordsSource
 from batchform.render.documents.plan import actions_of
 from batchform.render.escape import printable
+from batchform.source_text import Place
 from batchform.state.codec import decode_time
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from batchform.render.words import count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batchform.errors import BatchformError, Place, Problem, SourceText
+    from batchform.errors import BatchformError, Problem
     from batchform.render.style import Style
+    from batchform.source_text import Place, SourceText
 
 _INDENT = "  "
 _SHOWN = 50

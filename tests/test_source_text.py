@@ -7,7 +7,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchform.errors import SourceText
+from batchform.source_text import SourceText
 
 TEXTS = st.one_of(
     st.text(st.sampled_from("ab\n\r\té😀\udcff"), max_size=40),
