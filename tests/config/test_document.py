@@ -178,7 +178,7 @@ def test_what_is_not_supported_is_refused_at_its_place(text: str, code: str, pla
 @pytest.mark.parametrize(
     ("text", "place", "hint"),
     [
-        ("a: b: c\n", "1:5", "Quote a text that holds"),
+        ("a: b: c\n", "1:5", "Quote a text that contains"),
         ("a: 'x\nb: 1\n", "1:4", "Close the quotes"),
         ("a: {b: 1\n", "1:4", "`}`"),
         ("a: [1\nb: 2\n", "2:2", "`]`"),

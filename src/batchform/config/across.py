@@ -1,7 +1,7 @@
-"""What one file cannot know, judged over all of them together.
+"""The rules for all files together.
 
-`clashes` stop the run: which of two is meant cannot be guessed. `doubts` are warnings: what stands there can be meant,
-and more likely is not. Neither sees a clock: what depends on today is for the plan to say.
+`clashes` are errors: two declarations of which only one can hold. `doubts` are warnings about text that can be intended
+but seldom is. None depends on the current time: that is decided in `plan`.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ _At: TypeAlias = "tuple[File, Steps]"
 
 
 def clashes(files: Sequence[File]) -> Iterator[Problem]:
-    """Errors of what stands twice and can stand once."""
+    """Errors about names, ids and settings that are declared twice. Needs files that are parsed, not judged."""
     return chain(_set_twice(files), _same_name(files), _same_batch_id(files))
 
 
 def doubts(files: Sequence[File]) -> Iterator[Problem]:
-    """Warnings of what can be right and seldom is."""
+    """Warnings about text that is valid but seldom intended. Needs files that are judged."""
     return chain(_case_only(files), _name_case(files), _too_late(files), _never_holding(files))
 
 
-# --- what can stand once ---------------------------------------------------------------------------------------------
+# --- clashes ---------------------------------------------------------------------------------------------------------
 
 
 def _set_twice(files: Sequence[File]) -> Iterator[Problem]:
-    """Problems of settings that stand in more than one file."""
+    """Problems of settings in more than one file."""
     for key in ("service", "guards"):
         setting = [file for file in files if key in file.top]
         for other in setting[1:]:
-            detail = f"`{key}` holds for all files together, so only one of them can set it."
+            detail = f"`{key}` applies to all files together, so only one of them can set it."
             yield _clash(
                 Code.SET_TWICE, detail, "Keep it in one file.", (other, (key,)), (setting[0], (key,)), key=True
             )
 
 
 def _same_name(files: Sequence[File]) -> Iterator[Problem]:
-    """Problems of names that more than one file gives to a batch."""
+    """Problems of batch names in more than one file."""
     firsts: dict[str, File] = {}
     for file in files:
         for name in file.bodies:
@@ -71,16 +71,18 @@ def _same_batch_id(files: Sequence[File]) -> Iterator[Problem]:
     for file, name, batch_id in ids:
         first, first_name = firsts.setdefault(batch_id, (file, name))
         if first_name != name:
-            detail = f"{quote(name)} and {quote(first_name)} are one batch to the server, which is started only once."
+            detail = (
+                f"{quote(name)} and {quote(first_name)} have the same batch_id, so they are one batch to the server."
+            )
             here, there = _id(file, name), _id(first, first_name)
             yield _clash(Code.SAME_BATCH_ID, detail, "Remove one of them, or correct its id.", here, there)
 
 
-# --- what is seldom meant --------------------------------------------------------------------------------------------
+# --- doubts ----------------------------------------------------------------------------------------------------------
 
 
 def _case_only(files: Sequence[File]) -> Iterator[Problem]:
-    """Warnings of ids that could be meant to be the same."""
+    """Warnings of ids that differ in letter case only."""
     firsts: dict[str, tuple[File, str, str]] = {}
     seen: set[str] = set()
     for file, name, batch_id in _ids(files):
@@ -93,20 +95,20 @@ def _case_only(files: Sequence[File]) -> Iterator[Problem]:
 
 
 def _name_case(files: Sequence[File]) -> Iterator[Problem]:
-    """Warnings of names that people will take for one another."""
+    """Warnings of names that differ in letter case only."""
     firsts: dict[str, tuple[File, str]] = {}
     for file in files:
         for name in file.batches:
             first, spelling = firsts.setdefault(name.lower(), (file, name))
             if spelling != name:
-                detail = f"{quote(name)} and {quote(spelling)} are two batches, told apart by letter case only."
-                hint = "Rename one of them; a rename is free."
+                detail = f"{quote(name)} and {quote(spelling)} are two batches whose names differ in letter case only."
+                hint = "Rename one of them. This changes nothing else."
                 here, there = (file, ("batches", name)), (first, ("batches", spelling))
                 yield _clash(Code.NAME_CASE, detail, hint, here, there, key=True)
 
 
 def _too_late(files: Sequence[File]) -> Iterator[Problem]:
-    """Warnings of batches that may not start before it is too late to."""
+    """Warnings of batches that wait until after their deadline."""
     service = next((file.service for file in files if file.service), Service.PHONE)
     for file in files:
         for name, own in file.batches.items():
@@ -119,8 +121,8 @@ def _too_late(files: Sequence[File]) -> Iterator[Problem]:
             until = f"{submitted + DEADLINE:%Y-%m-%dT%H:%M:%SZ}"
             can = "can be started until" if service is Service.PHONE else "may no longer be startable after"
             yield Code.TOO_LATE.problem(
-                f"{quote(name)} {can} {until}, 28 days after it was submitted; this keeps it waiting for longer.",
-                hint="Write an earlier time. A batch that is too old has to be created again.",
+                f"{quote(name)} {can} {until}, 28 days after it was submitted. This makes it wait longer.",
+                hint="Write an earlier time. A batch that is too old must be created again.",
                 place=file.place((*owner, "not_before")),
                 related=[(file.place(("batches", name, "submitted_at")), "submitted here")],
             )
@@ -141,7 +143,7 @@ def _never_holding(files: Sequence[File]) -> Iterator[Problem]:
             if limit == 0:
                 yield Code.GUARD_NEVER_HOLDS.problem(
                     f"`{key}: 0` refuses every apply that would start anything.",
-                    hint="Write how much one apply may start. To start nothing, put `hold: true` under `defaults`.",
+                    hint="Write a higher limit. To start nothing, put `hold: true` under `defaults`.",
                     place=place,
                 )
             elif key == GuardName.MAX_RECORDS:
@@ -149,21 +151,21 @@ def _never_holding(files: Sequence[File]) -> Iterator[Problem]:
 
 
 def _too_large(limit: int, batches: list[tuple[File, str, dict[str, Any]]], guarding: File) -> Iterator[Problem]:
-    """The warning of a limit that some batch passes alone."""
+    """The warning of a limit that one batch alone exceeds."""
     larger = [(own["records"], name, file) for file, name, own in batches if own.get("records", 0) > limit]
     if not larger:
         return
     records, name, file = max(larger, key=lambda batch: batch[0])
     others = f", and {len(larger) - 1:,} more like it" if len(larger) > 1 else ""
     yield Code.GUARD_NEVER_HOLDS.problem(
-        f"{quote(name)} alone holds {records:,} records{others}: no apply can start it within {limit:,}.",
-        hint=f"Allow at least {records:,}, or put `hold: true` on what must wait.",
+        f"{quote(name)} alone holds {records:,} records{others}, more than the limit of {limit:,}.",
+        hint=f"Allow at least {records:,}, or put `hold: true` on batches that must wait.",
         place=guarding.place(("guards", GuardName.MAX_RECORDS.value)),
         related=[(file.place(("batches", name, "records")), "the largest one")],
     )
 
 
-# --- words they share ------------------------------------------------------------------------------------------------
+# --- shared ----------------------------------------------------------------------------------------------------------
 
 
 def _ids(files: Sequence[File]) -> Iterator[tuple[File, str, str]]:
@@ -179,12 +181,12 @@ def _id(file: File, name: str) -> _At:
 
 
 def _effective(file: File, own: dict[str, Any], key: str) -> Any:
-    """The field of a batch, the defaults of its file filled in."""
+    """The field of a batch, or the default of its file."""
     return own.get(key, file.defaults.get(key))
 
 
 def _clash(code: Code, detail: str, hint: str, here: _At, there: _At, *, key: bool = False) -> Problem:
-    """The problem of two things that cannot both stand, at the later one."""
+    """The problem of two declarations of which only one can hold, placed at the later one."""
     (file, path), (first, first_path) = here, there
     note = "the first one"
     related = [(first.place(first_path, key=key), note)]

@@ -32,8 +32,8 @@ _MEANT = {
 }
 """Words of other tools, and the word here."""
 
-_ENDPOINT = "Set BATCHFORM_ENDPOINT in the environment: no file may say where the token is sent."
-_BY_ENVIRONMENT = "Set BATCHFORM_AUTH_TOKEN in the environment. A token that was committed to git has to be replaced."
+_ENDPOINT = "Set BATCHFORM_ENDPOINT in the environment. A file cannot set where the token is sent."
+_BY_ENVIRONMENT = "Set BATCHFORM_AUTH_TOKEN in the environment. Replace a token that was committed to git."
 _NEVER_HERE = {
     "endpoint": _ENDPOINT,
     "url": _ENDPOINT,
@@ -123,7 +123,9 @@ def time(written: str, accepts: Callable[[str], bool]) -> str:
     if not accepts(meant):  # Python reads more than the schema, such as the hour 24 since 3.14
         return example
     if match["hour"] is None:
-        return f"Write `{meant}` for the beginning of that day in UTC."
+        return f"Write `{meant}` for the start of that day in UTC."
     return (
-        f"Write `{meant}`." if match["zone"] else f"Write `{meant}` for UTC, or the offset in place of the Z: `+01:00`."
+        f"Write `{meant}`."
+        if match["zone"]
+        else f"Write `{meant}` for UTC, or an offset such as `+01:00` in place of the Z."
     )

@@ -64,10 +64,10 @@ class Text:
             text = fault.written
             if not text:
                 hint = "Write a text, or leave the key out."
-                hint = "Write it behind the colon." if self.code is Code.BAD_BATCH_ID else hint
+                hint = "Write it after the colon." if self.code is Code.BAD_BATCH_ID else hint
                 return Code.WRONG_KIND, "This must be a text, not an empty value.", hint
             if fault.accepts(text, fault.rules):
-                detail = f"Some YAML readers take {quote(text)[1:-1]} for something other than text."
+                detail = f"Some YAML parsers take {quote(text)[1:-1]} for something other than text."
                 return Code.UNQUOTED, detail, how_to_quote(text)
         wrong = _wrong(text, fault.rules)
         if wrong is None:
@@ -76,7 +76,7 @@ class Text:
 
     def _hint(self, text: str, fault: Fault) -> str:
         if text != text.strip() and fault.accepts(text.strip(), fault.rules):
-            return "Write it on one line, without `|` or `>` and without blanks around it."
+            return "Write it on one line, without `|` or `>` and without spaces around it."
         if "${" in text or "{{" in text or text.startswith("$"):
             return "Variables are not filled in: write the value itself."
         shortest, longest = fault.rules.get("minLength", 0), fault.rules.get("maxLength")
@@ -138,7 +138,7 @@ def _time(fault: Fault) -> Told | None:
     text = fault.value
     detail = f"{quote(text)} is not a date with a time of day, seconds and a time zone."
     if fault.accepts(f"{text}Z", fault.rules):
-        detail = f"{quote(text)} has no time zone, so it means another moment on every machine."
+        detail = f"{quote(text)} has no time zone, so its meaning would depend on the machine."
     return Code.BAD_TIME, detail, advice.time(text, lambda meant: fault.accepts(meant, fault.rules))
 
 
@@ -172,7 +172,7 @@ def _batches(fault: Fault) -> Told | None:
         return _mapping(fault)
     hint = "Write a name in place of each dash, `uk-mobiles:`, and `batch_id:` below it, indented further."
     if all(isinstance(item, dict) and len(item) == 1 for item in fault.value):
-        hint = "Write the names without the dashes before them."
+        hint = "Remove the dashes before the names."
     return Code.WRONG_KIND, "Batches are written under their names, not as a list.", hint
 
 
@@ -248,7 +248,7 @@ _NAME = Text(
     noun="a name",
     alphabet="letters A to Z, digits, `.`, `_` and `-`, a letter or digit first",
 )
-_LABEL = Text(code=Code.BAD_TEXT, noun="a label", alphabet="anything that can be seen, on one line")
+_LABEL = Text(code=Code.BAD_TEXT, noun="a label", alphabet="any visible characters, on one line")
 _KEYS: Mapping[str, Explain] = {
     "version": _version,
     "service": _service,
@@ -265,12 +265,12 @@ _KEYS: Mapping[str, Explain] = {
     "reference_id": Text(
         code=Code.BAD_REFERENCE_ID,
         noun="a reference_id",
-        alphabet="letters A to Z, digits, `_ - / : . , ( )` and, between others, spaces",
+        alphabet="letters A to Z, digits, `_ - / : . , ( )`, and spaces except at the ends",
     ),
     "description": Text(
         code=Code.BAD_TEXT,
         noun="a description",
-        alphabet="anything that can be seen, in one paragraph (`description: >-` folds several lines into one)",
+        alphabet="any visible characters, in one paragraph (`description: >-` joins several lines)",
     ),
     "labels": _mapping,
     "records": _number,

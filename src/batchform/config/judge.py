@@ -1,9 +1,8 @@
 """jsonschema as the judge of every configuration.
 
-`schemas/config-1.json` decides what is right; this module only makes jsonschema fast and precise enough to be asked
-every time. `$ref`s are written out and annotations dropped when the schema is loaded, the validator of each subschema
-is made once, a value that aliases share is judged once, and the errors come one by one, each with the path of the key
-or value at fault.
+`schemas/config-1.json` decides what is valid. This module makes jsonschema fast and precise enough to be used on every
+load: `$ref`s are written out and annotations dropped when the schema is loaded, the validator of each subschema is made
+once, and a value that aliases share is judged once. Errors come one by one, each with the path of its key or value.
 """
 
 from __future__ import annotations
@@ -124,9 +123,9 @@ def _required(_: Any, keys: Any, value: Any, __: Any) -> Iterator[ValidationErro
 
 
 def _type(validator: Any, types: Any, value: Any, around: Any) -> Iterator[ValidationError]:
-    """As in jsonschema, but an unquoted scalar that some YAML readers take for something else is no text.
+    """As in jsonschema, but an unquoted scalar that some YAML parsers take for something else is no text.
 
-    A date-time may be one: every reader that takes it for something else takes it for a time.
+    A date-time may be one: a parser that does not take it for text takes it for a time.
     """
     if type(value) is Plain and around.get("format") != "date-time":
         yield ValidationError(f"{value!r} is not quoted")

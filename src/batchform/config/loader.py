@@ -1,8 +1,7 @@
-"""Files -> Config, or every problem of all of them at once.
+"""Files -> Config, or every problem of all files at once.
 
-Each file is read alone first (`file`); what one file cannot know is judged over all of them afterwards (`across`). The
-files are taken in the order of their names, so neither the order of the arguments nor the way batches are spread over
-files can change the result.
+Each file is judged alone (`file`), and the rules for all files together are in `across`. The files are read in the
+order of their names, so neither the order of the arguments nor the split of batches over files changes the result.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
     from batchform.source_text import SourceText
 
 SUFFIXES = (".yaml", ".yml")
-"""What the files of a folder end with to be read. A name that begins with a dot is left alone, as in any shell."""
+"""The file names that are read in a folder. A name that begins with a dot is ignored, as in a shell."""
 
 
 def load(paths: Sequence[str | os.PathLike[str]]) -> Config:
-    """What the files, and the files right inside the folders, of `paths` declare together.
+    """The configuration in the files of `paths`, and in the files directly inside its folders.
 
     Raises:
         ConfigError: with every problem and warning of all files, sorted by place.
@@ -68,7 +67,7 @@ def _some(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def _sources(files: Sequence[File], problems: Sequence[Problem]) -> dict[str, SourceText]:
-    """The texts of the files that have anything to show."""
+    """The texts of the files that the problems are in."""
     names = {place.file for problem in problems for place in problem.places}
     return {file.name: file.document.source for file in files if file.name in names}
 
@@ -83,12 +82,12 @@ def _by_place(problem: Problem) -> tuple[str, bool, int, int, str]:
 
 
 def _files(paths: Sequence[str | os.PathLike[str]], problems: list[Problem]) -> list[str]:
-    """The files to read, sorted; each once, however often and under whatever name it was given."""
+    """The files to read, sorted. A file that is named twice, also under two names, is read once."""
     found: dict[str, str] = {}
     for path in sorted(os.fspath(path) for path in paths):
         is_folder = Path(path).is_dir()
         for file in _in_folder(path, problems) if is_folder else [path]:
-            # realpath, because resolve() raises on a loop of links; a NUL is for the reader to complain of.
+            # realpath, because resolve() raises on a loop of links. A NUL is refused when the file is opened.
             real = file if "\0" in file else os.path.realpath(file)
             tree = _tree(path, is_folder=is_folder)
             if tree is not None and real != file and not _is_inside(real, tree):
@@ -99,10 +98,10 @@ def _files(paths: Sequence[str | os.PathLike[str]], problems: list[Problem]) -> 
 
 
 def _tree(path: str, *, is_folder: bool) -> str | None:
-    """The folder that links from `path` must not lead out of, its own links resolved; None for anywhere.
+    """The folder that links below `path` must not leave, with its own links resolved. None: no limit.
 
-    Whoever writes the command line may name any path. Whoever writes the files, in a pull request that nobody has read
-    yet, may name none: inside the checkout, it is the checkout; elsewhere, it is the folder that was named.
+    The command line may name any path. A link can come from a pull request that is not reviewed yet, so it may not:
+    inside a checkout it must stay in the checkout, elsewhere in the folder on the command line.
     """
     here = os.path.realpath(os.curdir)
     checkout = next((str(folder) for folder in (Path(here), *Path(here).parents) if (folder / ".git").exists()), here)
@@ -117,28 +116,28 @@ def _is_inside(path: str, folder: str) -> bool:
 
 def _leads_out(file: str, real: str, tree: str) -> Problem:
     detail = (
-        f"{quote_path(file)} leads to {quote_path(real)}, outside {quote_path(tree)}. Who may change a link must not"
-        " choose what is read from this machine."
+        f"{quote_path(file)} leads to {quote_path(real)}, outside {quote_path(tree)}. Links may not lead outside this"
+        " folder."
     )
-    hint = "Put the file itself there, or name the other path with `-f`."
+    hint = "Replace the link with the file, or name the other path with `-f`."
     return Code.LEADS_OUT.problem(detail, hint=hint, place=None)
 
 
 def _in_folder(folder: str, problems: list[Problem]) -> list[str]:
-    """The YAML files right inside `folder`."""
+    """The YAML files directly inside `folder`."""
     try:
         names = [entry.name for entry in os.scandir(folder)]
     except OSError as error:
         problems.append(
             Code.UNREADABLE.problem(
-                f"{quote_path(folder)}: {error.strerror}.", hint="Check who may read it.", place=None
+                f"{quote_path(folder)}: {error.strerror}.", hint="Check the permissions.", place=None
             )
         )
         return []
     names = [name for name in names if name.endswith(SUFFIXES) and not name.startswith(".")]
     if not names:
         detail = (
-            f"Nothing right inside {quote_path(folder)} ends with {' or '.join(SUFFIXES)}. Deeper folders are not read."
+            f"No file directly inside {quote_path(folder)} ends with {' or '.join(SUFFIXES)}. Subfolders are not read."
         )
         problems.append(Code.EMPTY_FOLDER.problem(detail, hint="Check the path given with `-f`.", place=None))
     return [f"{folder.rstrip(os.sep)}{os.sep}{name}" for name in names]

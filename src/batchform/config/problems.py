@@ -1,8 +1,8 @@
-"""Every code a source file can be refused with: one table, so that none is used twice and none changes its meaning.
+"""The codes of all problems of a configuration, in one table, so that no code is used twice.
 
-BF1xx is about the file and its YAML, BF2xx about the shape of one file, BF3xx about batches and files together. The
-summaries are fixed; what is particular to one case stands in the detail. The code is what people search for and what
-CI rules are written against, so a code that is no longer needed is left unused.
+BF1xx is about the file and its YAML, BF2xx about the content of one file, BF3xx about batches and files together. The
+summaries are fixed, and the detail describes the case. People search for a code and write CI rules with it, so its
+meaning never changes and an old code is never used again.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from batchform.source_text import Place
 
 MAX_PROBLEMS = 1000
-"""After so many problems the rest of a file is not looked at: nobody reads them, and a file can hold millions."""
+"""After so many problems the rest of a file is not checked: a file can hold millions."""
 
 LONGEST_QUOTE = 60
-"""How many characters of a value a message quotes."""
+"""The most characters of a value that a message quotes."""
 
 
 class Code(Enum):
-    """What can be wrong with the configuration: the code and its summary."""
+    """The problems a configuration can have: code and summary."""
 
     UNREADABLE = ("BF101", "The file cannot be read")
     NOT_REGULAR = ("BF102", "This is not a regular file")
     TOO_LARGE = ("BF103", "The file is too large")
     EMPTY_FOLDER = ("BF104", "The folder holds no YAML file")
     NOT_UTF8 = ("BF105", "The file is not UTF-8")
-    BAD_CHARACTER = ("BF106", "A character that must not stand here")
+    BAD_CHARACTER = ("BF106", "This character is not allowed")
     NOT_YAML = ("BF107", "The file is not valid YAML")
     TAB = ("BF108", "A tab in the indentation")
     SECOND_DOCUMENT = ("BF109", "More than one YAML document")
@@ -45,7 +45,7 @@ class Code(Enum):
     UNKNOWN_ALIAS = ("BF116", "An alias without an anchor")
     RECURSIVE_ALIAS = ("BF117", "An alias that holds itself")
     TOO_MANY_PROBLEMS = ("BF118", "Too many problems")
-    LEADS_OUT = ("BF119", "A link that leads out of the tree")
+    LEADS_OUT = ("BF119", "A link that leads outside the folder")
 
     EMPTY_FILE = ("BF201", "The file is empty")
     UNKNOWN_KEY = ("BF202", "Unknown key")
@@ -64,7 +64,7 @@ class Code(Enum):
 
     SAME_BATCH_ID = ("BF301", "The same batch_id under two names")
     SAME_NAME = ("BF302", "The same name in two files")
-    SET_TWICE = ("BF303", "A setting that may stand in one file only")
+    SET_TWICE = ("BF303", "A setting that belongs in one file only")
     CASE_ONLY = ("BF304", "Two batch_ids that differ only in letter case")
     TOO_LATE = ("BF305", "A start that would come after the deadline")
     GUARD_NEVER_HOLDS = ("BF306", "A guard that can never hold")
@@ -72,7 +72,7 @@ class Code(Enum):
 
     @property
     def severity(self) -> Severity:
-        """Whether it stops the run. A warning may be what the author meant: nothing is paid for that should not be."""
+        """Whether it stops the run. Warnings do not: the text may be intended."""
         return Severity.WARNING if self in _WARNINGS else Severity.ERROR
 
     def problem(
@@ -95,23 +95,23 @@ _WARNINGS = frozenset({Code.CASE_ONLY, Code.TOO_LATE, Code.GUARD_NEVER_HOLDS, Co
 
 
 def too_many(place: Place | None) -> Problem:
-    """The problem that closes a list of more than `MAX_PROBLEMS`; `place` is where the next one stands."""
-    detail = f"{MAX_PROBLEMS:,} problems stand before this one; what follows was not looked at."
-    hint = "Correct those first: often many have one cause."
+    """The last problem of a file with more than `MAX_PROBLEMS`. `place` is the place of the next one."""
+    detail = f"This file has more than {MAX_PROBLEMS:,} problems. The rest of it was not checked."
+    hint = "Correct the first ones: often many have one cause."
     return Code.TOO_MANY_PROBLEMS.problem(detail, place=place, hint=hint)
 
 
 def quote(text: str, longest: int = LONGEST_QUOTE) -> str:
-    """`text` in double quotes, cut to `longest` and with no character left that could act on a terminal.
+    """`text` in double quotes, cut to `longest`, with escapes for characters that could control a terminal.
 
-    What was not cut is also valid YAML, so it can be shown as what to write.
+    If it is not cut, it is valid YAML and can be shown as the text to write.
     """
     shown = "".join(map(_escape, text[:longest]))
     return f'"{shown}…"' if len(text) > longest else f'"{shown}"'
 
 
 def quote_path(path: str) -> str:
-    """`path` as `quote` shows it, but whole: cut, it would not say which file is meant."""
+    """`path` as `quote` shows it, but never cut."""
     return quote(path, len(path))
 
 
@@ -124,7 +124,7 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
 def _escape(character: str) -> str:
-    """One character as it stands in a YAML double-quoted text."""
+    """One character as it is written in a YAML double-quoted text."""
     if character in _SHORT:
         return _SHORT[character]
     if character.isprintable():

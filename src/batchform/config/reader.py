@@ -226,7 +226,7 @@ class _Builder:
         self._containers += 1
         if self._containers > MAX_CONTAINERS:
             detail = f"This file holds more than {MAX_CONTAINERS:,} mappings and lists."
-            self._stop(Code.TOO_MANY, detail, "Split it into several files.", span)
+            self._stop(Code.TOO_MANY, detail, "Split the file.", span)
         if event.anchor is not None:
             entered.anchor = self._anchors[event.anchor] = _Anchor(container, span, complete=False)
         self._put(container, span)
@@ -254,7 +254,7 @@ class _Builder:
             return _IGNORED
         if type(value) is not str:
             detail = (
-                f"Some YAML readers take {quote(text)[1:-1]} for something other than text."
+                f"Some YAML parsers take {quote(text)[1:-1]} for something other than text."
                 if text
                 else "The key is empty."
             )
@@ -269,21 +269,21 @@ class _Builder:
     def _report_duplicates(self, mapping: _Open) -> None:
         for key, span in mapping.duplicates:
             first = self._source.place(*mapping.container.span(key)[:2])
-            detail = f"{quote(key)} stands twice in one mapping, and only one of the two could count."
+            detail = f"{quote(key)} is in this mapping twice, and YAML parsers would keep only one of them."
             self._report(Code.DUPLICATE_KEY, detail, "Remove one of them.", span, related=[(first, "the first one")])
 
     def _tag(self, event: Any) -> None:
         written = _TAG.search(self._source.text, event.start_mark.index)
         assert written  # an anchor can stand before it, nothing else
         self._spend(written.span())
-        detail = f"{quote(written[0])} would make something else of the value that follows it."
-        self._report(Code.TAG, detail, "Remove it; quote the value if text is meant.", written.span())
+        detail = f"{quote(written[0])} would change the type of the value that follows it."
+        self._report(Code.TAG, detail, "Remove it. To make the value a text, quote it.", written.span())
 
     def _count(self, nodes: int, span: tuple[int, int]) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
-            detail = f"With aliases written out this file holds more than {MAX_NODES:,} keys and values."
-            self._stop(Code.TOO_MANY, detail, "Use fewer aliases, or split it into several files.", span)
+            detail = f"With aliases expanded, this file holds more than {MAX_NODES:,} keys and values."
+            self._stop(Code.TOO_MANY, detail, "Use fewer aliases, or split the file.", span)
 
     def _check_depth(self, height: int, span: tuple[int, int]) -> None:
         if len(self._outer) + height > MAX_DEPTH:

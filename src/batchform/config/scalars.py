@@ -1,9 +1,8 @@
 """What an unquoted YAML scalar stands for.
 
-YAML 1.1, YAML 1.2 and the readers in use disagree about `NO`, `0441`, `1e5`, `12:30` and `2026-11-20`. Taking them for
-text would be right for one author and a silent change for the next. So there are three answers, not two: what all
-readers agree on, text, and `Plain`, which keeps the author's letters and leaves it to the place where they are used
-whether they will do.
+YAML 1.1, YAML 1.2 and the parsers in use disagree about `NO`, `0441`, `1e5`, `12:30` and `2026-11-20`. To take them for
+text would be right for one author and a silent change for another. So there are three results: a value that all parsers
+agree on, a text, and `Plain`. `Plain` keeps the author's letters, and the judge decides whether they may be used.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ import re
 
 
 class Plain(str):
-    """An unquoted scalar that some YAML reader takes for something other than text, as its author wrote it.
+    """An unquoted scalar that some YAML parsers take for something other than text, as its author wrote it.
 
-    Where text belongs, it has to be quoted first.
+    Where a text is required, it must be quoted.
     """
 
     __slots__ = ()
@@ -22,9 +21,9 @@ class Plain(str):
 
 _CONSTANTS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
 SUSPECT = frozenset("0123456789+-.~yYnNtTfFoO")
-"""What an unquoted scalar begins with that could stand for anything but text."""
+"""The first characters of unquoted scalars that can stand for something other than text."""
 # Numbers like 0441, 1_000, +44770, 12:30:45, 1.50, .5, 6.02e+23; dates like 2026-11-20, with a time of day or without.
-# No two parts of a number can match the same digit, so that the time this takes grows no faster than the text.
+# No two parts of a number can match the same digit, so the time is linear in the length of the text.
 _NOT_ONLY_TEXT = re.compile(
     r"""(?P<integer> -? (?: 0 | [1-9][0-9]{0,17} ) )
     | (?P<decimal> -? (?: 0 | [1-9][0-9]{0,17} ) \. [0-9]{1,18} )
@@ -39,9 +38,9 @@ _NOT_ONLY_TEXT = re.compile(
 
 
 def resolve(text: str) -> bool | float | str | None:
-    """What an unquoted scalar stands for: nothing, true or false, a decimal number, text, or `Plain`.
+    """The value of an unquoted scalar: None, a boolean, a decimal number, a text, or `Plain`.
 
-    Numbers have at most 18 digits on either side of the point: longer ones would not come back as they were written.
+    A number has at most 18 digits on each side of the point: a longer one could change when written again.
     """
     if text in _CONSTANTS:
         return _CONSTANTS[text]

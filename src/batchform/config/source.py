@@ -1,7 +1,7 @@
-"""A file -> text that is fit to be read, and the place of any stretch of it.
+"""A file -> its text.
 
-What is refused here is refused for every file: what is no file, what is too large, what is not UTF-8, what hides
-characters from the reader. Nothing here knows YAML.
+Refused for every file, whatever its format: a path that is not a regular file, a file that is too large, bytes that are
+not UTF-8, invisible characters.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 MAX_BYTES = 16 * 1024 * 1024
 """The largest file that is read."""
 
-UNSEEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff"
-"""Characters that are not text, as a regular expression class: control, line separators, bidi controls, BOM."""
+_INVISIBLE = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff"
+"""Control characters, line separators, bidi controls and BOM, as a regular expression class."""
 
-_REFUSED = re.compile(f"[{UNSEEN}]".replace(r"\u0000-\u001f", r"\u0000-\u0008\u000b\u000c\u000e-\u001f"))
+_REFUSED = re.compile(f"[{_INVISIBLE}]".replace(r"\u0000-\u001f", r"\u0000-\u0008\u000b\u000c\u000e-\u001f"))
 _LONE_CR = re.compile("\r(?!\n)")
 _BOM = "\ufeff"
 _NAMES = {_BOM: "A byte order mark inside the text", "\r": "A carriage return without a line feed"}
 
 
-class Stop(Exception):  # noqa: N818  not an error: it ends the reading of one file, with the problem that did it
-    """Nothing more can be learnt from this file. `source` is its text as far as there is any to show."""
+class Stop(Exception):  # noqa: N818  not an error: it ends the reading of one file
+    """The file cannot be read further, because of `problem`. `source` is its text, if there is any to show."""
 
     def __init__(self, problem: Problem, source: SourceText | None = None) -> None:
         super().__init__(problem.detail)
@@ -39,7 +39,7 @@ class Stop(Exception):  # noqa: N818  not an error: it ends the reading of one f
 
 
 def read(path: str) -> bytes:
-    """The bytes of the regular file at `path`. Never waits.
+    """The bytes of the regular file at `path`. Never blocks.
 
     Raises:
         Stop: it cannot be opened, is not a regular file, or is larger than `MAX_BYTES`.
@@ -57,18 +57,18 @@ def read(path: str) -> bytes:
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        hint = "Check the path, and who may read it."
+        hint = "Check the path and the permissions."
         if isinstance(error, FileNotFoundError):
-            hint = "Check the path, or have `batchform init` write a configuration to start from."
+            hint = "Check the path, or run `batchform init` to create a configuration."
         raise Stop(Code.UNREADABLE.problem(f"{quote_path(path)}: {reason}.", hint=hint, place=None)) from None
     if len(data) > MAX_BYTES:
-        detail = f"{quote_path(path)} is larger than {MAX_BYTES >> 20} MiB, the most that is read."
+        detail = f"{quote_path(path)} is larger than {MAX_BYTES >> 20} MiB, the limit for one file."
         raise Stop(Code.TOO_LARGE.problem(detail, hint="Split it into several files.", place=None))
     return data
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """A descriptor, at once: to open a FIFO nobody writes to would wait for ever. For a regular file it is the same."""
+    """Open without blocking, which a FIFO without a writer would do. For a regular file it makes no difference."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
@@ -76,16 +76,16 @@ def decode(data: bytes, file: str) -> SourceText:
     """The text in `data`.
 
     Raises:
-        Stop: it is not UTF-8, or holds a character that is not text.
+        Stop: it is not UTF-8, or holds an invisible character.
     """
     try:
         source = SourceText(file, data.decode())
     except UnicodeDecodeError as error:
         raise _not_utf8(data, file, error.start) from None
     if bad := _REFUSED.search(source.text) or _LONE_CR.search(source.text):
-        what = _NAMES.get(bad[0], "A character that cannot be seen")
-        detail = f"{what}: U+{ord(bad[0]):04X}. What a reviewer cannot see must not decide what is paid for."
-        hint = "Remove it. In a text that needs it, write it as an escape inside double quotes."
+        what = _NAMES.get(bad[0], "An invisible character")
+        detail = f"{what}: U+{ord(bad[0]):04X}. Invisible characters are not allowed: a reviewer would not see them."
+        hint = "Remove it. If a text needs it, write it as an escape inside double quotes."
         hint = "Remove it." if bad[0] in "\0" + _BOM else hint
         hint = "Save the file with line feeds, the line ends of Unix." if bad[0] == "\r" else hint
         raise Stop(Code.BAD_CHARACTER.problem(detail, hint=hint, place=source.place(*bad.span())), source)
@@ -93,12 +93,12 @@ def decode(data: bytes, file: str) -> SourceText:
 
 
 def _not_utf8(data: bytes, file: str, offset: int) -> Stop:
-    """What ends the reading at a byte that is no character: shown as one in its line."""
+    """The problem of the byte at `offset`, which is not UTF-8, with the text up to the end of its line."""
     line_end = data.find(b"\n", offset) + 1 or len(data)
     source = SourceText(file, data[:line_end].decode(errors="surrogateescape"))
     at = len(data[:offset].decode().removeprefix(_BOM))
-    detail = f"The byte 0x{data[offset]:02x} at offset {offset:,} is not part of any UTF-8 character."
+    detail = f"The byte 0x{data[offset]:02x} at offset {offset:,} is not valid UTF-8."
     hint = "Save the file as UTF-8."
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        hint = "It looks like UTF-16, which some Windows editors write: save the file as UTF-8."
+        hint = "The file looks like UTF-16, which some Windows editors write. Save it as UTF-8."
     return Stop(Code.NOT_UTF8.problem(detail, hint=hint, place=source.place(at, at + 1)), source)

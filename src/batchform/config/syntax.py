@@ -1,7 +1,7 @@
-"""What the YAML parser complains of -> a problem that says what to do.
+"""A syntax error of the YAML parser -> a problem that says what to do.
 
-libyaml and yaml's own parser word their complaints differently, and neither says what to write. This table knows both,
-by the words that tell them apart; a complaint nobody foresaw is passed on as the parser put it.
+libyaml and the parser in Python word their errors differently, and neither says what to write. The table matches the
+words of both. An error that it does not match is shown as the parser words it.
 """
 
 from __future__ import annotations
@@ -20,27 +20,35 @@ _INDENTATION = re.compile(r"[ ]*\t")
 _KNOWN = (
     (
         ("mapping values are not allowed",),
-        "A `: ` where no key can stand.",
-        "Quote a text that holds `: `. A key of its own goes on a line of its own, indented further.",
+        "`: ` is not allowed here, because no key can begin here.",
+        "Quote a text that contains `: `. Put a nested key on a line of its own, indented further.",
     ),
-    (("a quoted scalar", "stream"), "A quoted text has no end.", "Close the quotes."),
+    (("a quoted scalar", "stream"), "The closing quote is missing.", "Close the quotes."),
     (
         ("escape",),
-        "Inside double quotes a backslash begins an escape, and this is none that YAML knows.",
+        "Inside double quotes a backslash begins an escape, and YAML does not know this one.",
         "Write the backslash twice, or use single quotes.",
     ),
-    (("flow sequence",), "A list that began with `[` does not go on or end here.", "Add the missing `,` or `]`."),
-    (("flow mapping",), "A mapping that began with `{` does not go on or end here.", "Add the missing `,` or `}`."),
-    (("cannot start any token",), "No text can begin with this character.", "Quote the text."),
+    (
+        ("flow sequence",),
+        "In a list that begins with `[`, a `,` or `]` is missing here.",
+        "Add the missing `,` or `]`.",
+    ),
+    (
+        ("flow mapping",),
+        "In a mapping that begins with `{`, a `,` or `}` is missing here.",
+        "Add the missing `,` or `}`.",
+    ),
+    (("cannot start any token",), "A text without quotes cannot begin with this character.", "Quote the text."),
     (
         ("while parsing a block",),
-        "This line belongs neither to the mapping or list before it nor to one of its own.",
-        "Start the keys of one mapping in the same column, the dashes of one list too; quote a text that holds quotes.",
+        "The indentation of this line matches no mapping or list before it.",
+        "Start all keys of a mapping, and all dashes of a list, in the same column. Quote a text that contains quotes.",
     ),
 )
 
 
-_KEY_VALUE = "Write `key: value`, with a blank behind the colon. If it goes on with the text before, indent it further."
+_KEY_VALUE = "Write `key: value`, with a space after the colon. To continue the text before it, indent it further."
 _CONFLICT = re.compile(r"^(?:<{7} .*|={7}|>{7} .*)$", re.MULTILINE)
 _KEY_BEFORE_COLON = re.compile(r"[ ]*(?:- +)?([^\s:#'\"\[{][^:\n]*)$")
 _NO_BLANK = re.compile(r"[ ]*[A-Za-z_][A-Za-z0-9_-]*:[^\s:/]\S*$")
@@ -64,7 +72,7 @@ def nested_too_deeply(error: Any) -> int | None:
 
 
 def describe(error: Any, source: SourceText) -> Problem:
-    """The problem for what yaml raised, at what has to change."""
+    """The problem for an error of the parser, placed at the text to change."""
     context, complaint = str(getattr(error, "context", None) or ""), str(getattr(error, "problem", None) or error)
     mark, beginning = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     at = min(mark.index, len(source.text)) if mark else 0
@@ -80,47 +88,47 @@ def describe(error: Any, source: SourceText) -> Problem:
             detail, hint = meaning, advice
             break
     if began is not None and not source.text[at:].strip():
-        # Where the file ends says nothing about what was left open; where that begins does.
+        # The end of the file is of no help. The beginning of what is not closed is.
         return Code.NOT_YAML.problem(detail, hint=hint, place=source.place(began, began + 1))
     place = source.place(at, min(at + 1, len(source.text)))
-    related = [(source.place(began, began + 1), "what cannot go on began here")] if began is not None else []
+    related = [(source.place(began, began + 1), "it began here")] if began is not None else []
     return Code.NOT_YAML.problem(detail, hint=hint, place=place, related=related)
 
 
 def _told_apart(source: SourceText, said: str, at: int, began: int | None) -> Problem | None:
-    """The problem, where the text around says more than the parser: what people write, and parsers stumble over."""
+    """The problem for a common mistake, which the text around it shows better than the words of the parser."""
     text = source.text
     line = text.rfind("\n", 0, at) + 1
     if tab := _INDENTATION.match(text, line):
-        detail = "YAML is indented with spaces only: how wide a tab is, everyone sees differently."
+        detail = "YAML allows only spaces for indentation."
         place = source.place(tab.end() - 1, tab.end())
-        return Code.TAB.problem(detail, hint="Put spaces in place of the tab.", place=place)
+        return Code.TAB.problem(detail, hint="Replace the tab with spaces.", place=place)
     if conflict := _CONFLICT.search(text):
-        detail = "Git left the mark of a merge conflict here."
-        return _broken(source, conflict.span(), detail, "Decide for one of the two sides and remove the marks.")
+        detail = "This is the marker of a merge conflict in git."
+        return _broken(source, conflict.span(), detail, "Resolve the conflict and remove the markers.")
     if "cannot start any token" in said and text.startswith("{%", at - 1):
-        detail = "`{%` belongs to a template; YAML has no such thing."
-        return _broken(source, (at - 1, at + 1), detail, "Render the template first, and check what comes out of it.")
+        detail = "`{%` belongs to a template, not to YAML."
+        return _broken(source, (at - 1, at + 1), detail, "Render the template first and validate the result.")
     if "expected ':'" in said and began is not None:
         end = text.find("\n", began)
-        detail = "This reads like a key, but no `: ` follows it."
+        detail = "This looks like a key, but no `: ` follows it."
         span = (began, end if end >= 0 else len(text))
         return _broken(source, span, detail, _KEY_VALUE)
     if "scanning an a" in said and began is not None:
-        detail = f"`{text[began]}` at the start of a text has a meaning of its own in YAML."
+        detail = f"`{text[began]}` at the beginning of a text has a special meaning in YAML."
         return _broken(source, (began, at + 1), detail, "Quote the text.")
     if "while parsing a block" in said and text[at : at + 1] == ":":
-        return _broken(source, (at, at + 1), "No key stands before this colon.", "Write `key: value`.")
+        return _broken(source, (at, at + 1), "There is no key before this colon.", "Write `key: value`.")
     if "while parsing a block" in said and _CLOSED.match(text[line:at]):
-        detail = "After the closing quote nothing may follow."
-        hint = "Put the quotes around the whole text; inside them write the other kind of quote."
+        detail = "Nothing may follow the closing quote."
+        hint = "Put the quotes around the whole text. Inside them, use the other kind of quote."
         return _broken(source, (at, at + 1), detail, hint)
     if "mapping values are not allowed" in said and (key := _KEY_BEFORE_COLON.match(text[line:at])):
-        detail = "This reads like a key of its own, but the line before it has a value already."
+        detail = "This looks like a key, but the line before it has a value already."
         before = text[text.rfind("\n", 0, max(line - 1, 0)) + 1 : max(line - 1, 0)]
-        hint = "Start it in the column of the keys around it."
+        hint = "Start it in the same column as the keys around it."
         if _NO_BLANK.match(before):
-            hint = "Write a blank behind the colon in the line before."
+            hint = "Write a space after the colon in the line before."
         return _broken(source, (line + key.start(1), line + key.end(1)), detail, hint)
     return None
 
@@ -130,8 +138,8 @@ def _broken(source: SourceText, span: tuple[int, int], detail: str, hint: str) -
 
 
 def second_document(source: SourceText, start: int, end: int) -> Problem:
-    """The problem of a file that goes on after the end of its document."""
-    hint = "Put the rest into a file of its own; `-f` takes many."
+    """The problem of a file with a second document."""
+    hint = "Put the second one into a file of its own. `-f` can be repeated."
     return Code.SECOND_DOCUMENT.problem(
-        "A file holds one YAML document; here another begins.", hint=hint, place=source.place(start, end)
+        "A second YAML document begins here. A file holds one.", hint=hint, place=source.place(start, end)
     )
