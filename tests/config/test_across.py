@@ -1,4 +1,4 @@
-"""What is judged over all files together: warnings of what is seldom meant. The clashes are in `test_loader.py`."""
+"""The warnings of `across`. Its errors are tested in `test_loader.py`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def loaded(folder: Path, *texts: str) -> Config:
-    """The configuration of files with these texts after their version."""
+    """The configuration of files with these texts, after a line with the version."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(f"version: 1\n{text}", encoding="utf-8")
     return loader.load([folder])
 
 
 def codes(config: Config) -> list[str]:
-    """Those of the warnings, which they all are."""
+    """The codes of the problems, all of which are warnings."""
     assert all(warning.severity is Severity.WARNING for warning in config.warnings)
     return [warning.code for warning in config.warnings]
 
@@ -49,7 +49,7 @@ OLD = "submitted_at: 2026-11-01T09:00:00Z"
     ],
 )
 def test_a_start_after_the_deadline_is_a_warning(text: str, expected: list[str], tmp_path: Path) -> None:
-    """Where both times are known; the 28 days themselves are in time, and a batch on hold is not started anyway."""
+    """If both times are known and the batch is not on hold. The 28 days themselves are in time."""
     assert codes(loaded(tmp_path, text)) == expected
 
 
@@ -76,17 +76,17 @@ def test_the_service_of_one_file_holds_for_the_deadline_of_another(tmp_path: Pat
     ],
 )
 def test_a_guard_that_can_never_hold_is_a_warning(guards: str, batch: str, expected: list[str], tmp_path: Path) -> None:
-    """Also where guard and batch stand in two files; what nobody said of a batch is not held against it."""
+    """Also across two files. A batch without a number of records causes no warning."""
     assert codes(loaded(tmp_path, f"guards: {{{guards}}}\n", f"batches: {{a: {{batch_id: x{batch}}}}}\n")) == expected
 
 
 def test_no_batches_no_doubt(tmp_path: Path) -> None:
-    """A guard of 0 harms nothing where nothing is declared."""
+    """A guard of 0 is harmless if no batch is declared."""
     assert codes(loaded(tmp_path, "guards: {max_starts: 0}\n")) == []
 
 
 def test_names_and_ids_that_differ_in_case_are_told_once_each(tmp_path: Path) -> None:
-    """At the later one, with the first; over files too."""
+    """At the later one, with the place of the first, also across files."""
     config = loaded(tmp_path, "batches: {a: {batch_id: x}, A: {batch_id: z}}\n", "batches: {b: {batch_id: X}}\n")
     assert codes(config) == ["BF307", "BF304"]
     assert [len(warning.related) for warning in config.warnings] == [1, 1]
@@ -94,7 +94,7 @@ def test_names_and_ids_that_differ_in_case_are_told_once_each(tmp_path: Path) ->
 
 
 def test_a_thousand_doubts_are_enough_and_still_stop_nothing(tmp_path: Path) -> None:
-    """The one that closes the list is a warning, too."""
+    """The problem that closes the list is a warning, too."""
     batches = "".join(f"  a{number}: {{batch_id: x{number}, {OLD}, {LATE}}}\n" for number in range(MAX_PROBLEMS + 5))
     found = codes(loaded(tmp_path, f"batches:\n{batches}"))
     assert found.count("BF305") == MAX_PROBLEMS
@@ -102,7 +102,7 @@ def test_a_thousand_doubts_are_enough_and_still_stop_nothing(tmp_path: Path) -> 
 
 
 def test_doubts_are_told_beside_errors(tmp_path: Path) -> None:
-    """All in one run."""
+    """One run reports both."""
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, f"batches: {{a: {{batch_id: x, {OLD}, {LATE}, records: -1}}}}\n")
     assert [problem.code for problem in caught.value.problems] == ["BF305", "BF210"]

@@ -37,7 +37,7 @@ COMMAND = "$ batchform validate"
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One code: the blocks that fail, what is said of them, the blocks that are right."""
+    """One code: the files with the problem, the output, the corrected files."""
 
     code: str
     summary: str
@@ -47,7 +47,7 @@ class Section:
 
 
 def sections() -> list[Section]:
-    """Those of the page, in its order."""
+    """The sections of the page, in its order."""
     found = []
     for match in SECTION.finditer(PAGE.read_text(encoding="utf-8")):
         blocks = list(BLOCK.finditer(match["body"]))
@@ -59,7 +59,7 @@ def sections() -> list[Section]:
 
 
 def made(blocks: Sequence[re.Match[str]], folder: Path) -> None:
-    """Write the files of the blocks into the folder, or have the shell make them."""
+    """Write the files of the blocks into the folder, or run the shell commands that make them."""
     folder.mkdir()
     for block in blocks:
         if block["kind"] == "sh":
@@ -71,7 +71,7 @@ def made(blocks: Sequence[re.Match[str]], folder: Path) -> None:
 
 
 def judged(said: str) -> tuple[tuple[Problem, ...], str]:
-    """What is wrong with the files that the command of a `text` block names, and how it is said."""
+    """The problems of the files that the command of a `text` block names, and the output."""
     words = shlex.split(said.splitlines()[0].removeprefix(COMMAND))
     paths = [word for word in words if word != "-f"] or ["batchform.yaml"]
     try:
@@ -86,7 +86,7 @@ def judged(said: str) -> tuple[tuple[Problem, ...], str]:
 
 
 def shortened(text: str) -> str:
-    """A long answer without its middle."""
+    """A long output without its middle."""
     lines = text.splitlines()
     return text if len(lines) < 40 else "\n".join([*lines[:5], "", "[...]", "", *lines[-1:]])
 

@@ -30,7 +30,7 @@ def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def read(text: str) -> Document:
-    """The document in `text`, which has no problem."""
+    """The document in `text`. Asserts that it has no problem."""
     found = reader.parse(text.encode(), "f.yaml")
     assert found.problems == ()
     return found
@@ -42,7 +42,7 @@ def problems(text: str) -> tuple[Problem, ...]:
 
 
 def covered(text: str, place: Place) -> str:
-    """The stretch of a single-line `text` that `place` covers."""
+    """The part of a single-line `text` that `place` covers."""
     assert (place.line, place.end_line) == (1, 1)
     return text[place.column - 1 : place.end_column - 1]
 
@@ -74,7 +74,7 @@ def test_values_are_plain() -> None:
     ],
 )
 def test_every_path_has_the_place_of_its_key_and_value(path: Steps, key: str, value: str) -> None:
-    """Exactly the stretch in the text; the beginning of a mapping or list; nothing for an empty value."""
+    """The exact range in the text: the first character of a mapping or list, nothing for an empty value."""
     text = "{aé: [1, {b: 'x'}], \"c\": &n NO, d: *n, e: }"
     found = read(text)
     assert covered(text, found.key_place(path)) == key
@@ -82,7 +82,7 @@ def test_every_path_has_the_place_of_its_key_and_value(path: Steps, key: str, va
 
 
 def test_an_alias_has_its_own_place_and_its_inside_the_anchors() -> None:
-    """The value is shared; what stands inside it stands where it was written."""
+    """The value is shared, and its inside is placed where it was written."""
     found = read("a: &x\n  b: 1\nc: *x\n")
     assert found.root == {"a": {"b": 1}, "c": {"b": 1}}
     assert str(found.value_place(("c",))) == "f.yaml:3:4"
@@ -105,18 +105,18 @@ def test_an_alias_has_its_own_place_and_its_inside_the_anchors() -> None:
     ],
 )
 def test_a_scalar_can_be_shown_as_it_was_written(entry: str, written: str) -> None:
-    """Also behind an alias, and without anchor and quotes."""
+    """Also through an alias, and without anchor and quotes."""
     assert read(entry).written(("a",)) == written
 
 
 def test_an_alias_means_the_newest_anchor_of_its_name() -> None:
-    """An anchor inside another of the same name comes later, though the outer one ends later."""
+    """An anchor inside another of the same name begins later, although the outer one ends later."""
     assert read("a: &x [&x 1]\nb: *x\n").root == {"a": [1], "b": 1}
 
 
 @pytest.mark.parametrize("text", ["", "# a comment\n", "---\n", "~\n"])
 def test_a_file_without_content_is_no_problem_here(text: str) -> None:
-    """Whether it may be empty is for the reader of the values to say."""
+    """The loader decides whether a file may be empty."""
     found = read(text)
     assert found.root is None
     assert found.value_place(()).file == "f.yaml"
@@ -134,7 +134,7 @@ YAML_VALUES = st.recursive(
 
 @given(YAML_VALUES, st.booleans())
 def test_what_a_writer_wrote_is_read_back(value: object, flow: bool) -> None:  # noqa: FBT001  hypothesis hands it over
-    """Any value dumped with its text quoted comes back the same, whichever style it stands in."""
+    """Any value dumped with quoted text is read back the same, in block and in flow style."""
 
     class Quoting(yaml.SafeDumper):
         """A writer that leaves no text to guess at."""
@@ -169,7 +169,7 @@ def test_what_a_writer_wrote_is_read_back(value: object, flow: bool) -> None:  #
     ],
 )
 def test_what_is_not_supported_is_refused_at_its_place(text: str, code: str, place: str) -> None:
-    """One problem, with something to do about it."""
+    """One problem, with a hint."""
     (problem,) = problems(text)
     assert (problem.code, str(problem.place)) == (code, f"f.yaml:{place}")
     assert problem.hint
@@ -190,7 +190,7 @@ def test_what_is_not_supported_is_refused_at_its_place(text: str, code: str, pla
     ],
 )
 def test_bad_yaml_says_what_to_write(text: str, place: str | None, hint: str) -> None:
-    """The place is where it went wrong, or where what is left open began."""
+    """The place is the error, or the beginning of what is not closed."""
     (problem,) = problems(text)
     assert problem.code == "BF107"
     assert hint in problem.hint
@@ -198,7 +198,7 @@ def test_bad_yaml_says_what_to_write(text: str, place: str | None, hint: str) ->
 
 
 def test_duplicate_keys_name_both_places() -> None:
-    """Every repetition is a problem of its own, also before the point where the file breaks."""
+    """Every repetition is a problem of its own, also before a syntax error."""
     first, second = problems("a: 1\nb: {c: 1, c: [2], c: 3}\na: 4\n: :")[:2]
     assert [first.code, second.code] == ["BF112", "BF112"]
     found = problems("a: 1\nb: {c: 1, c: [2], c: 3}\na: 4\n'")
@@ -218,7 +218,7 @@ def test_an_entry_that_is_not_kept_moves_no_other_place() -> None:
 
 @pytest.mark.parametrize("key", ["no", "123", "0441", "2026-11-20", "true", "~", "1.5"])
 def test_a_key_that_need_not_be_text_must_be_quoted(key: str) -> None:
-    """The hint shows how, and so written it is read."""
+    """The hint shows the quoted key, and the quoted key is read."""
     (problem,) = problems(f"{key}: x\n")
     assert (problem.code, problem.hint) == ("BF113", f'Write `"{key}"`.')
     assert read(f'"{key}": x\n').root == {key: "x"}
@@ -235,7 +235,7 @@ def test_deep_nesting_is_refused_at_the_cap(opening: str) -> None:
 
 
 def test_aliases_count_with_their_depth() -> None:
-    """Nesting that only comes about by aliases is nesting all the same."""
+    """Nesting through aliases counts like any other."""
     half = MAX_DEPTH // 2
     ladder = f"a: &a {'[' * half}{']' * half}\n"
     assert read(f"{ladder}b: {'[' * (half - 1)}*a{']' * (half - 1)}\n").root is not None
@@ -246,7 +246,7 @@ def test_aliases_count_with_their_depth() -> None:
 
 
 def test_an_alias_bomb_is_refused_before_it_is_anything() -> None:
-    """Aliases count with all they stand for: a few hundred bytes that mean billions of values."""
+    """Aliases count with everything they stand for: a few hundred bytes can expand to billions of values."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"{name}: &{name} [{', '.join([f'*{chr(ord(name) - 1)}'] * 10)}]" for name in "bcdefghi"]
     began = time.process_time()
@@ -256,7 +256,7 @@ def test_an_alias_bomb_is_refused_before_it_is_anything() -> None:
 
 
 def test_every_cap_is_reached_by_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and values count alike, an anchor as eight, an alias as what it stands for; the cap itself is allowed."""
+    """A key or value counts as one, an anchor as eight, an alias as its value. The cap itself is allowed."""
     monkeypatch.setattr(reader, "MAX_NODES", 17)
     assert read("a: &x [1, 2]\nb: *x\n").root == {"a": [1, 2], "b": [1, 2]}
     assert [p.code for p in problems("a: &x [1, 2, 3]\nb: *x\n")] == ["BF111"]
@@ -265,7 +265,7 @@ def test_every_cap_is_reached_by_counting(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_long_text_counts_each_time_an_alias_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is judged that often, so a few bytes could stand for gigabytes."""
+    """It is judged each time, so a few bytes could stand for gigabytes."""
     monkeypatch.setattr(reader, "MAX_NODES", 20)
     text = "x" * 64 * 9
     assert read(f"[&a {text}, *a]").root == [text, text]
@@ -273,7 +273,7 @@ def test_a_long_text_counts_each_time_an_alias_repeats_it(monkeypatch: pytest.Mo
 
 
 def test_mappings_and_lists_have_a_cap_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take the most memory. An alias makes none."""
+    """They take the most memory. An alias creates none."""
     monkeypatch.setattr(reader, "MAX_CONTAINERS", 3)
     assert read("[&a {}, [], *a]").root == [{}, [], {}]
     (problem,) = problems("[{}, [], {}]")
@@ -282,7 +282,7 @@ def test_mappings_and_lists_have_a_cap_of_their_own(monkeypatch: pytest.MonkeyPa
 
 @given(st.text(st.sampled_from("abc01 \n\t:-[]{}\"'#&*!|>%@~<?,.\\"), max_size=40))
 def test_no_text_makes_it_raise(text: str) -> None:
-    """There is a value or a problem, whatever stands in the file; each problem stands inside it."""
+    """Any text gives a value or a problem, and the place of each problem is inside the text."""
     found = reader.parse(text.encode(), "f.yaml")
     assert found.root is None or found.value_place(()).line >= 1
     for problem in found.problems:

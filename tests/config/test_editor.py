@@ -1,4 +1,4 @@
-"""An editor underlines what batchform refuses, and nothing else: check-jsonschema stands for the editor.
+"""An editor underlines what batchform refuses, and nothing else. check-jsonschema stands in for the editor.
 
 It reads YAML 1.2 with another library and judges by `schemas/config-1.json`, as the YAML language server does.
 """
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "DIAGNOSTICS.md").read_text(encoding="utf-8")
 BREAKS_IT = {"alias-bomb", "recursive-alias", "batch-id-5000-digits"}
-"""What it does not survive: it runs out of time, of stack, or into Python's limit for digits."""
+"""Files on which check-jsonschema runs out of time or stack, or into Python's limit for digits."""
 BREAKS_IT_TOO = re.compile(r"&g \[\*f|&l$", re.MULTILINE)
 """The same two aliases, in DIAGNOSTICS.md."""
 IN_THE_SCHEMA = {
     *(Code.UNKNOWN_KEY, Code.MISSING_KEY, Code.WRONG_KIND, Code.BAD_NAME, Code.BAD_BATCH_ID, Code.BAD_REFERENCE_ID),
     *(Code.BAD_TEXT, Code.BAD_NUMBER, Code.BAD_TIME, Code.BAD_VERSION, Code.BAD_SERVICE, Code.EMPTY_FILE),
 }
-"""What a schema can say. Aliases, unquoted text and other files are beyond it."""
+"""Codes that a schema can express. Aliases, unquoted text and other files are beyond it."""
 READ_AS_RIGHT = {
     *("guard-scientific", "guard-underscore", "hold-capital", "records-octal"),  # YAML 1.2: 1000000, 500000, true, 640
     *("records-decimal", "version-dotted"),  # to JSON Schema 9800.0 and 1.0 are integers
 }
-"""Where the editor's reader takes a disputed scalar for just what is asked for; batchform does not guess."""
+"""Files in which the editor's YAML parser takes a disputed scalar for the required type. batchform does not guess."""
 
 
 def refused(paths: Iterable[Path]) -> set[Path]:
-    """Those the editor would underline something in."""
+    """The files in which the editor underlines something."""
     command = ["-m", "check_jsonschema", "--schemafile", str(ROOT / "schemas/config-1.json"), "--output-format", "json"]
     ended = subprocess.run([sys.executable, *command, *map(str, paths)], capture_output=True, check=False, text=True)
     found = json.loads(ended.stdout)
@@ -62,7 +62,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def codes(path: Path) -> set[str]:
-    """What batchform says of one file alone."""
+    """The codes of the problems of one file alone."""
     try:
         loader.load([path])
     except ConfigError as error:

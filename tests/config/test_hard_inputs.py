@@ -1,4 +1,4 @@
-"""Files made to hurt, through the real command: one clear error each, at once and in little memory.
+"""Hostile files, through the real command: one clear error each, in little time and memory.
 
 The broad net is `tests/fuzz_config.py`: malformed files by the thousand.
 """
@@ -35,18 +35,18 @@ with open("measured", "w") as file:
 
 
 def sparse(path: Path) -> None:
-    """A gibibyte that takes no room."""
+    """Create a sparse file of one gibibyte."""
     with path.open("wb") as file:
         file.truncate(1 << 30)
 
 
 def written(text: str) -> Callable[[Path], object]:
-    """What writes a file with this text."""
+    """A function that writes a file with this text."""
     return lambda path: path.write_text(text, encoding="utf-8")
 
 
 def lines(line: str, count: int) -> str:
-    """So many lines, numbered."""
+    """This many lines, numbered."""
     return "".join(map(line.format, range(count)))
 
 
@@ -75,7 +75,7 @@ HARD = {
 
 
 def refused(path: Path) -> tuple[list[str], float, int]:
-    """What the command says of the file, which it refuses: the lines, seconds of processor time, kilobytes."""
+    """Validate the file, which must be refused: the lines of output, seconds of processor time, kilobytes."""
     ended = subprocess.run(
         [sys.executable, "-c", MEASURED], cwd=path.parent, capture_output=True, check=True, text=True
     )
@@ -86,7 +86,7 @@ def refused(path: Path) -> tuple[list[str], float, int]:
 
 @pytest.mark.parametrize("name", HARD)
 def test_each_ends_in_one_clear_error_at_once(name: str, tmp_path: Path) -> None:
-    """Under a second of processor time and 100 MB, by what the system counted for the process."""
+    """In less than one second of processor time and 100 MB, as the operating system measures."""
     make, place, code = HARD[name]
     make(tmp_path / "batchform.yaml")
     (head, *lines), seconds, kilobytes = refused(tmp_path / "batchform.yaml")
@@ -116,9 +116,9 @@ MANY = {
     "anchors": (f"[{lines('&a{} x,', 1_200_000)}]", "BF111", False),
 }
 RARE = {"unknown", "version-last", "shared", "empty-lists", "aliases"}
-"""Close to others, and left to the long form of the suite."""
+"""Similar to others, so only the long form of the suite runs them."""
 MOST = 6
-"""Seconds of processor time: 2 on a machine that does nothing else, which a busy one can make three times as many."""
+"""Seconds of processor time. The goal is 2 on an idle machine. A busy one can take three times as long."""
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_file_of_sixteen_megabytes_is_refused_in_bounded_time_and_memory(name:
 
 @pytest.mark.parametrize("word", ["key", "duplicate"])
 def test_the_last_problem_says_that_there_are_more(word: str, tmp_path: Path) -> None:
-    """Of the shape of a file, too; JSON has all that were found."""
+    """Also for problems that the judge finds. JSON has all problems."""
     line = "uk: 1\n" if word == "duplicate" else "k{}: 1\n"
     text = "version: 1\n" + "".join(line.format(number) for number in range(MAX_PROBLEMS + 5))
     (tmp_path / "batchform.yaml").write_text(text, encoding="utf-8")
@@ -166,7 +166,7 @@ def test_malformed_files_never_break_it(count: int, record_property: Callable[[s
 
 
 def test_a_batch_of_unknown_keys_is_not_compared_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guessing what each was meant to be takes longer than reading it."""
+    """To guess the meant key takes longer than to read the unknown one."""
     asked: list[str] = []
 
     def nearest(word: str, known: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files a user could have written, and exactly what is said of them: a folder a case, no Python per case.
+"""Files a user could have written, and the exact output for each: one folder per case, no Python per case.
 
 `tests/invalid/<case>/` holds `batchform.yaml`, or several files, and `expected.txt`, which
 `BATCHFORM_UPDATE_GOLDEN=1` rewrites. Read what it wrote: is the caret under what has to change, and does the message
@@ -120,7 +120,7 @@ def check_bytes(case: Path, found: dict[str, Any], place: Place, sources: Mappin
 
 
 def test_the_cases_show_every_code_that_a_file_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At least 80 of them, no folder without a problem, and none that is left over."""
+    """At least 80 cases, each with a problem."""
     shown = set()
     for folder in CASES:
         monkeypatch.chdir(folder)

@@ -1,4 +1,4 @@
-"""jsonschema decides: every rule of `schemas/config-1.json` is enforced, and hardly any other."""
+"""jsonschema decides: every rule of `schemas/config-1.json` is enforced, and few others."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SCHEMA = schema.load("config-1")
 STOCK = Draft202012Validator(SCHEMA)
 
 Rule = tuple[tuple[str, ...], str, object]
-"""Where in the schema, the keyword, and its value."""
+"""The path in the schema, the keyword, and its value."""
 
 
 def problems(text: str) -> list[Problem]:
-    """What is wrong with a file of this text alone."""
+    """The problems of a file with this text."""
     file = File(reader.parse(text.encode(errors="surrogatepass"), "f.yaml"))
     file.read()
     return list(file.problems)
@@ -84,7 +84,7 @@ FILES = st.fixed_dictionaries(
 
 
 def floats(value: object) -> bool:
-    """Whether there is a decimal number in it, which the reader does not take for an integer."""
+    """Whether it contains a decimal number. To JSON Schema 1.0 is an integer, here it is not."""
     if isinstance(value, dict | list):
         return any(floats(inner) for inner in (value.values() if isinstance(value, dict) else value))
     return isinstance(value, float)
@@ -92,7 +92,7 @@ def floats(value: object) -> bool:
 
 @given(FILES)
 def test_it_refuses_what_an_unchanged_validator_refuses_and_little_more(value: dict[str, Any]) -> None:
-    """Beyond the schema only what it cannot say: dates outside the calendar, and 1.0 where an integer belongs."""
+    """Beyond the schema only what it cannot express: dates outside the calendar, and 1.0 for an integer."""
     found = problems(json.dumps(value))  # JSON is YAML with all text quoted
     if not STOCK.is_valid(value):
         assert found
@@ -125,7 +125,7 @@ def plain(value: Any) -> Any:
 @example("{batches: {a: {batch_id: x, not_before: 2026-11-20T09:00:00Z}}}", True)
 @example("{batches: {a: {batch_id: x, labels: {a: NO}}}}", True)
 def test_what_only_the_reader_refuses_is_about_quoting(text: str, versioned: bool) -> None:  # noqa: FBT001  from hypothesis
-    """The same for YAML: where the plain values are valid, every problem is one of letters, not of values."""
+    """If the plain values are valid, every problem is about the letters, not about the values."""
     text = f"{{version: 1, {text[1:]}" if versioned else text
     document = reader.parse(text.encode(), "f.yaml")
     found = problems(text)
@@ -136,7 +136,7 @@ def test_what_only_the_reader_refuses_is_about_quoting(text: str, versioned: boo
 
 
 def test_a_shared_value_is_judged_once_and_wrong_once() -> None:
-    """A hundred thousand aliases of one list of labels cost no more than one."""
+    """Many aliases of one mapping of labels cost no more than one."""
     text = "version: 1\nbatches:\n a: {batch_id: a, labels: &l {x: NO}}\n" + "".join(
         f" b{number}: {{batch_id: b{number}, labels: *l}}\n" for number in range(100)
     )
@@ -146,7 +146,7 @@ def test_a_shared_value_is_judged_once_and_wrong_once() -> None:
 
 
 def test_a_wrong_value_that_aliases_share_harms_nothing_else() -> None:
-    """The second use of a wrong body, of wrong labels or a wrong number is passed over."""
+    """The second use of a wrong body or of wrong labels is ignored."""
     text = (
         "version: 1\nguards: {max_records: 5}\ndefaults: &d {labels: &m [x]}\nbatches:\n"
         " a: &b {batch_id: a, records: no, labels: *m}\n b: *b\n c: &c [1]\n d: *c\n e: {batch_id: e, labels: *m}\n"
@@ -169,7 +169,7 @@ def stricter(where: tuple[str, ...], keyword: str, value: object) -> dict[str, A
 
 @pytest.fixture
 def change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[Rule], None]]:
-    """What puts a changed copy of the schema in the place of the schema."""
+    """A function that replaces the schemas by a folder with a changed copy."""
 
     def put(rule: Rule) -> None:
         folder = tmp_path / "schemas"
@@ -194,7 +194,7 @@ def test_a_rule_that_only_the_schema_has_stops_every_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """With its place, before anything is sent, and with the limit of the schema in the hint."""
+    """With its place and the new limit, before anything is sent."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "batchform.yaml").write_text(FILE, encoding="utf-8")
     change((("$defs", "label"), "maxLength", 5))
@@ -240,7 +240,7 @@ def test_a_rule_that_only_the_schema_has_stops_every_command(
 def test_every_rule_is_enforced_at_its_place(
     rule: Rule, code: str, column: int, says: str, change: Callable[[Rule], None]
 ) -> None:
-    """In the words of a table or, for a rule that no table knows, in those of jsonschema."""
+    """With an explanation, or for a rule without one with the message of jsonschema."""
     change(rule)
     (problem,) = problems(FILE)
     assert problem.place is not None
@@ -267,7 +267,7 @@ SCALARS = st.one_of(UNQUOTED, NUMBERS, TIMES, st.text("a1Z0._-+: ,$é", min_size
 @example("batch_id", "+447700900123", "")
 @example("submitted_at", "0001-01-01 00:00:00+14:00", "")
 def test_what_a_hint_says_to_write_is_new_and_accepted(key: str, value: str, quotes: str) -> None:
-    """On every Python: no advice repeats the author's letters, and none leads to the next refusal."""
+    """No hint repeats the author's text, and none suggests a value that is refused."""
     own_id = "" if key == "batch_id" else "    batch_id: x\n"
     head = f"version: 1\nbatches:\n  a:\n{own_id}    {key}: "
     for problem in problems(f"{head}{quotes}{value}{quotes}\n"):
@@ -279,7 +279,7 @@ def test_what_a_hint_says_to_write_is_new_and_accepted(key: str, value: str, quo
 
 
 def test_the_hour_24_is_refused_with_an_example() -> None:
-    """Python reads it since 3.14, and the schema does not."""
+    """Python accepts it since 3.14, the schema does not."""
     (problem,) = problems("{version: 1, batches: {a: {batch_id: x, not_before: 2026-12-01T24:00:00Z}}}")
     assert problem.hint == "Write it like `2026-11-20T09:00:00Z` or `2026-11-20T09:00:00+01:00`."
 
@@ -299,7 +299,7 @@ def test_the_hint_does_not_depend_on_what_python_reads(monkeypatch: pytest.Monke
 
 
 def test_a_config_error_carries_what_the_judge_found(tmp_path: Path) -> None:
-    """From the loader, too."""
+    """The loader raises it."""
     (tmp_path / "f.yaml").write_text("version: 1\nbatches: {a: {batch_id: 1}}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         loader.load([tmp_path / "f.yaml"])

@@ -1,4 +1,4 @@
-"""Files are read from the checkout or from where the command line says, never from where a link in a branch leads."""
+"""Files are read from the checkout or from a path on the command line, never through a link that leads elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refused(*paths: str) -> str:
-    """What is said of these paths; exactly one problem, and nothing of the file's content."""
+    """The one problem of these paths. Asserts that no content of the file is shown."""
     with pytest.raises(ConfigError) as caught:
         load(paths)
     assert [problem.code for problem in caught.value.problems] == ["BF119"]
@@ -43,14 +43,14 @@ def test_a_file_that_is_a_link_out_of_the_checkout_is_refused(checkout: Path) ->
 
 
 def test_a_link_in_a_folder_is_refused(checkout: Path) -> None:
-    """Whatever it is called."""
+    """The name of the link does not matter."""
     (checkout / "batches" / "uk.yaml").symlink_to("/etc/hostname")
     (checkout / "batches" / "de.yaml").write_text(YAML, encoding="utf-8")
     assert "uk.yaml" in refused("batches")
 
 
 def test_a_folder_that_is_a_link_is_refused(checkout: Path) -> None:
-    """Its files stand outside, whatever path leads there."""
+    """Its files are outside, whichever path leads there."""
     (checkout / "linked").symlink_to(checkout.parent)
     assert "outside.yaml" in refused("linked")
 
@@ -58,7 +58,7 @@ def test_a_folder_that_is_a_link_is_refused(checkout: Path) -> None:
 def test_a_link_from_a_folder_below_is_measured_by_the_checkout(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Up and over is fine as long as it stays in; up and out is not."""
+    """`..` is allowed inside the checkout, and not beyond it."""
     (checkout / "batches" / "in.yaml").symlink_to("../shared/real.yaml")
     (checkout / "batches" / "out.yaml").symlink_to("../../outside.yaml")
     monkeypatch.chdir(checkout / "batches")
@@ -67,7 +67,7 @@ def test_a_link_from_a_folder_below_is_measured_by_the_checkout(
 
 
 def test_the_command_line_may_name_any_path(checkout: Path) -> None:
-    """Who writes the workflow decides; a link at such a path is theirs too."""
+    """The author of the workflow decides, also about a link at such a path."""
     (checkout.parent / "link.yaml").symlink_to(checkout.parent / "outside.yaml")
     assert load(["../outside.yaml"]).batches
     assert load([str(checkout.parent / "outside.yaml")]).batches
@@ -86,7 +86,7 @@ def test_a_folder_elsewhere_is_its_own_tree(checkout: Path) -> None:
 
 
 def test_without_a_checkout_the_working_directory_is_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container into which only the files were copied."""
+    """As in a container that holds only the files."""
     folder = tmp_path / "copied"
     folder.mkdir()
     (tmp_path / "outside.yaml").write_text(YAML, encoding="utf-8")

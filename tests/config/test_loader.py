@@ -1,4 +1,4 @@
-"""Files -> Config, or every problem at once in the words of the domain."""
+"""Files -> Config, or every problem at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Writer:
-    """What puts files into the working directory."""
+    """A function that writes files into the working directory."""
 
     def write_files(files: Mapping[str, str]) -> list[str]:
         for name, text in files.items():
@@ -115,7 +115,7 @@ def test_every_field_arrives(write: Writer) -> None:
     "text", ["version: 1\n", "version: 1\nbatches: {}\n", "version: 1\nguards: {}\ndefaults: {}\n"]
 )
 def test_a_configuration_may_declare_nothing(text: str, write: Writer) -> None:
-    """All batches may have been taken out."""
+    """All batches may have been removed."""
     config = loader.load(write({"f.yaml": text}))
     assert config == Config(files=("f.yaml",))
 
@@ -129,7 +129,7 @@ def one(name: str, **fields: object) -> str:
 
 
 def test_a_folder_stands_for_its_yaml_files_not_deeper(write: Writer) -> None:
-    """In the order of their names, whichever suffix; hidden files and other folders are left alone."""
+    """In the order of their names, with either suffix. Hidden files and subfolders are ignored."""
     write({"d/b.yaml": one("b", batch_id="B"), "d/a.yml": one("a", batch_id="A")})
     write({"d/.c.yaml": "no", "d/e.txt": "no", "d/deeper/f.yaml": "no"})
     assert loader.load(["d"]).files == ("d/a.yml", "d/b.yaml")
@@ -137,7 +137,7 @@ def test_a_folder_stands_for_its_yaml_files_not_deeper(write: Writer) -> None:
 
 
 def test_a_folder_without_yaml_is_an_error(tmp_path: Path) -> None:
-    """It is more likely a wrong path than a wish for nothing."""
+    """The path is probably wrong."""
     (tmp_path / "d").mkdir()
     (problem,) = problems(["d"])
     assert (problem.code, problem.place) == ("BF104", None)
@@ -157,7 +157,7 @@ def test_a_folder_that_may_not_be_listed_is_an_error(tmp_path: Path, monkeypatch
 
 
 def test_a_file_given_twice_counts_once(write: Writer, tmp_path: Path) -> None:
-    """By its folder, by another spelling, through a link: the same file declares its batches once."""
+    """Also through its folder, another spelling or a link: it declares its batches once."""
     write({"d/a.yaml": one("a", batch_id="A")})
     (tmp_path / "link.yaml").symlink_to("d/a.yaml")
     config = loader.load(["d/a.yaml", "d", "d/../d/a.yaml", "link.yaml", tmp_path / "d" / "a.yaml"])
@@ -173,7 +173,7 @@ def test_a_folder_named_like_a_file_and_a_loop_of_links_are_refused(write: Write
 
 
 def test_nothing_is_read_from_a_path_with_a_nul() -> None:
-    """It reaches the loader as a problem like any other."""
+    """The loader reports it as a problem."""
     assert shown(problems(["a\0"])) == [("BF101", "None")]
 
 
@@ -258,7 +258,7 @@ HEAD = "version: 1\nbatches:\n  a:\n    batch_id: x\n"
     ],
 )
 def test_one_fault_is_one_problem_at_its_place(text: str, code: str, place: str, says: str, write: Writer) -> None:
-    """The code, the place of the key or value at fault, and in words what is wrong or what to write."""
+    """The code, the place of the wrong key or value, and an explanation."""
     found = [problem for problem in problems(write({"f.yaml": text})) if problem.code != "BF203" or code == "BF203"]
     assert shown(tuple(found)) == [(code, f"f.yaml:{place}")]
     assert says in f"{found[0].detail} {found[0].hint}"
@@ -272,7 +272,7 @@ def test_what_the_hint_says_to_write_is_read_as_text(value: str, write: Writer) 
 
 
 def test_all_problems_of_all_files_come_at_once(write: Writer) -> None:
-    """Sorted by place, those without one first; a broken file does not hide the others."""
+    """Sorted by place, problems without one first. A syntax error hides no problem of another file."""
     paths = write(
         {
             "b.yaml": "version: 1\nbatches: {a: {batch_id: x, hold: 1, records: -1, labels: {b c: 1}}}\n",
@@ -308,7 +308,7 @@ def test_no_message_holds_a_character_that_acts(write: Writer) -> None:
 
 
 def test_one_batch_id_under_two_names_names_both_places(write: Writer) -> None:
-    """In one file and over two; each later one is a problem that points at the first."""
+    """In one file and across two. Each later one is a problem with the place of the first."""
     paths = write(
         {"a.yaml": "version: 1\nbatches: {a: {batch_id: x}, b: {batch_id: x}}\n", "c.yaml": one("c", batch_id="x")}
     )
@@ -320,14 +320,14 @@ def test_one_batch_id_under_two_names_names_both_places(write: Writer) -> None:
 
 
 def test_one_name_in_two_files_names_both_places(write: Writer) -> None:
-    """Even when it is the same batch: it may be declared once."""
+    """Even if it is the same batch: it may be declared once."""
     (problem,) = problems(write({"a.yaml": one("a", batch_id="x"), "b.yaml": one("a", batch_id="x")}))
     assert (problem.code, str(problem.place), str(problem.related[0][0])) == ("BF302", "b.yaml:2:11", "a.yaml:2:11")
 
 
 @pytest.mark.parametrize("setting", ["service: phone", "guards: {}"])
 def test_a_setting_may_stand_in_one_file_only(setting: str, write: Writer) -> None:
-    """Even when both say the same."""
+    """Even if both are equal."""
     paths = write(dict.fromkeys(("a.yaml", "b.yaml", "c.yaml"), f"version: 1\n{setting}\n"))
     found = problems(paths)
     assert shown(found) == [("BF303", "b.yaml:2:1"), ("BF303", "c.yaml:2:1")]
@@ -335,7 +335,7 @@ def test_a_setting_may_stand_in_one_file_only(setting: str, write: Writer) -> No
 
 
 def test_ids_that_differ_in_case_are_a_warning(write: Writer) -> None:
-    """Nobody documents whether the server tells them apart, so nothing stops."""
+    """It is not documented whether the server distinguishes them, so the run continues."""
     config = loader.load(write({"a.yaml": one("a", batch_id="aB"), "b.yaml": one("b", batch_id="Ab")}))
     (warning,) = config.warnings
     assert len(config.batches) == 2
@@ -408,7 +408,7 @@ def test_how_batches_are_spread_over_files_changes_nothing(
 
 
 def test_codes_are_unique_and_summaries_fixed() -> None:
-    """People search for them, and CI rules are written against them."""
+    """People search for them and write CI rules with them."""
     codes = [code.value[0] for code in Code]
     assert len(set(codes)) == len(Code) == len({code.value[1] for code in Code})
     assert codes == sorted(codes)

@@ -1,4 +1,4 @@
-"""Unquoted scalars: what everyone agrees on is resolved, what is disputed is kept to the letter."""
+"""Unquoted scalars: undisputed ones are resolved, disputed ones keep their letters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_every_reader_agrees_on_is_resolved(text: str, value: object) -> No
     ],
 )
 def test_what_readers_dispute_keeps_its_letters(text: str) -> None:
-    """A disputed scalar is `Plain`: told from text, and unchanged."""
+    """A disputed scalar is `Plain`: unchanged, and not a `str` itself."""
     assert type(resolve(text)) is Plain
     assert resolve(text) == text
 
@@ -68,7 +68,7 @@ def test_what_readers_dispute_keeps_its_letters(text: str) -> None:
     ],
 )
 def test_text_stays_text(text: str) -> None:
-    """What no reader takes for anything else needs no quotes."""
+    """A text that every parser takes for text needs no quotes."""
     assert type(resolve(text)) is str
     assert resolve(text) == text
 
@@ -85,7 +85,7 @@ SCALARS = st.one_of(
 
 @given(SCALARS)
 def test_no_text_is_taken_for_what_another_reader_would_not(text: str) -> None:
-    """Where YAML 1.1 as read by PyYAML resolves to something other than text, so do we, or we keep it disputed."""
+    """What PyYAML resolves to something other than text is never resolved to text here."""
     resolver: Any = yaml.SafeLoader("")
     tag = resolver.resolve(yaml.ScalarNode, text, (True, False))
     # Its tags for `=`, `<<` and (where they cannot stand anyway) `!`, `&` and `*` are text to every other reader.
@@ -95,7 +95,7 @@ def test_no_text_is_taken_for_what_another_reader_would_not(text: str) -> None:
 
 @given(SCALARS)
 def test_a_scalar_is_never_changed_in_silence(text: str) -> None:
-    """Whatever comes back as text has the author's letters; whatever does not can be told from text."""
+    """A result that is a text has the author's letters."""
     value = resolve(text)
     if isinstance(value, str):
         assert value == text
@@ -115,7 +115,7 @@ def test_a_scalar_is_never_changed_in_silence(text: str) -> None:
     ids=["digits", "underscores", "colons", "decimals", "spaces"],
 )
 def test_the_time_taken_grows_no_faster_than_the_text(text: str) -> None:
-    """No input makes the pattern try again and again."""
+    """No input makes the pattern backtrack without end."""
     began = time.process_time()
     assert resolve(text) == text
     assert time.process_time() - began < 2

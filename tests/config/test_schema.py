@@ -1,4 +1,4 @@
-"""The schemas themselves, and what the program and `config-1` have to agree on."""
+"""The schemas themselves, and where `config-1` and the program must agree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def properties(node: object) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_the_schema_is_a_schema() -> None:
-    """By the rules of its own draft, and under the name it is found by."""
+    """By the rules of its draft, with an `$id` of the same name."""
     VALIDATOR.check_schema(SCHEMA)
     assert SCHEMA["$id"].endswith("/config-1.json")
     assert "config-1" in schema.names()

@@ -64,7 +64,7 @@ def test_without_patterns_there_is_no_selection() -> None:
     ],
 )
 def test_a_pattern_without_a_match_is_an_error_that_helps(pattern: str, says: str, option: str) -> None:
-    """An unknown label above all: starting nothing would look like having nothing to start."""
+    """An unknown label above all: a run that starts nothing would look complete."""
     targets, excludes = ([pattern], []) if option == "--target" else ([], [pattern])
     with pytest.raises(UsageError) as caught:
         select(DECLARED, targets, excludes)

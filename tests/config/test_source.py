@@ -1,4 +1,4 @@
-"""Files that must not be read, or not to their end: each is one clear problem, at once."""
+"""Files that cannot be read: each is one clear problem, without waiting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def only(problems: tuple[Problem, ...]) -> Problem:
-    """The one problem there is."""
+    """The only problem."""
     assert len(problems) == 1
     return problems[0]
 
@@ -40,7 +40,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_path_with_a_nul_is_refused() -> None:
-    """What the operating system cannot name is a problem, not a crash."""
+    """The path is a problem, not a crash."""
     assert only(reader.load("a\0b").problems).code == "BF101"
 
 
@@ -54,7 +54,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_fifo_is_refused_without_waiting(tmp_path: Path) -> None:
-    """Nobody writes to it: a plain open would hang for ever."""
+    """It has no writer, so a plain open would block forever."""
     os.mkfifo(tmp_path / "f.yaml")
     assert only(reader.load(str(tmp_path / "f.yaml")).problems).code == "BF102"
 
@@ -104,7 +104,7 @@ def test_bytes_that_are_not_utf8_are_refused_at_their_offset(data: bytes, offset
 
 @pytest.mark.parametrize("character", list("\0\x07\x1b\x7f\x85\x9b\u061c\u200e\u2028\u202e\u2066\ufeff\ufffe"))
 def test_characters_that_cannot_be_seen_are_refused(character: str) -> None:
-    """What a reviewer cannot see must not decide what is paid for."""
+    """A reviewer would not see them."""
     problem = refused(f"# é\na: x{character}\n".encode())
     assert problem.code == "BF106"
     assert f"U+{ord(character):04X}" in problem.detail
@@ -125,7 +125,7 @@ def test_windows_line_ends_are_read_and_a_lone_carriage_return_is_not() -> None:
 
 
 def test_columns_count_characters_and_ends_are_exclusive() -> None:
-    """Neither bytes nor UTF-16 units."""
+    """They do not count bytes or UTF-16 units."""
     source = SourceText("f.yaml", "é😀x\nyz")
     place = source.place(2, 5)
     assert (place.line, place.column, place.end_line, place.end_column) == (1, 3, 2, 2)
