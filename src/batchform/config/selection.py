@@ -1,8 +1,7 @@
 """Which batches a pattern selects: the one rule for `--target`, `--exclude` and every NAME argument.
 
 A pattern is a name, a glob over names, `label:key=value` (the value may be a glob), or a batch_id. The functions take
-anything with a name, a batch_id and labels: declared batches as they are, and `Item` for what the state or the account
-holds.
+declared batches, and an `Item` for each batch that only the state or the account has.
 """
 
 from __future__ import annotations
@@ -10,33 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from batchform.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from batchform.model import Batch
+
 _LABEL = "label:"
 _FEW = 8
 _LONGEST_TYPO = 100
 """Only so many characters of a pattern are compared with the known names: comparing takes quadratic time."""
-
-
-class Selectable(Protocol):
-    """Anything a pattern can select."""
-
-    @property
-    def name(self) -> str:
-        """The name, for names and globs."""
-
-    @property
-    def batch_id(self) -> str:
-        """The identity."""
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """The labels, for `label:key=value`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +31,9 @@ class Item:
     name: str
     batch_id: str
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+Selectable: TypeAlias = "Batch | Item"
 
 
 def select(
