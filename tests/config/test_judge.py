@@ -230,6 +230,7 @@ def test_a_rule_that_only_the_schema_has_stops_every_command(
         (((*BATCH, "properties", "records"), "maximum", 5), "BF210", 58, "0 to 5, not 9"),
         (((*BATCH, "properties", "records"), "multipleOf", 2), "BF214", 58, "9 is not a multiple of 2"),
         (((*BATCH, "properties", "hold"), "const", False), "BF214", 67, "False was expected"),
+        (((*BATCH, "properties"), "hold", False), "BF214", 67, "False schema does not allow True"),
         ((("properties", "batches"), "minProperties", 2), "BF214", 3, "does not have enough properties"),
         (((), "required", ["version", "service"]), "BF203", 1, "`service` is missing"),
         (((), "minProperties", 3), "BF214", 1, "does not have enough properties"),
@@ -246,6 +247,14 @@ def test_every_rule_is_enforced_at_its_place(
     assert problem.place is not None
     assert (problem.code, problem.place.column) == (code, column)
     assert says in f"{problem.detail} {problem.hint}"
+
+
+def test_a_missing_key_is_forgiven_only_where_the_misspelt_one_is_refused(change: Callable[[Rule], None]) -> None:
+    """Otherwise a typing error would make the file valid."""
+    text = "version: 1\nbatches:\n  a: {bacth_id: x}\n"
+    assert [problem.code for problem in problems(text)] == ["BF202"]
+    change((BATCH, "additionalProperties", True))
+    assert [problem.code for problem in problems(text)] == ["BF203"]
 
 
 # --- advice ----------------------------------------------------------------------------------------------------------

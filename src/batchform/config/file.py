@@ -109,11 +109,12 @@ class File:
     def _report(self, error: ValidationError, judge: Judge) -> bool:
         """Keep the problem of an error, if it is the first one there. Whether there is room for more."""
         path: Steps = tuple(error.absolute_path)
-        rules: Any = error.schema  # `false` accepts nothing and has no keyword, so this is a mapping
+        rules: Any = error.schema if isinstance(error.schema, dict) else {}
         around: Any = error.instance
         if error.validator == "required":
-            if _misspelt(str(path[-1]), around, rules.get("properties", {})):
-                return True
+            known = rules.get("properties", {})
+            if rules.get("additionalProperties") is False and _misspelt(str(path[-1]), around, known):
+                return True  # the misspelt key is an error of its own
             return self._keep(fields.missing_key(path), self.place(path[:-1], key=True))
         is_name = "propertyNames" in error.absolute_schema_path
         at = (id(self.document.holder(path)), path[-1] if path else 0, is_name)
