@@ -360,7 +360,7 @@ def test_history_tells_who_spent_what(tmp_path: Path) -> None:
         assert (run["started"], run["records"], run["adopted"]) == (1, 9800, 1)
         assert told["summary"]["records"] == 9800
         text = place.run("history").out
-        assert "guard passed by: max_records" in text
+        assert "guard overridden: max_records" in text
         assert "1 run: 1 batch started, 9,800 records." in text
 
 

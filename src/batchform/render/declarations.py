@@ -1,8 +1,8 @@
 """Batches of the account -> the YAML that declares them.
 
-Written by hand rather than by a YAML library: comments are half of it. Names and ids are quoted, so that none of them
-is taken for a number, a date or a word such as `no`; whatever the server said besides stands in comments, where
-`printable` leaves it no way out.
+Written without a YAML library, because half of the file is comments. Names and ids are quoted, so that YAML does not
+read them as numbers, dates or words such as `no`. Other texts from the server stand in comments, and `printable` keeps
+them on one line.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _LONGEST: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """One batch to declare: what the server said of it, and what the plan would make of it."""
+    """One batch to declare: its reading from the server, and the change in the plan."""
 
     reading: Reading
     change: Change
 
 
 def names_for(readings: Iterable[Reading], taken: Iterable[str]) -> dict[str, str]:
-    """A name for each, by batch_id: its batch_reference_id where that makes a valid name, else its id; each once."""
+    """A unique name for each batch_id: the batch_reference_id if it is a valid name, else the id."""
     used = set(taken)
     names = {}
     for reading in sorted(readings, key=lambda one: one.batch_id):
@@ -52,10 +52,10 @@ def names_for(readings: Iterable[Reading], taken: Iterable[str]) -> dict[str, st
 
 
 def declarations_text(plan: Plan, declarations: Iterable[Declaration]) -> str:
-    """The YAML file. What the plan blocks is declared on hold, so that it does not stand in every plan from now on."""
+    """The YAML file. Batches that the plan blocks are declared on hold, so that later plans do not block them again."""
     lines = [
         f"# Imported from {printable(plan.endpoint)} on {moment(plan.at)}.",
-        "# Read it before you apply: what is submitted and not on hold will be started, which spends credits.",
+        "# Read it before you apply. Apply starts every batch that is submitted and not on hold, which spends credits.",
         "version: 1",
         f"service: {plan.service.value}",
         "batches:",

@@ -1,8 +1,8 @@
-"""Text from anywhere -> text that is safe to print: one line, nothing hidden, nothing a terminal or CI log obeys.
+"""Any text -> text that is safe to print: one line, no hidden characters, no commands to a terminal or CI system.
 
-Names, reasons and problems come from files, saved plans and the server. None of them may move the cursor, reorder what
-a reviewer reads, hide a character from them, or pass for a command to the CI system whose log we write to. Whatever
-comes from outside goes through `printable`, whatever is broken into lines through `layout.wrap`.
+Names, reasons and problems come from files, saved plans and the server. They must not move the cursor, reorder or hide
+characters, or look like a command to the CI system that keeps the log. Text from outside goes through `printable`. Text
+that is broken into lines goes through `layout.wrap`.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from itertools import takewhile
 ELLIPSIS = "…"
 
 _MARKS_IN_A_ROW = 2
-"""More combining marks on one character than this are shown as escapes: a stack of them paints over other lines."""
+"""More combining marks than this on one character are shown as escapes, because a stack covers other lines."""
 
-# Characters that count as printable and yet show nothing, or join what should stand apart: fillers, variation
+# Characters that Python calls printable, but that are invisible or join other characters: fillers, variation
 # selectors, the grapheme joiner, inherent vowels, the Braille blank.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
-# GitHub takes `::` for a command at the start of a line, behind blanks too, and `##[` anywhere; Azure `##vso[` and
+# GitHub reads `::` as a command at the start of a line, also after blanks, and `##[` anywhere; Azure reads `##vso[`,
 # TeamCity `##teamcity[`. Source: actions/runner, ActionCommand.
 _COMMAND = re.compile(r"(?:^|(?<=\s))::|##(?=[A-Za-z]*\[)")
 
 
 def printable(text: str, limit: int | None = None) -> str:
-    r"""`text` on one line, with what must not reach a terminal shown as an escape (`\x1b`, `\u202e`).
+    r"""`text` on one line, with unsafe characters shown as escapes (`\x1b`, `\u202e`).
 
     Args:
-        text: Anything, lone surrogates included.
-        limit: The most columns to take; what is longer is cut and ends in an ellipsis. None: no limit.
+        text: Any text, also with lone surrogates.
+        limit: The most columns. Longer text is cut and ends in an ellipsis. None: unlimited.
     """
     if limit is not None:
-        text = text[: 4 * limit + 4]  # more cannot show: nothing but marks takes no column, and few of those in a row
+        text = text[: 4 * limit + 4]  # more cannot be shown: only marks take no column, and few of them are kept
     if not (text.isascii() and text.isprintable()):
         text = "".join(_shown(text))
     text = defused(text)
@@ -43,30 +43,30 @@ def printable(text: str, limit: int | None = None) -> str:
 
 
 def defused(line: str) -> str:
-    """`line` without anything that a CI system would take for a command."""
+    """`line` with the start of each command to a CI system shown as an escape."""
     return _COMMAND.sub(lambda match: _escape(match[0][0]) + match[0][1:], line)
 
 
 def width(text: str) -> int:
-    """How many columns a printable text takes on a terminal."""
+    """The columns that a printable text takes on a terminal."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def pad(text: str, columns: int, *, right: bool = False) -> str:
-    """`text` filled up with blanks to `columns`; `right` aligns it there."""
+    """`text` filled with blanks up to `columns`; `right` puts the blanks before it."""
     blanks = " " * (columns - width(text))
     return blanks + text if right else text + blanks
 
 
 def cut(text: str, columns: int) -> str:
-    """A printable text, or its beginning and an ellipsis where it takes more than `columns`."""
+    """A printable text of at most `columns`; longer text ends in an ellipsis."""
     if width(text) <= columns:
         return text
     return _head(text, columns - 1).rstrip() + ELLIPSIS
 
 
 def cut_middle(text: str, columns: int) -> str:
-    """A printable text, or its beginning and end: names often differ in their last characters only."""
+    """A printable text of at most `columns`; longer text loses its middle, because names often differ at the end."""
     if width(text) <= columns:
         return text
     tail = _tail(text, (columns - 1) // 2)
@@ -74,7 +74,7 @@ def cut_middle(text: str, columns: int) -> str:
 
 
 def cut_start(text: str, columns: int) -> str:
-    """A printable text, or an ellipsis and its end: of a path, the last part says most."""
+    """A printable text of at most `columns`; longer text loses its beginning, because paths differ at the end."""
     return text if width(text) <= columns else ELLIPSIS + _tail(text, columns - 1)
 
 
@@ -95,9 +95,9 @@ def _tail(text: str, columns: int) -> str:
 
 
 def _shown(text: str) -> list[str]:
-    """The characters, escaped where they must be."""
+    """The characters, the unsafe ones as escapes."""
     shown = []
-    marks = _MARKS_IN_A_ROW  # none may stand on what is printed before the text
+    marks = _MARKS_IN_A_ROW  # a mark at the start would change the character before the text
     for character in text:
         marks = marks + 1 if _is_mark(character) else 0
         hidden = not character.isprintable() or marks > _MARKS_IN_A_ROW or _INVISIBLE.match(character)

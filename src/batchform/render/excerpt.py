@@ -1,4 +1,4 @@
-"""The line a place stands in, cut to what can be shown around it: for carets in text, and for the snippet in JSON."""
+"""The line of a place, cut to a length that can be shown: for carets in text, and for the snippet in JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from batchform.source_text import Place, SourceText
 
 _BEFORE = 30
-"""Characters kept before the place in a line that cannot be shown whole."""
+"""Characters kept before the place in a line that is cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excerpt:
-    """One line: what stands before the place, in it, and after it. `head` tells that something before is cut off.
+    """One line: the text before the place, in it, and after it. `head`: text before it was cut.
 
-    Of a place over several lines, `marked` is what stands in its first. Nothing is escaped yet.
+    If a place covers several lines, `marked` is the part on its first line. The text is not escaped.
     """
 
     line: int
@@ -27,7 +27,7 @@ class Excerpt:
 
 
 def excerpt(place: Place, source: SourceText, room: int) -> Excerpt:
-    """The line of `source` that `place` stands in: whole when it has at most `room` characters, else a part of it.
+    """The line of `source` in which `place` begins: all of it, or a part of at most about `room` characters.
 
     The cost does not grow with the length of the line.
     """
@@ -48,7 +48,7 @@ def excerpt(place: Place, source: SourceText, room: int) -> Excerpt:
 
 
 def _line_end(text: str, start: int, most: int) -> int:
-    """Where the line ends that goes on at `start`, at most at `most`; its line break does not belong to it."""
+    """The end of the line from `start` on, without its line break, but not beyond `most`."""
     end = text.find("\n", start, most + 1)
     if end < 0:
         return min(most, len(text))

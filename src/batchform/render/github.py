@@ -1,6 +1,6 @@
 """Problems -> workflow commands, which GitHub shows beside the lines of a pull request.
 
-At most ten of a kind are shown for each step, so errors and warnings get ten each and a notice counts the rest.
+GitHub shows at most ten of a kind for each step, so errors and warnings get ten each and a notice counts the rest.
 Source: docs.github.com, "Workflow commands for GitHub Actions"; actions/runner, ActionCommand (what is escaped how).
 """
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from batchform.errors import Problem
 
 _MOST = 10
-"""So many commands of one kind are shown for one step of a job."""
+"""GitHub shows this many commands of one kind for one step of a job."""
 
 
 def github_text(problems: Sequence[Problem], in_repository: Callable[[str], str]) -> str:
-    """A line for each of the first problems, errors first, and one that counts the rest.
+    """A line for each of the first problems, errors first, and a line that counts the rest.
 
     Args:
-        problems: What is wrong, in the order to show it in.
-        in_repository: Makes of a file's name, as places have it, its path from the root of the repository.
+        problems: The problems, in the order to show them.
+        in_repository: Turns the file name of a place into its path from the root of the repository.
     """
     lines, rest = [], []
     for severity in (Severity.ERROR, Severity.WARNING):
@@ -48,8 +48,8 @@ def _command(problem: Problem, in_repository: Callable[[str], str]) -> str:
         if place.end_line == place.line:  # GitHub ignores columns over several lines
             properties |= {"endColumn": max(place.end_column, place.column + 1)}
     properties["title"] = f"{problem.summary} [{problem.code}]"
-    told = [problem.detail, problem.hint, *(f"See {other}: {note}" for other, note in problem.related)]
-    message = _data("\n".join(printable(line) for line in told if line))
+    lines = [problem.detail, problem.hint, *(f"See {other}: {note}" for other, note in problem.related)]
+    message = _data("\n".join(printable(line) for line in lines if line))
     written = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())
     return f"::{problem.severity.value} {written}::{message}"
 

@@ -1,7 +1,7 @@
 """A plan as GitLab's Terraform report: three numbers that a merge request shows.
 
-Only what spends money counts, as in the JSON plan: a START is a creation. Nothing is ever updated or deleted at the
-server. Source: docs.gitlab.com, "artifacts:reports:terraform".
+Only a START counts, as a creation, because only a START spends. Nothing is ever updated or deleted on the server.
+Source: docs.gitlab.com, "artifacts:reports:terraform".
 """
 
 from __future__ import annotations

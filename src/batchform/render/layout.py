@@ -1,7 +1,7 @@
-"""Lines and columns: the table of one line a batch that plans and accounts share, and wrapping.
+"""Lines and columns: tables for plans, reports and states, and wrapping.
 
-Everything fits `COLUMNS`: CI logs and review comments do not scroll well. What gives way, in this order: the tail of a
-text from the server, the place in the source, the middle of a name beyond 40 columns.
+Every line fits `COLUMNS`, because CI logs and review comments do not scroll well. A table that is too wide loses, in
+this order: the end of a text from the server, the place in the source, the middle of a name beyond 40 columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 COLUMNS = 100
 """The widest line."""
 
-_NAME, _PLACE, _SHORTEST = 40, 32, 30  # columns: the widest name and place; what a text is never cut below for a place
+_NAME, _PLACE, _SHORTEST = (
+    40,
+    32,
+    30,
+)  # columns: the widest name and place, the least for a text
 _GAP = "   "
 
 
@@ -28,7 +32,7 @@ _GAP = "   "
 class Line:
     """One line of a table: `  + name   word   detail   place`, all printable.
 
-    `elastic` tells that the detail ends in somebody else's words, which may be cut to make room.
+    `elastic`: the detail ends in the server's words, which may be cut.
     """
 
     symbol: str
@@ -76,13 +80,13 @@ _WORD = re.compile(r"(?:`[^`]{1,60}`|\S)+")
 def grid(
     headings: Sequence[str], rows: Sequence[Sequence[str]], style: Style, *, numbers: Collection[int] = ()
 ) -> list[str]:
-    """Rows of printable cells below their headings, aligned. The first column gives way, in its middle.
+    """Rows of printable cells below their headings, aligned. The first column is cut if the table is too wide.
 
     Args:
-        headings: One a column.
-        rows: As many cells each.
+        headings: One for each column.
+        rows: As many cells in each.
         style: Colour or none.
-        numbers: The columns that are aligned on the right.
+        numbers: The columns to align on the right.
     """
     columns = [max(map(width, column)) for column in zip(headings, *rows, strict=True)]
     columns[0] = min(columns[0], COLUMNS - sum(columns[1:]) - len(_GAP) * (len(columns) - 1))
@@ -98,9 +102,9 @@ def grid(
 
 
 def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:
-    """A printable text broken at blanks into lines of at most `COLUMNS`.
+    """A printable text, broken at blanks into lines of at most `COLUMNS`.
 
-    `first` stands before the first line and `rest` before the others. What stands in `backticks` is one word: people
+    `first` is put before the first line and `rest` before the others. Text in `backticks` is one word, because people
     copy it. A word longer than a line is broken. No line begins with a command to a CI system.
     """
     lines: list[str] = []
@@ -121,7 +125,7 @@ def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:
 
 
 def _piece(word: str, columns: int) -> str:
-    """The longest beginning of a word that fits, with room for what `defused` may add."""
+    """The longest beginning of a word that fits, with 3 columns for the escape that `defused` may add."""
     taken = 0
     for number, character in enumerate(word):
         taken += width(character)
@@ -131,7 +135,7 @@ def _piece(word: str, columns: int) -> str:
 
 
 def pack(sentences: Iterable[str]) -> list[str]:
-    """Sentences on as few lines as fit, none broken unless it is longer than a line."""
+    """Sentences on as few lines as possible. Only a sentence longer than a line is broken."""
     lines: list[str] = []
     for sentence in sentences:
         if lines and width(lines[-1]) + 1 + width(sentence) <= COLUMNS:

@@ -1,12 +1,12 @@
-"""A plan and an account as Markdown: the comment under a pull request, the summary of a CI step.
+"""A plan and a report as Markdown: the comment under a pull request, the summary of a CI step.
 
-A comment is read by people who decide about money, and written from texts that others chose: names from a branch
-nobody has reviewed yet, words from the server. So nothing from outside stands bare. What is a plain word stays one;
-anything else is put in a code span, where no Markdown dialect looks for markup, HTML, mentions, references or links,
-after the two characters that could end the span or the cell are shown as escapes.
+A reviewer decides about money by this comment, and parts of its text come from an unreviewed branch or the server. So
+text from outside is shown as it is only if it consists of plain words. Anything else is put in a code span, in which
+Markdown has no markup, HTML, mentions, references or links. The two characters that could end the span or the table
+cell are shown as escapes.
 
-It fits where it goes: the details are left out first, then the warnings beyond a few, rows of the table last, and what
-is left out is counted.
+The comment keeps a limit. The details are left out first, then most warnings, then rows of the table. It says how many
+are left out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ STEP_SUMMARY: Final = 1_000_000
 
 _PLAIN: Final = Style(color=False)
 _FEW: Final = 10
-"""So many warnings stay when room is short."""
+"""This many warnings are kept in a comment that is too long."""
 
 _LONGEST: Final = 200
 """The most columns of any text from outside."""
@@ -65,17 +65,17 @@ _IMPORTANCE: Final = (
     Action.WAIT,
     Action.HOLD,
 )
-"""Whose rows stay longest when room is short."""
+"""The actions whose rows are kept first in a comment that is too long."""
 
 _HEAD: Final = ("| | batch | action | records | deadline | | declared in |", "|---|---|---|---:|---|---|---|")
 
 
 def plan_markdown(plan: Plan, *, key: str, limit: int = GITHUB_COMMENT) -> str:
-    """The plan as a comment. Ends in a newline and takes at most `limit` bytes as UTF-8, so also characters.
+    """The plan as a comment. Ends in a newline and takes at most `limit` bytes as UTF-8.
 
     Args:
         plan: The plan.
-        key: Tells one plan of a pull request from another: the same for the same question, letters and digits only.
+        key: Identifies the plan among those of a pull request. Letters and digits; the same for the same question.
         limit: 4,096 or more.
     """
     top = "\n".join([f"<!-- batchform:plan {key} -->", f"### batchform plan: {verdict(plan)}", *_refused(plan)])
@@ -96,11 +96,11 @@ def plan_markdown(plan: Plan, *, key: str, limit: int = GITHUB_COMMENT) -> str:
 
 
 def report_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
-    """What an apply printed, as a summary of at most `limit` bytes.
+    """The output of an apply, as a summary of at most `limit` bytes.
 
     Args:
-        text: The account as people read it, uncoloured.
-        title: One line of our own words.
+        text: The report as text, without colour.
+        title: One line without text from outside.
         limit: 4,096 or more.
     """
     lines = text.strip("\n").split("\n")
@@ -108,7 +108,7 @@ def report_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
     while lines and _bytes("\n".join(lines)) > limit - 1_024:
         half = len(lines) // 2 + 1
         left_out += half
-        lines = lines[half:]  # the totals and what to do next stand last
+        lines = lines[half:]  # the totals and the next steps come last
     head = [f"{count(left_out, 'line')} left out; the log has them.", ""] if left_out else []
     return "\n".join([f"### batchform apply: {title}", "", *head, *_fenced(lines)]) + "\n"
 
@@ -124,8 +124,8 @@ def verdict(plan: Plan) -> str:
 
 # --- Text from outside -----------------------------------------------------------------------------------------------
 
-# A word that no Markdown dialect, mention, reference or autolink makes anything of. Seven hexadecimal digits may be a
-# commit, letters-hyphen-digits an issue, a dot between letters a host.
+# A word without a meaning in Markdown, and no mention, reference or link. Seven hexadecimal digits may be a commit,
+# letters-hyphen-digits an issue, a dot between letters a host.
 _WORD: Final = re.compile(
     r"(?![0-9a-fA-F]{7,})(?![A-Za-z]+-[0-9])[(]?[A-Za-z0-9]+(?:[-'][A-Za-z0-9]+|[.,][0-9]+)*[)]?[,.;:!?]?", re.ASCII
 )
@@ -133,13 +133,13 @@ _ENDS_A_SPAN: Final = str.maketrans({"`": r"\x60", "|": r"\x7c"})
 
 
 def code(text: str) -> str:
-    """Any text as a code span that fits into a table's cell; nothing for a blank one."""
+    """Any text as a code span that fits into a table cell; empty for a blank text."""
     shown = printable(text.strip(), _LONGEST).translate(_ENDS_A_SPAN)
     return f"`{shown}`" if shown.strip() else ""
 
 
 def prose(text: str) -> str:
-    """A sentence that may hold words from outside: those are put in code spans, plain ones stay as they are."""
+    """A sentence with words from outside: plain words stay as they are, others become code spans."""
     return " ".join(word if _WORD.fullmatch(word) else code(word) for word in printable(text, _LONGEST).split())
 
 
@@ -171,8 +171,8 @@ def _table(plan: Plan, rows: Sequence[Change], left_out: Sequence[Change] = ()) 
     lines = [*_HEAD, *(_row(plan, change) for change in rows)] if rows else []
     if left_out:
         kinds = Counter(change.action for change in left_out)
-        told = listed([f"{kinds[action]:,} {ACTIONS[action].counted}" for action in _IMPORTANCE if kinds[action]])
-        lines += ["", f"{count(len(left_out), 'row')} left out: {told}. `batchform plan` shows all."]
+        shown = listed([f"{kinds[action]:,} {ACTIONS[action].counted}" for action in _IMPORTANCE if kinds[action]])
+        lines += ["", f"{count(len(left_out), 'row')} left out: {shown}. `batchform plan` shows all."]
     return lines
 
 
@@ -193,7 +193,7 @@ def _row(plan: Plan, change: Change) -> str:
 
 
 def _fitting(plan: Plan, rows: Sequence[Change], room: int) -> tuple[list[Change], list[Change]]:
-    """The most important rows that fit into `room` bytes, and the others; both in the order of the plan."""
+    """The most important rows that fit into `room` bytes, and the others, both in the order of the plan."""
     kept = set()
     for at in sorted(range(len(rows)), key=lambda at: _IMPORTANCE.index(rows[at].action)):
         room -= _bytes(_row(plan, rows[at])) + 1
@@ -209,7 +209,7 @@ def _details(plan: Plan) -> list[str]:
 
 
 def _fenced(lines: Sequence[str]) -> list[str]:
-    """A code block whose fence no line inside can close."""
+    """A code block with a fence longer than any inside it."""
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}text", *lines, fence]

@@ -1,4 +1,4 @@
-"""Colour, or none. Colour only repeats what the symbols and words say already."""
+"""Colour, or none. Colour only repeats what symbols and words say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Tone(Enum):
-    """How a word is painted; the value is the parameter of the terminal's SGR sequence."""
+    """A colour or weight. The value is the parameter of the terminal's SGR sequence."""
 
     PLAIN = ""
     BOLD = "1"
@@ -20,7 +20,7 @@ class Tone(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Paints text, or leaves it as it is when `color` is False. Pad before painting: the sequences take no columns."""
+    """Adds colour to text if `color` is True. Pad first: the sequences take no columns."""
 
     color: bool
 
@@ -31,25 +31,13 @@ class Style:
         return f"\x1b[{tone.value}m{text}\x1b[0m"
 
     def bold(self, text: str) -> str:
-        """For what must be found at a glance."""
+        """Text to be found at a glance."""
         return self.paint(Tone.BOLD, text)
 
     def dim(self, text: str) -> str:
-        """For what is there if wanted."""
+        """Secondary text."""
         return self.paint(Tone.DIM, text)
 
-    def red(self, text: str) -> str:
-        """For what is blocked, rejected or wrong: `!`."""
-        return self.paint(Tone.RED, text)
-
-    def green(self, text: str) -> str:
-        """For starts: `+`."""
-        return self.paint(Tone.GREEN, text)
-
     def yellow(self, text: str) -> str:
-        """For what is not known: `?`."""
+        """Unknown: `?`."""
         return self.paint(Tone.YELLOW, text)
-
-    def cyan(self, text: str) -> str:
-        """For what is taken as it is: `=`."""
-        return self.paint(Tone.CYAN, text)

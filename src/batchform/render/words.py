@@ -283,7 +283,7 @@ def quoted(change: Change) -> str:
 
 
 def why(change: Change, plan: Plan | None = None) -> str:
-    """The phrase for the reason, at most 42 columns without the server's words. With the plan it tells how long."""
+    """The phrase for the reason, at most 42 columns without the server's words. A plan adds the time left or past."""
     text = REASONS[change.reason].text
     if said := quoted(change):
         return f"{text.partition(';')[0]}: {said}"

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from batchform.source_text import Place, SourceText
 
 _LONGEST = 400
-"""A longer line is cut around the place: a file can be one line of 16 MiB, and have many problems."""
+"""A longer line is cut around the place: a file may be one line of 16 MiB with many problems."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def diagnostics_document(problems: Sequence[Problem], sources: Mapping[str, SourceText] = NO_SOURCES) -> dict[str, Any]:
-    """All that is wrong with the configuration. It is valid as long as there are warnings only."""
+    """Every problem of the configuration. Warnings alone leave it valid."""
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     return {
         "format_version": FORMAT_VERSION,
@@ -34,7 +34,7 @@ def diagnostics_document(problems: Sequence[Problem], sources: Mapping[str, Sour
 
 
 def _problem(problem: Problem, sources: Mapping[str, SourceText]) -> dict[str, Any]:
-    """One of the `diagnostics`. Where the source is not at hand, `snippet` is null and the range has no bytes."""
+    """One of the `diagnostics`. Without the source, `snippet` is null and the range has no bytes."""
     return {
         "severity": problem.severity.value,
         "code": problem.code,
@@ -48,7 +48,7 @@ def _problem(problem: Problem, sources: Mapping[str, SourceText]) -> dict[str, A
 
 
 def _range(place: Place | None, sources: Mapping[str, SourceText]) -> dict[str, Any] | None:
-    """The place, with the offsets in bytes where the source is at hand."""
+    """The place, with offsets in bytes if the source is given."""
     document = range_document(place)
     if document is not None and place is not None and (source := sources.get(place.file)):
         document["start"]["byte"] = source.byte(source.offset(place.line, place.column))
@@ -57,7 +57,7 @@ def _range(place: Place | None, sources: Mapping[str, SourceText]) -> dict[str, 
 
 
 def _snippet(place: Place | None, sources: Mapping[str, SourceText]) -> dict[str, Any] | None:
-    """The line the place begins in, and which part of it is meant."""
+    """The line in which the place begins, and the part of it to highlight."""
     if place is None or place.file not in sources:
         return None
     found = excerpt(place, sources[place.file], _LONGEST)

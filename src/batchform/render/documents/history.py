@@ -1,4 +1,4 @@
-"""What a state ever spent, as JSON."""
+"""The history of a state, as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBERS: Final = tuple(field.name for field in fields(Run) if field.default == 
 
 
 def history_document(state: State, runs: Sequence[Run]) -> dict[str, Any]:
-    """These runs of the state, oldest first; the summary counts all of them."""
+    """The given runs, oldest first. The summary counts all runs of the state."""
     return {
         "format_version": FORMAT_VERSION,
         "configuration": {"service": state.service.value, "endpoint": state.endpoint},

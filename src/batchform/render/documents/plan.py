@@ -1,4 +1,4 @@
-"""Plan -> JSON. `saved` is the way back; a field that one writes, the other reads."""
+"""Plan -> JSON. `saved` reads every field that this module writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT_VERSION: Final = "1.0"
 
 
 def plan_document(plan: Plan, *, version: str, drift: Sequence[Drift] = ()) -> dict[str, Any]:
-    """The plan as JSON values. `version` is batchform's own, `drift` where the account differs from what was known."""
+    """The plan as JSON values. `version` is batchform's own, `drift` where the account differs from the state."""
     prior = None if plan.serial is None else {"lineage": plan.lineage, "serial": plan.serial}
     return {
         "format_version": FORMAT_VERSION,
@@ -43,7 +43,7 @@ def plan_document(plan: Plan, *, version: str, drift: Sequence[Drift] = ()) -> d
 
 
 def refresh_document(plan: Plan, drift: Sequence[Drift], *, version: str, changed: bool) -> dict[str, Any]:
-    """What a refresh found. `changed` tells that something new was written to the state."""
+    """The result of a refresh. `changed`: something new was written to the state."""
     return {
         "format_version": FORMAT_VERSION,
         "batchform_version": version,
@@ -59,14 +59,14 @@ def refresh_document(plan: Plan, drift: Sequence[Drift], *, version: str, change
 
 
 def actions_of(action: Action) -> list[str]:
-    """Terraform's word for the action: only a START creates, that is, spends."""
+    """Terraform's words for the action. Only a START creates, because only a START spends."""
     if action is Action.START:
         return ["create"]
     return ["forget"] if action is Action.FORGET else ["no-op"]
 
 
 def address_of(name: str, service: Service) -> str:
-    """How the batch would be called in Terraform."""
+    """The address of the batch in Terraform's form."""
     return f"{service.value}_batch.{name}"
 
 
@@ -76,7 +76,7 @@ def time_document(time: datetime | None) -> str | None:
 
 
 def _address(change: Change, service: Service) -> dict[str, Any]:
-    """Which batch it is about, in Terraform's shape."""
+    """The batch, in Terraform's shape."""
     return {
         "address": address_of(change.name, service),
         "mode": "managed",
@@ -112,7 +112,7 @@ def change_document(change: Change, service: Service) -> dict[str, Any]:
 
 
 def drift_document(drift: Drift, service: Service) -> dict[str, Any]:
-    """One of the `resource_drift`: what would have been done by what was known, and what would be done now."""
+    """One of the `resource_drift`: the decision from the state alone, and the decision now."""
     change = drift.change
     return {
         **_address(change, service),
@@ -144,7 +144,7 @@ def range_document(place: Place | None) -> dict[str, Any] | None:
 
 
 def summary(plan: Plan) -> dict[str, Any]:
-    """The numbers a gate or a dashboard asks for."""
+    """The numbers of the plan, for gates and dashboards."""
     starts = plan.having(Action.START)
     unknown = sum(change.records is None for change in starts)
     known = sum(change.records for change in starts if change.records is not None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def report_document(report: Report) -> dict[str, Any]:
-    """What a run did, batch by batch, why it ended early if it did, and the exit code."""
+    """The report: each outcome, why the run ended early if it did, and the exit code."""
     return {
         "format_version": FORMAT_VERSION,
         "complete": report.complete,
@@ -29,7 +29,7 @@ def report_document(report: Report) -> dict[str, Any]:
 
 
 def report_summary(report: Report) -> dict[str, int]:
-    """How many batches of each result, and the records of those that were started."""
+    """The number of batches with each result, and the records of the started ones."""
     started = report.having(Result.STARTED)
     return {
         **{result.value: len(report.having(result)) for result in Result},
@@ -39,7 +39,7 @@ def report_summary(report: Report) -> dict[str, int]:
 
 
 def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """What came of one batch."""
+    """The outcome of one batch."""
     return {
         "name": outcome.change.name,
         "batch_id": outcome.change.batch_id,
@@ -55,7 +55,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
 
 
 def end_document(end: End | None) -> dict[str, Any] | None:
-    """Why the run ended early, null when it did not."""
+    """Why the run ended early, null if it did not."""
     if end is None:
         return None
     kind = re.sub("(?<!^)(?=[A-Z])", "_", type(end).__name__).lower()

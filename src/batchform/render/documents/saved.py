@@ -1,8 +1,7 @@
-"""JSON -> Plan. A saved plan is an approval that somebody else may have written: nothing in it is taken on trust.
+"""JSON -> Plan. A saved plan is an approval that may be damaged or forged, so every value is checked.
 
-Whatever is wrong with it ends in one message that says where. What it says can only deny (`plan.approve`), so this
-reader need not know whether it was made honestly; it only has to be sure of what it says. For that reason the actions
-a policy tool judged (`change.actions`) must fit the action that is approved.
+Each fault ends in one message that names its place. An approval can only deny starts (`plan.approve`), so a forged plan
+starts nothing. The actions that a policy tool checked (`change.actions`) must match the action that is approved.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 
 _MAJOR: Final = "1"
 _LARGEST: Final = 10**15
-"""No count is larger: a number beyond it is damage, and Python refuses to print some of those."""
+"""A larger number is damage. Python refuses to print some of those."""
 
 
 def load_plan(data: bytes) -> Plan:
@@ -87,9 +86,9 @@ def plan_from_document(value: Any) -> Plan:
 
 def _change(item: _Object) -> Change:
     action = item.choice("action", Action)
-    # safety: what a policy judged by Terraform's words is what is approved
+    # safety: a policy checked Terraform's words, so they must name the approved action
     if item.object("change").get("actions") != actions_of(action):
-        raise _not_a_plan(f"`{item.where}.change.actions` does not fit the action `{action.value}`.")
+        raise _not_a_plan(f"`{item.where}.change.actions` does not match the action `{action.value}`.")
     reason = item.choice("action_reason", Reason)
     return Change(
         name=item.text("name"),
@@ -134,7 +133,7 @@ def _place(item: _Object) -> Place:
 
 
 class _Object:
-    """A JSON object at `where`, and typed ways to read it that raise one kind of error."""
+    """A JSON object at `where`, with typed reads that raise one kind of error."""
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
@@ -148,7 +147,7 @@ class _Object:
         return self._value[key]
 
     def has(self, key: str) -> bool:
-        """Whether it is more than null."""
+        """Whether the value is not null."""
         return self.get(key) is not None
 
     def maybe(self, read: Callable[[str], T], key: str) -> T | None:
@@ -183,7 +182,7 @@ class _Object:
         try:
             return kind(self.text(key))
         except ValueError:
-            raise _not_a_plan(f"`{self._at(key)}` is not one of the words it may be.") from None
+            raise _not_a_plan(f"`{self._at(key)}` has an unknown value.") from None
 
     def _of(self, key: str, kind: type[T], words: str) -> T:
         value = self.get(key)
@@ -198,5 +197,5 @@ class _Object:
 def _not_a_plan(why: str) -> UsageError:
     return UsageError(
         "This is not a saved plan",
-        f"{why} A saved plan is what `batchform plan --out FILE` writes. Nothing was sent.",
+        f"{why} `batchform plan --out FILE` writes saved plans. Nothing was sent.",
     )

@@ -1,4 +1,4 @@
-"""How far the declared batches are, as JSON."""
+"""The progress of the declared batches, as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def status_document(look: Snapshot, *, only: Sequence[Standing] | None = None) -> dict[str, Any]:
-    """Where the batches stand; `only` these, None for all. The summary always counts all."""
+    """The progress of the batches, or of `only` some of them. The summary counts all."""
     return {
         "format_version": FORMAT_VERSION,
         "timestamp": encode_time(look.at),

@@ -156,7 +156,7 @@ def _report_summary(report: Report, *, at: datetime) -> dict[str, Any]:
 
 
 def waited_document(look: Snapshot, *, exit_code: int) -> dict[str, Any]:
-    """The last line of `apply --wait --json`: where the batches stand when the wait ends, and its own exit code."""
+    """The last line of `apply --wait --json`: the progress of the batches and the exit code when the wait ends."""
     document = status_document(look)
     del document["format_version"], document["timestamp"]
     counts = ", ".join(f"{number:,} {stage}" for stage, number in document["summary"].items() if number)

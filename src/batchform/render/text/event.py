@@ -1,4 +1,4 @@
-"""What happens while a plan is applied: a line an event, and more only for what the server said at length."""
+"""The events of a run: one line for each, or more for a long answer from the server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def event_text(event: Event, style: Style) -> str:
-    """`uk-mobiles: started`, on more than one line if it is long: what the server said is not cut off."""
+    """`uk-mobiles: started`, on more than one line if needed: the server's words are never cut."""
     name = printable(event.name, 40)
     tone, words = event_words(event.what)
     first, *rest = wrap(f"{name}: {words}", rest="  ")
-    told = first.removeprefix(f"{name}:")
-    head = first if told == first else f"{style.bold(name)}:{style.paint(tone, told)}"
+    rest_of_first = first.removeprefix(f"{name}:")
+    head = first if rest_of_first == first else f"{style.bold(name)}:{style.paint(tone, rest_of_first)}"
     return "\n".join([head, *(style.paint(tone, line) for line in rest)])

@@ -1,4 +1,4 @@
-"""What is wrong: problems of the configuration with the line they stand in, and errors."""
+"""Problems of the configuration with their lines, and errors."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 _INDENT = "  "
 _SHOWN = 50
-"""So many problems are shown in full: nobody reads more at once."""
+"""At most this many problems are shown in full."""
 _NO_CHARACTER = re.compile("[\udc80-\udcff]")
 """A byte that is no UTF-8, as `SourceText` has it."""
 
 
 def problems_text(problems: Sequence[Problem], style: Style, sources: Mapping[str, SourceText] = NO_SOURCES) -> str:
-    """Each problem with its place, the line it stands in, what to do, and places it has to do with; then how many.
+    """Each problem with its place, its line, what to do, and related places; then the number of problems.
 
     Args:
-        problems: What is wrong, in the order to show it in. Of many, the first are shown, errors before warnings.
+        problems: The problems, in the order to show them. If there are too many, warnings are left out first.
         style: Colour or none.
-        sources: The text of each file by the name the places use, for those whose lines shall be shown.
+        sources: The texts of the files whose lines are shown, by the name that the places use.
     """
     warnings = sum(problem.severity is Severity.WARNING for problem in problems)
     errors = len(problems) - warnings
@@ -50,7 +50,7 @@ def problems_text(problems: Sequence[Problem], style: Style, sources: Mapping[st
 
 
 def error_text(error: BatchformError, style: Style) -> str:
-    """The error's summary after `Error: `, its detail below. Line breaks in the detail are kept."""
+    """The error's summary after `Error: `, and its detail below, with its line breaks."""
     if isinstance(error, ConfigError) and error.problems:
         return problems_text(error.problems, style, error.sources)
     lines = _headed("Error:", printable(error.summary), style, Tone.RED)
@@ -78,13 +78,13 @@ def _problem(problem: Problem, style: Style, sources: Mapping[str, SourceText]) 
 
 
 def _carets(place: Place, sources: Mapping[str, SourceText], style: Style, tone: Tone) -> list[str]:
-    """The line of the source with carets under the place; nothing when the source is not at hand."""
+    """The line of the source with carets under the place; empty without the source."""
     if place.file not in sources:
         return []
     gutter = f"{place.line:>5} | "
     room = COLUMNS - width(gutter)
     found = excerpt(place, sources[place.file], room)
-    # Each stretch is made printable by itself, so that the carets stand where the characters are shown.
+    # Each part is escaped by itself, so that the carets are under the characters of the place.
     before, marked, after = map(_stretch, (found.before, found.marked, found.after))
     if width(before) + min(width(marked), 1) > room or (found.head and before):
         before = "…" + _tail(before, room // 3)
@@ -101,7 +101,7 @@ def _tail(text: str, columns: int) -> str:
 
 
 def _stretch(text: str) -> str:
-    """A stretch of a line as it is shown: a tab as one blank, a byte that is no character by its number."""
+    """A part of a line as it is shown: a tab as one blank, an invalid byte as its number."""
     text = _NO_CHARACTER.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text.replace("\t", " "))
     return printable(text)
 
