@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from batchform.engine import Engine
     from batchform.model import Config, ServerProblem, Service
     from batchform.plan import Change
-    from batchform.state.known import Entry, State
+    from batchform.state.known import State
 
 _LIST = "list"
 
@@ -95,18 +95,17 @@ def _task(change: Change, subject: Subject, *, state: State, observed: Observed,
         if reading is not None and reading.status in BEYOND_START:
             conversation = confirm(reading, problem=problem, doubt=entry.doubt)
         else:
-            conversation = verify(order, _longer(rules, entry, now), problem=problem, doubt=entry.doubt)
+            conversation = verify(order, _patient(rules), problem=problem, doubt=entry.doubt)
     return Task(key=change.batch_id, conversation=conversation, batch_id=change.batch_id, name=change.name)
 
 
-def _longer(rules: Rules, entry: Entry, now: datetime) -> Rules:
+def _patient(rules: Rules) -> Rules:
     """The rules for an attempt of an interrupted run, whose request may still be in flight.
 
-    The clocks of two machines can differ, so an intent from the future counts as one from now.
+    The attempt's own time does not shorten the wait: the clocks of two machines can differ.
     """
-    age = (now - entry.intended_at).total_seconds() if entry.intended_at is not None else 0.0
     # safety: a request that arrives after the reads would be a second start
-    return replace(rules, settle=rules.settle + min(rules.in_flight, max(0.0, rules.in_flight - age)))
+    return replace(rules, settle=rules.settle + rules.in_flight)
 
 
 def account(service: Service, engine: Engine, rules: Rules, wanted: Collection[str] | None = None) -> Listing | None:

@@ -15,7 +15,7 @@ from batchform.model import NOTHING_OBSERVED, Config, Observed, ServerProblem, S
 from batchform.observe import Subject, observe
 from batchform.plan import Action, plan
 from batchform.state.known import Cause, Entry, Phase
-from tests.engine.lab import ENDPOINT, FRESH, NOW, PREFIX, RULES, Fate, Lab, Server, batch_of, config, failed
+from tests.engine.lab import ENDPOINT, FRESH, NOW, PREFIX, RULES, Crash, Fate, Lab, Server, batch_of, config, failed
 
 LOST = Broken(cause="reset")
 NO_400 = ServerProblem(status=400, title="Bad Request")
@@ -234,3 +234,23 @@ def test_a_batch_expires_by_the_servers_clock() -> None:
         lab = lab_of(Server(["a"], skew=skew, submitted=None), known)
         seen(lab, config(["a"]))
         assert lab.entry("a").cause is cause
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(seconds=25), timedelta(), timedelta(hours=-1)])
+@pytest.mark.parametrize("clock", ["server", "machine"])
+def test_no_clock_shortens_the_wait_for_a_start_in_flight(clock: str, ahead: timedelta) -> None:
+    """A proxy holds the start of a run that died for 14 s. The next run waits for it, whatever any clock says."""
+    server = Server(["a"], lag=5.0, skew=ahead if clock == "server" else timedelta())
+    lab = Lab(server, fate=lambda request, _: Fate(latency=28.0 if request.method == "POST" else 0.1))
+    lab.on_record = lambda: setattr(lab, "crash_at", lab.steps + 4)  # after the start was sent
+    with pytest.raises(Crash):
+        lab.apply(config(["a"]))
+    assert lab.starts == ["a"]
+    assert not server.accepted
+    lab.on_record, lab.crash_at, lab.fate = lambda: None, None, lambda _request, _number: Fate()
+    if clock == "machine":  # the intent is of a machine whose clock differs
+        intent = lab.durable[0]
+        lab.durable[0] = replace(intent, at=intent.at - ahead)
+    lab.apply(config(["a"]))
+    lab.reach(60.0)
+    lab.check_all_started(["a"])

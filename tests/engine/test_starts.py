@@ -258,18 +258,16 @@ def test_settle_waits_of_different_batches_overlap(count: int) -> None:
     entries = {name: left_open(name, NOW - timedelta(hours=1)) for name in names}
     lab = Lab(Server(names), base=replace(FRESH, entries=entries))
     lab.apply(config(names))
-    assert 10 <= lab.clock.seconds <= 13
+    assert 30 <= lab.clock.seconds <= 33
     lab.check_all_started(names)
 
 
-@pytest.mark.parametrize(
-    ("ago", "least"), [(0, 30), (5, 25), (19, 11), (20, 10), (-7200, 30)], ids=["now", "5s", "19s", "20s", "future"]
-)
-def test_a_request_that_may_still_be_on_its_way_is_waited_for(ago: float, least: float) -> None:
-    """Its request may still be in flight. Until it must have arrived, `submitted` releases nothing."""
+@pytest.mark.parametrize("ago", [0, 5, 20, 86_400, -7200])
+def test_a_request_that_may_still_be_on_its_way_is_waited_for(ago: float) -> None:
+    """No clock shortens the 30 s until `submitted` releases an attempt of an earlier run."""
     lab = Lab(Server(["b"]), base=replace(FRESH, entries={"b": left_open("b", NOW - timedelta(seconds=ago))}))
     lab.apply(config(["b"]))
-    assert least <= lab.clock.seconds <= least + 2
+    assert 30 <= lab.clock.seconds <= 32
     lab.check_all_started(["b"])
 
 
