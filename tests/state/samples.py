@@ -167,4 +167,5 @@ states = st.builds(
     endpoint=texts,
     entries=st.lists(entries, max_size=3).map(_by_id),
     runs=st.lists(st.builds(Run, id=texts, at=times, seq=counts), max_size=2).map(tuple),
+    home=texts,
 )

@@ -21,7 +21,8 @@ from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State, Sto
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
+_LOCAL_VERSION: Final = "1.0"  # without a home: also for older versions of batchform
 _MAJOR, _MINOR = (int(part) for part in FORMAT_VERSION.split("."))
 
 
@@ -201,11 +202,12 @@ def digest(document: Mapping[str, Any]) -> str:
 def encode_state(state: State) -> bytes:
     """The bytes of the state file: JSON with one batch per line, sorted by batch_id, for readable diffs."""
     document: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if state.home else _LOCAL_VERSION,
         "lineage": state.lineage,
         "serial": state.serial,
         "service": state.service.value,
         "endpoint": state.endpoint,
+        **({"home": state.home} if state.home else {}),
         "batches": {key: encode_fields(state.entries[key], _ENTRY) for key in sorted(state.entries)},
         "runs": [encode_fields(run, _RUN) for run in state.runs],
     }
@@ -291,6 +293,7 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
             serial=_count(document["serial"]),
             service=Service(document["service"]),
             endpoint=_text(document["endpoint"]),
+            home=_text(document.get("home", "")),
         )
     except _MISFITS as error:
         raise StateError("The state is damaged", f"The top level of the file: {error}.") from error

@@ -159,7 +159,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The whole state. `lineage` is its identity, made once; `serial` grows by 1 with each commit that changes it."""
+    """The whole state. `lineage` is its identity, made once; `serial` grows by 1 with each commit that changes it.
+
+    `home` is the address of a state that lives in a store, empty for one on a disk. Read anywhere else it is a copy.
+    """
 
     lineage: str
     serial: int = 0
@@ -167,6 +170,7 @@ class State:
     endpoint: str
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     runs: tuple[Run, ...] = ()
+    home: str = ""
 
 
 def check_belongs(state: State, service: Service, endpoint: str | None) -> None:

@@ -89,6 +89,7 @@ def merge(ours: State, theirs: State) -> State:
     return replace(
         ours,
         serial=max(ours.serial, theirs.serial),
+        home=max(ours.home, theirs.home),
         entries=MappingProxyType(entries),
         runs=_runs(ours.runs, theirs.runs),
     )
