@@ -161,7 +161,7 @@ def decided_on(base: State, happened: tuple[Event, ...]) -> tuple[set[str], set[
 def judge(state: bytes, lines: bytes | None, tally: Tally, what: str) -> None:
     """Read the files as every command does, and see what it would start, the account not looked at and looked at."""
     try:
-        base, leftover = reader.combine(FILES, state, lines)
+        base, leftover = reader.combine(reader.names(FILES), state, lines)
         assert base is not None
         blind, seeing = decided_on(base, leftover.events if leftover else ())
     except StateError:

@@ -12,7 +12,8 @@ import contextlib
 import json
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import OutcomeUnknownError, StateError
@@ -23,7 +24,7 @@ from batchform.state.event_codec import decode_event, encode_event
 from batchform.state.known import UNTOLD, Story
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from batchform.state.events import Event
@@ -33,7 +34,11 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The state and the run of a journal. `serial` is that of the state with which the run began."""
+    """The state and the run of a journal. `serial` is that of the state with which the run began.
+
+    The rest makes the journal of a remote state a lock (`state.remote`): `epoch` grows by 1 each time the journal
+    changes hands, `beat` with every write, `lease` is in seconds. A local journal leaves them out.
+    """
 
     lineage: str
     serial: int
@@ -41,6 +46,11 @@ class Header:
     endpoint: str
     run: str
     story: Story = UNTOLD
+    epoch: int = 0
+    beat: int = 0
+    open: bool = True
+    lease: float = 0.0
+    holder: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +71,28 @@ class Replay:
 
 
 _JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
+
+def encode_header(header: Header) -> bytes:
+    """The first line of a journal."""
+    head = {
+        "journal": _VERSION,
+        "lineage": header.lineage,
+        "serial": header.serial,
+        "service": header.service.value,
+        "endpoint": header.endpoint,
+        "run": header.run,
+        **encode_story(header.story),
+    }
+    if header.epoch:
+        head |= {"epoch": header.epoch, "beat": header.beat, "open": header.open, "lease": header.lease}
+        head["holder"] = dict(header.holder)
+    return _line(head)
+
+
+def encode_line(event: Event) -> bytes:
+    """The line of one event."""
+    return _line(encode_event(event))
 
 
 def _line(value: Any) -> bytes:
@@ -92,17 +124,8 @@ class Journal:
         self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._path = path
         self._broken = False
-        head = {
-            "journal": _VERSION,
-            "lineage": header.lineage,
-            "serial": header.serial,
-            "service": header.service.value,
-            "endpoint": header.endpoint,
-            "run": header.run,
-            **encode_story(header.story),
-        }
         try:
-            disk.write_fully(self._descriptor, _line(head))
+            disk.write_fully(self._descriptor, encode_header(header))
             os.fsync(self._descriptor)
             disk.fsync_folder(path)
         except OSError:
@@ -120,7 +143,7 @@ class Journal:
         if self._broken:
             raise OutcomeUnknownError("The journal can no longer be written")
         try:
-            disk.write_fully(self._descriptor, b"".join(_line(encode_event(event)) for event in events))
+            disk.write_fully(self._descriptor, b"".join(encode_line(event) for event in events))
             os.fsync(self._descriptor)  # safety: an event counts only when it is durable
             lost = not self.in_place()
         except OSError as error:
@@ -226,6 +249,11 @@ def _header(value: Any, where: str) -> Header:
             endpoint=str(value["endpoint"]),
             run=str(value["run"]),
             story=decode_story(value, where),
+            epoch=int(value.get("epoch", 0)),
+            beat=int(value.get("beat", 0)),
+            open=value.get("open", True) is True,
+            lease=float(value.get("lease", 0.0)),
+            holder={str(key): str(word) for key, word in dict(value.get("holder", {})).items()},
         )
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise StateError("The journal is damaged", f"{where}, header: {error}.") from error

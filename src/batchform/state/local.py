@@ -18,7 +18,7 @@ from batchform.state.events import expire, fold
 from batchform.state.journal import Header, Journal
 from batchform.state.known import UNTOLD, check_belongs
 from batchform.state.lock import locked
-from batchform.state.reader import combine, not_older, same_lineage
+from batchform.state.reader import combine, names, not_older, same_lineage
 
 if TYPE_CHECKING:
     import os
@@ -39,7 +39,7 @@ class Store:
         self._story = story
         self._journal: Journal | None = None
         self._on_disk = disk.read_bytes(files.state)
-        base, leftover = combine(files, self._on_disk, disk.read_bytes(files.journal))
+        base, leftover = combine(names(files), self._on_disk, disk.read_bytes(files.journal))
         self._base = base or fresh
         check_belongs(self._base, fresh.service, fresh.endpoint)  # safety: also for callers without the command line
         self._events: list[Event] = list(leftover.events) if leftover else []
@@ -115,8 +115,8 @@ class Store:
         base = self._base
         if on_disk != self._on_disk and on_disk is not None:
             base = decode_state(on_disk)
-            same_lineage(base, self.state.lineage, self._files.journal)
-            not_older(base, self._base.serial, self._files)
+            same_lineage(base, self.state.lineage, str(self._files.journal))
+            not_older(base, self._base.serial, names(self._files))
             self._state, self._unfolded = fold(base, self._events, self._stories), []
         self._state = expire(self.state, now)
         changed = (self.state.entries, self.state.runs) != (base.entries, base.runs)
@@ -146,6 +146,13 @@ class Store:
         self._leftover = None
         if ours:
             disk.fsync_folder(self._files.journal)
+
+    def renew(self) -> None:
+        """Nothing: the kernel keeps the lock."""
+
+    def sure(self) -> bool:
+        """Whether a start may leave now: always, because the lock ends with this process only."""
+        return True
 
     def close(self) -> None:
         """Close the journal's file. Without a commit it stays on disk, and the next run commits it."""

@@ -12,7 +12,6 @@ from batchform.state.known import State
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
 
     from batchform.state.disk import Paths
     from batchform.state.journal import Replay
@@ -30,6 +29,19 @@ class Known:
     leftover: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What a state and its journal are called in messages."""
+
+    state: str
+    journal: str
+
+
+def names(files: Paths) -> Names:
+    """The names of a state in a folder."""
+    return Names(state=str(files.state), journal=files.journal.name)
+
+
 def read(state_file: str | os.PathLike[str]) -> Known:
     """Return the current state, without a lock and without writing.
 
@@ -41,7 +53,7 @@ def read(state_file: str | os.PathLike[str]) -> Known:
         before, journal, after = read_bytes(files.state), read_bytes(files.journal), read_bytes(files.state)
         if before == after:  # else a run has committed in between, and its journal may be gone: read again
             break
-    base, leftover = combine(files, before, journal)
+    base, leftover = combine(names(files), before, journal)
     if base is None or leftover is None:
         return Known(state=base, leftover=len(leftover.events) if leftover else 0)
     from batchform.state.events import fold  # noqa: PLC0415  # needed only if there is a journal
@@ -49,14 +61,14 @@ def read(state_file: str | os.PathLike[str]) -> Known:
     return Known(state=fold(base, leftover.events, leftover.stories), leftover=len(leftover.events))
 
 
-def combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[State | None, Replay | None]:
+def combine(called: Names, state: bytes | None, journal: bytes | None) -> tuple[State | None, Replay | None]:
     """Return the state and the journal, after checking that they belong together."""
     base = decode_state(state) if state is not None else None
     if journal is None:
         return base, None
     from batchform.state.journal import replay  # noqa: PLC0415  # needed only if there is a journal
 
-    leftover = replay(journal, files.journal.name)
+    leftover = replay(journal, called.journal)
     header = leftover.header
     if header is None:
         return base, leftover
@@ -64,32 +76,32 @@ def combine(files: Paths, state: bytes | None, journal: bytes | None) -> tuple[S
         if header.serial > 0:
             raise StateError(
                 "The state file is missing",
-                f"{files.journal.name} continues serial {header.serial} of {files.state}, which does not exist. Restore"
+                f"{called.journal} continues serial {header.serial} of {called.state}, which does not exist. Restore"
                 " it from version control, or run `batchform state recover`. Nothing was sent.",
             )
         return State(lineage=header.lineage, service=header.service, endpoint=header.endpoint), leftover
-    same_lineage(base, header.lineage, files.journal)
-    not_older(base, header.serial, files)
+    same_lineage(base, header.lineage, called.journal)
+    not_older(base, header.serial, called)
     return base, leftover
 
 
-def same_lineage(base: State, lineage: str, path: Path) -> None:
+def same_lineage(base: State, lineage: str, journal: str) -> None:
     """Refuse a journal of a different state file."""
     if base.lineage != lineage:
         raise StateError(
             "The journal belongs to a different state file",
-            f"{path} has lineage {lineage}, but the state has lineage {base.lineage}. Restore the state that belongs to"
+            f"{journal} has lineage {lineage}, but the state has lineage {base.lineage}. Restore the state that belongs to"
             " the journal, or run `batchform state recover`. Until then, no start is sent.",
         )
 
 
-def not_older(base: State, serial: int, files: Paths) -> None:
+def not_older(base: State, serial: int, called: Names) -> None:
     """Refuse a state that is older than the one with which the run began."""
     if base.serial < serial:  # safety: recorded outcomes are missing from it
         raise StateError(
             "The state file was replaced by an older one",
-            f"{files.state} has serial {base.serial}, but a run began with serial {serial}: outcomes recorded in"
-            f" between are missing. Those of the run itself are in {files.journal.name}. Restore the newer state from"
+            f"{called.state} has serial {base.serial}, but a run began with serial {serial}: outcomes recorded in"
+            f" between are missing. Those of the run itself are in {called.journal}. Restore the newer state from"
             " version control or from the .backup file, or run `batchform state recover`. Until then, no start is"
             " sent.",
         )
