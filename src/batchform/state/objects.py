@@ -1,0 +1,206 @@
+"""Registers in an object store: S3 and what speaks like it, Google Cloud Storage, Azure Blob Storage.
+
+The only file that imports obstore. Its own retries are off: after a lost answer they would turn our own write into a
+refusal. Its errors carry whole answers and addresses, so only the status and the store's code for it are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from batchform.errors import UsageError
+from batchform.state.registers import THROTTLED_EVERY, Held, Unsure, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    from batchform.state.address import Bucket
+    from batchform.state.registers import Tag
+
+_TIMEOUT: Final = "15s"
+"""For one request. A write that takes longer says nothing about the present."""
+
+_CREDENTIAL_HOSTS: Final = ("//169.254.", "//sts.", "//metadata.google", "//oauth2.", "//login.microsoft")
+"""Where the library asks for credentials that the environment does not hold."""
+
+_CODES: Final[Mapping[str, Why]] = {
+    "AuthenticationFailed": Why.FORBIDDEN,
+    "AuthorizationHeaderMalformed": Why.REGION,
+    "BlobNotFound": Why.ABSENT,
+    "ConditionalRequestConflict": Why.REFUSED,
+    "ContainerNotFound": Why.NO_BUCKET,
+    "ExpiredToken": Why.EXPIRED,
+    "IncorrectEndpoint": Why.REGION,
+    "NoSuchBucket": Why.NO_BUCKET,
+    "NoSuchKey": Why.ABSENT,
+    "PermanentRedirect": Why.REGION,
+    "RequestExpired": Why.EXPIRED,
+    "SlowDown": Why.THROTTLED,
+    "TokenRefreshRequired": Why.EXPIRED,
+}
+_STATUSES: Final[Mapping[int, Why]] = {
+    301: Why.REGION,
+    401: Why.FORBIDDEN,
+    403: Why.FORBIDDEN,
+    409: Why.REFUSED,
+    412: Why.REFUSED,
+    429: Why.THROTTLED,
+}
+
+
+class Objects:
+    """The registers under one key of one bucket."""
+
+    lease = 60.0
+
+    def __init__(self, address: Bucket) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            UsageError: The library is missing, or the environment names an endpoint that is not safe.
+        """
+        self.where = str(address)
+        self.every = THROTTLED_EVERY if address.scheme == "gs" else 0.0  # Google allows one write a second
+        self._scheme, self._key = address.scheme, address.key
+        self._store = _open(address)
+
+    def read(self, name: str) -> Held | None:
+        """See `Registers`."""
+        import obstore  # noqa: PLC0415  # for remote states only
+
+        try:
+            found = obstore.get(self._store, self._key + name)
+            tag = self._tag(found.meta.get("e_tag"), found.meta.get("version"))
+            return Held(bytes(found.bytes()), tag)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the answer is not known
+            unsure = _unsure(error)
+            if unsure.why is Why.ABSENT:
+                return None
+            raise unsure from None
+
+    def write(self, name: str, data: bytes, tag: Tag | None) -> Tag:
+        """See `Registers`."""
+        import obstore  # noqa: PLC0415  # for remote states only
+
+        mode: Any = "create" if tag is None else {"version" if self._scheme == "gs" else "e_tag": tag}
+        try:
+            put = obstore.put(self._store, self._key + name, data, mode=mode, use_multipart=False)
+            return self._tag(put.get("e_tag"), put.get("version"))
+        except Exception as error:  # noqa: BLE001  # the same
+            unsure = _unsure(error)
+            if unsure.why is Why.THROTTLED:
+                self.every = max(self.every, THROTTLED_EVERY)
+            raise unsure from None
+
+    def _tag(self, e_tag: str | None, version: str | None) -> Tag:
+        tag = version if self._scheme == "gs" else e_tag
+        if not tag:
+            raise Unsure(Why.OTHER, "without a tag")
+        return tag
+
+
+def _unsure(error: Exception) -> Unsure:
+    """What an error of the library says, without its text."""
+    if isinstance(error, Unsure):
+        return error
+    text, _, debug = str(error).partition("\n\nDebug source:")
+    status = re.search(r"status code: (\d{3})\b", text, re.ASCII)
+    code = re.search(r"<Code>([A-Za-z]{1,60})</Code>", text, re.ASCII)
+    detail = " ".join(found[1] for found in (status, code) if found)
+    if any(host in text for host in _CREDENTIAL_HOSTS):
+        return Unsure(Why.NO_CREDENTIALS, detail)
+    if status is None:
+        kind = re.search(r"kind: ([A-Z][a-z]{1,20})", debug, re.ASCII)
+        return Unsure(Why.SILENT, kind[1].lower() if kind else type(error).__name__)
+    if code and code[1] in _CODES:
+        return Unsure(_CODES[code[1]], detail)
+    if status[1] == "404":
+        # Google has no codes. A 404 that does not name the object may as well be about its bucket.
+        return Unsure(Why.ABSENT if "No such object" in text else Why.NO_BUCKET, detail)
+    return Unsure(_STATUSES.get(int(status[1]), Why.OTHER), detail)
+
+
+def _open(address: Bucket) -> S3Store | GCSStore | AzureStore:
+    try:
+        from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415  # for remote states only
+    except ImportError:
+        raise UsageError(
+            "The library for remote states is not installed",
+            f"{address} needs it: `pip install 'batchform[remote]'`. Nothing was sent.",
+        ) from None
+    common: dict[str, Any] = {
+        "retry_config": {"max_retries": 0},  # safety: a retry after a lost answer is refused, though we wrote
+        "client_options": {
+            "timeout": _TIMEOUT,
+            "connect_timeout": "5s",
+            "allow_http": _is_loopback(address.scheme),
+            "allow_invalid_certificates": False,
+        },
+    }
+    if address.scheme == "gs":
+        return GCSStore(address.bucket, **common)
+    if address.scheme == "az":
+        return AzureStore(address.bucket, **common)
+    return S3Store(address.bucket, conditional_put="etag", **common, **_aws())
+
+
+_ENDPOINTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+
+
+def _is_loopback(scheme: str) -> bool:
+    """Whether the environment names an endpoint on this machine, which alone may do without encryption.
+
+    Raises:
+        UsageError: It names one elsewhere that is not encrypted.
+    """
+    loopback = False
+    for name in _ENDPOINTS[scheme]:
+        if not (value := os.environ.get(name)):
+            continue
+        try:
+            parts = urlsplit(value)
+            local = parts.hostname is not None and ip_address(parts.hostname).is_loopback
+        except ValueError:
+            local, parts = False, urlsplit("") if "://" not in value else urlsplit(value.partition("?")[0])
+        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            raise UsageError(
+                f"{name} is not usable",
+                "An endpoint begins with `https://`; `http://` is for a loopback address such as `127.0.0.1` only."
+                " Nothing was sent.",
+            )
+        loopback = loopback or parts.scheme == "http"
+    return loopback
+
+
+def _aws() -> dict[str, Any]:
+    """What S3 needs beside the environment that the library reads by itself."""
+    profile = os.environ.get("AWS_PROFILE")
+    if not profile or os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    try:
+        import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  # untyped; only for profiles
+        from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  # the same
+
+        session = boto3.Session(profile_name=profile)
+    except ImportError:
+        raise UsageError(
+            "AWS_PROFILE needs boto3",
+            "The library for remote states does not read profiles. Run `pip install boto3`, or put the credentials"
+            " into the environment: `aws configure export-credentials --format env`. Nothing was sent.",
+        ) from None
+    except Exception as error:  # noqa: BLE001  # boto3 raises many kinds; all mean the same here
+        raise UsageError("AWS_PROFILE is not usable", f"boto3 says {type(error).__name__}. Nothing was sent.") from None
+    given: dict[str, Any] = {"credential_provider": Boto3CredentialProvider(session)}
+    if session.region_name:
+        given["region"] = session.region_name
+    return given
