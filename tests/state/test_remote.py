@@ -1,0 +1,683 @@
+"""A state in a store: taking hold, recording, being replaced, and every answer a store may give."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.errors import OutcomeUnknownError, StateError, StateLockedError
+from batchform.state.codec import decode_state, encode_state
+from batchform.state.events import Intended, fold
+from batchform.state.journal import replay
+from batchform.state.known import Story
+from batchform.state.registers import Held
+from batchform.state.remote import BACKUP, JOURNAL, STATE, Remote, hold, read
+from tests.state.memory import EXPIRED, FAILED, FAULTS, FORBIDDEN, HANGS, LATE, Memory, Space, Time
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from batchform.state.events import Event
+    from batchform.state.journal import Header, Replay
+    from batchform.state.known import State
+
+WHERE = "memory://state"
+
+
+def who(run: str) -> dict[str, str]:
+    """Who holds it."""
+    job = f"https://ci.example.test/jobs/{run}"
+    return {"Who": f"{run}@host", "Created": "2026-11-20T09:00:00Z", "Operation": "apply", "Info": job}
+
+
+class World:
+    """One store, one time, and machines that share nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.space, self.time, self.folder = Space(), Time(), folder
+
+    def engine(self) -> Memory:
+        """A machine's own connection to the store."""
+        return Memory(self.space, self.time, WHERE)
+
+    def remote(self, run: str, engine: Memory | None = None, patience: float = 60.0) -> Remote:
+        """A run that has not taken hold yet."""
+        return Remote(
+            engine or self.engine(),
+            fresh=replace(EMPTY, lineage=f"lineage-of-{run}"),
+            run=run,
+            folder=self.folder,
+            holder=who(run),
+            story=Story(command="apply", who=run),
+            patience=patience,
+            clocks=self.time.clocks,
+        )
+
+    def held(self, run: str, engine: Memory | None = None, timeout: float | None = None) -> Remote:
+        """A run that has."""
+        store = self.remote(run, engine)
+        store.take(timeout, self.time.sleep)
+        return store
+
+    def journal(self) -> Replay:
+        """What stands in the journal."""
+        return replay(self.space.held[JOURNAL].data, "journal")
+
+    def header(self) -> Header:
+        """Its header."""
+        header = self.journal().header
+        assert header is not None
+        return header
+
+    def state(self) -> State:
+        """What the state says, without the journal."""
+        return decode_state(self.space.held[STATE].data)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A store that is empty."""
+    return World(tmp_path)
+
+
+def of(run: str, *kinds: object, first: int = 1, batch: str = "b1") -> list[Event]:
+    """Events of that run."""
+    return events(*kinds, run=run, first=first, batch=batch)  # type: ignore[arg-type]  # events take any kind
+
+
+def phases(state: State | None) -> dict[str, str]:
+    """What is known, in short."""
+    return {} if state is None else {key: entry.phase.value for key, entry in state.entries.items()}
+
+
+def started_once(world: World, run: str = "run-0") -> None:
+    """A run that started b0 and ended well."""
+    store = world.held(run)
+    store.record(of(run, INTENDED, batch="b0"))
+    store.record(of(run, STARTED, batch="b0", first=2))
+    store.commit(NOW)
+    store.close()
+
+
+# --- A run that meets no trouble -------------------------------------------------------------------------------------
+
+
+def test_a_first_run_makes_the_state(world: World) -> None:
+    """Intent and outcome are in the store when `record` returns; after the commit the journal is a header alone."""
+    store = world.held("run-1")
+    store.record(of("run-1", INTENDED))
+    assert list(world.journal().events) == of("run-1", INTENDED)
+    store.record(of("run-1", STARTED, first=2))
+    assert list(world.journal().events) == of("run-1", INTENDED, STARTED)
+    assert STATE not in world.space.held
+    assert store.commit(NOW)
+    store.close()
+    assert phases(world.state()) == {"b1": "started"}
+    assert (world.state().serial, world.state().home, world.state().lineage) == (1, WHERE, "lineage-of-run-1")
+    assert (world.header().open, world.journal().events) == (False, ())
+    assert not list(world.folder.iterdir())
+
+
+def test_a_run_that_changes_nothing_makes_no_state(world: World) -> None:
+    """It leaves a closed journal, and costs five requests."""
+    engine = world.engine()
+    requests: list[tuple[str, str]] = []
+    engine.before = lambda what, name: requests.append((what, name))
+    store = world.held("run-1", engine)
+    assert not store.commit(NOW)
+    store.close()
+    assert set(world.space.held) == {JOURNAL}
+    assert not world.header().open
+    assert len(requests) == 6  # the journal is read, and its absence proven by the state's; header, probe, state, close
+    assert read(world.engine()).state is None
+
+
+def test_the_backup_is_the_state_before_the_run(world: World) -> None:
+    """However often the run commits."""
+    started_once(world)
+    before = world.space.held[STATE].data
+    store = world.held("run-1")
+    for number in range(1, 4):
+        store.record([event(INTENDED, seq=number, run="run-1", batch=f"b{number}")])
+        store.commit(NOW)
+    store.close()
+    assert world.space.held[BACKUP].data == before
+    assert world.state().serial == 4
+
+
+def test_reading_takes_nothing_and_folds_the_journal_in(world: World) -> None:
+    """Beside a run that is at work, too."""
+    started_once(world)
+    store = world.held("run-1")
+    store.record(of("run-1", INTENDED))
+    before = dict(world.space.held)
+    known = read(world.engine())
+    assert phases(known.state) == {"b0": "started", "b1": "intended"}
+    assert known.leftover == 1
+    assert world.space.held == before
+
+
+def test_each_content_of_the_journal_is_unique(world: World) -> None:
+    """Also where nothing is recorded: equal contents would have equal tags on some stores."""
+    contents = []
+    engine = world.engine()
+    put = world.space.put
+
+    def noted(name: str, data: bytes, tag: str | None) -> str:
+        contents.append((name, data))
+        return put(name, data, tag)
+
+    world.space.put = noted  # type: ignore[method-assign]  # to see what is written
+    for run in ("run-1", "run-2"):
+        store = world.held(run, engine)
+        world.time.sleep(15)
+        store.beat()
+        world.time.sleep(15)
+        store.beat()
+        store.close()
+    journals = [data for name, data in contents if name == JOURNAL]
+    assert len(journals) == len(set(journals)) + 2  # the two probes, which were refused
+
+
+def test_the_journal_does_not_grow_with_the_run(world: World) -> None:
+    """The state takes its events at 128 KB, so each write is at most that and a round."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    for number in range(1, 3001):
+        store.record([event(INTENDED, seq=number, run="run-1", batch=f"b{number}")])
+    store.commit(NOW)
+    store.close()
+    sizes = [size for name, size in engine.writes if name == JOURNAL]
+    assert max(sizes) < (128 << 10) + 1000
+    assert len(world.state().entries) == 3000
+    assert 4 <= world.state().serial < 12
+
+
+# --- Two runs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_lives_is_waited_for(world: World) -> None:
+    """Its name and its job are said, and how long it has been quiet."""
+    first = world.held("run-1")
+    second = world.remote("run-2")
+
+    def wait(seconds: float) -> None:
+        world.time.sleep(seconds)
+        first.beat()
+
+    with pytest.raises(StateLockedError) as caught:
+        second.take(12, wait)
+    assert "apply by run-1@host, https://ci.example.test/jobs/run-1" in caught.value.detail
+    assert "quiet for 12 of 60 s" in caught.value.detail
+    with pytest.raises(StateLockedError):
+        second.take(600, wait)
+    with pytest.raises(StateLockedError):  # without a limit: until it shows that it lives
+        second.take(None, wait)
+    assert first.sure()
+
+
+def test_a_run_that_ends_makes_room(world: World) -> None:
+    """Who waits goes on within a second."""
+    first = world.held("run-1")
+    second = world.remote("run-2")
+    began = world.time.now
+
+    def wait(seconds: float) -> None:
+        world.time.sleep(seconds)
+        first.beat()
+        if world.time.now - began > 100 and world.header().open:
+            first.close()
+
+    second.take(600, wait)
+    assert world.time.now - began < 103
+    assert world.header().run == "run-2"
+
+
+def test_a_run_that_died_is_taken_over_after_a_lease_and_not_before(world: World) -> None:
+    """Its events become part of the state; nobody unlocks anything."""
+    started_once(world)
+    world.held("run-1").record(of("run-1", INTENDED))
+    began = world.time.now
+    with pytest.raises(StateLockedError):
+        world.held("run-2", timeout=59)
+    assert world.time.now - began < 61
+    began = world.time.now
+    second = world.held("run-3")
+    assert 60 <= world.time.now - began < 63
+    assert second.recovered == 1
+    assert phases(second.state) == phases(world.state()) == {"b0": "started", "b1": "intended"}
+    assert {run.id: run.who for run in second.state.runs} == {"run-0": "run-0", "run-1": "run-1"}
+
+
+def test_the_watcher_goes_by_what_it_has_seen_itself(world: World) -> None:
+    """However old the journal is: it may have been written a moment ago."""
+    world.held("run-1").record(of("run-1", INTENDED))
+    world.time.sleep(3600)
+    began = world.time.now
+    world.held("run-2")
+    assert world.time.now - began >= 60
+
+
+def test_death_between_commit_and_close_changes_nothing(world: World) -> None:
+    """The journal is folded in once more, which adds nothing."""
+    store = world.held("run-1")
+    store.record(of("run-1", INTENDED, STARTED))
+    store.commit(NOW)
+    before = world.space.held[STATE]
+    second = world.held("run-2")
+    assert world.space.held[STATE] == before
+    assert phases(second.state) == {"b1": "started"}
+
+
+def test_who_was_replaced_writes_nothing_and_keeps_what_it_heard(world: World) -> None:
+    """It wakes after more than a lease: no start leaves, its events go to a file, and the error says which."""
+    first = world.held("run-1")
+    first.record(of("run-1", INTENDED))
+    world.held("run-2").record(of("run-2", INTENDED, batch="b2"))
+    before = dict(world.space.held)
+    assert not first.sure()
+    with pytest.raises(OutcomeUnknownError) as caught:
+        first.record(of("run-1", STARTED, first=2))
+    assert "https://ci.example.test/jobs/run-2" in caught.value.detail
+    with pytest.raises(OutcomeUnknownError):
+        first.renew()
+    with pytest.raises(OutcomeUnknownError) as caught:
+        first.commit(NOW)
+    assert "batchform state push batchform.outcomes-run-1.journal" in caught.value.detail
+    first.close()
+    assert world.space.held == before
+    spilled = world.folder / "batchform.outcomes-run-1.journal"
+    assert list(replay(spilled.read_bytes(), "spilled").events) == of("run-1", INTENDED, STARTED)
+    assert stat.S_IMODE(spilled.stat().st_mode) == 0o600
+    assert [one.name for one in world.folder.iterdir()] == [spilled.name]
+
+
+def test_who_was_replaced_while_it_committed_writes_no_state(world: World) -> None:
+    """Its state is refused, and so is its journal: it stops there."""
+    first = world.held("run-1")
+    first.record(of("run-1", INTENDED, STARTED))
+    second = world.held("run-2")
+    second.record(of("run-2", INTENDED, batch="b2"))
+    second.commit(NOW)
+    before = dict(world.space.held)
+    with pytest.raises(OutcomeUnknownError):
+        first.commit(NOW)
+    assert world.space.held == before
+
+
+def test_a_state_that_was_replaced_under_the_holder_is_built_upon(world: World) -> None:
+    """A taker folded the journal in and died, or came too late: our events go onto theirs."""
+    first = world.held("run-1")
+    first.record(of("run-1", INTENDED))
+    taken = fold(replace(first.state, entries={}, runs=()), of("run-1", INTENDED), {})
+    world.space.put(STATE, encode_state(replace(taken, serial=1, home=WHERE)), None)
+    first.record(of("run-1", STARTED, first=2))
+    assert first.commit(NOW)
+    assert phases(world.state()) == {"b1": "started"}
+    assert world.state().serial == 2
+
+
+def test_of_many_who_wait_one_takes_over(world: World) -> None:
+    """With threads and a clock of their own: each holds it alone, one after the other."""
+    space = Space()
+    holders: list[str] = []
+    inside = 0
+    guard = threading.Lock()
+
+    def work(run: str) -> None:
+        nonlocal inside
+        engine = Memory(space, Time(), WHERE)
+        with hold(
+            engine, fresh=EMPTY, run=run, holder=who(run), folder=world.folder, timeout=600, waiting=lambda _: None
+        ) as store:
+            with guard:
+                inside += 1
+                assert inside == 1
+            store.record(of(run, INTENDED, STARTED, batch=run))
+            store.commit(NOW)
+            with guard:
+                inside -= 1
+                holders.append(run)
+
+    threads = [threading.Thread(target=work, args=(f"run-{number}",)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(holders) == 12
+    assert set(phases(decode_state(space.held[STATE].data))) == set(holders)
+
+
+# --- Certainty -------------------------------------------------------------------------------------------------------
+
+
+def pass_by_waiting(time: Time, seconds: float) -> None:
+    """Time goes by."""
+    time.now += seconds
+
+
+def pass_suspended(time: Time, seconds: float) -> None:
+    """The machine sleeps."""
+    time.suspended += seconds
+
+
+def pass_on_the_wall(time: Time, seconds: float) -> None:
+    """A machine whose monotonic clocks all stand still while it is suspended."""
+    time.wall += seconds
+
+
+@pytest.mark.parametrize("go", [pass_by_waiting, pass_suspended, pass_on_the_wall])
+def test_certainty_lasts_a_third_of_a_lease(world: World, go: Callable[[Time, float], None]) -> None:
+    """By whichever clock is faster; a write renews it."""
+    store = world.held("run-1")
+    go(world.time, 19)
+    assert store.sure()
+    go(world.time, 2)
+    assert not store.sure()
+    store.renew()
+    assert store.sure()
+
+
+def test_a_clock_that_is_set_back_lengthens_nothing(world: World) -> None:
+    """The other one goes on."""
+    store = world.held("run-1")
+    world.time.wall -= 3600
+    assert store.sure()
+    world.time.now += 21
+    assert not store.sure()
+
+
+def test_certainty_counts_from_the_beginning_of_the_write(world: World) -> None:
+    """Another run may have seen it at any moment since."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    world.time.now += 25
+    engine.takes = 21
+    store.renew()
+    assert not store.sure()
+
+
+def test_a_fresh_certainty_costs_no_request(world: World) -> None:
+    """Up to a sixth of a lease."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    writes = len(engine.writes)
+    world.time.now += 9
+    store.renew()
+    assert len(engine.writes) == writes
+    world.time.now += 2
+    store.renew()
+    assert len(engine.writes) == writes + 1
+
+
+def test_the_journal_is_renewed_while_nothing_else_happens(world: World) -> None:
+    """Every quarter of a lease, and not more often; a store that is down for a moment does not end it."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    first = world.header().beat
+    for _ in range(300):
+        world.time.now += 1
+        store.beat()
+    assert 18 <= world.header().beat - first <= 20
+    engine.faults.extend([FAILED] * 3)
+    for _ in range(40):
+        world.time.now += 1
+        store.beat()
+    assert store.sure()
+    store.close()
+    store.beat()
+    assert not world.header().open
+
+
+# --- Every answer of the store ---------------------------------------------------------------------------------------
+
+
+def whole_run(world: World, engine: Memory, land: Sequence[int] = ()) -> list[str]:
+    """A run of three batches; which starts were sent. `land`: after which of them late writes take place."""
+    sent = []
+    store = world.held("run-1", engine)
+    seq = 0
+    try:
+        for number in range(3):
+            batch = f"b{number}"
+            store.record([event(INTENDED, seq=seq + 1, run="run-1", batch=batch)])
+            store.renew()
+            assert batch in {one.batch_id for one in world.journal().events} | set(phases_of(world))
+            sent.append(batch)
+            if number in land:
+                engine.land()
+            store.record([event(STARTED, seq=seq + 2, run="run-1", batch=batch)])
+            seq += 2
+        store.commit(NOW)
+    finally:
+        store.close()
+    return sent
+
+
+def phases_of(world: World) -> dict[str, str]:
+    """What the state says, where there is one."""
+    return phases(world.state()) if STATE in world.space.held else {}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("at", range(9))
+def test_one_fault_at_any_write_costs_nothing(world: World, fault: str, at: int) -> None:
+    """The run comes through, and all of it is in the state."""
+    engine = world.engine()
+    engine.faults.extend([""] * at + [fault])
+    assert whole_run(world, engine, land=range(3)) == ["b0", "b1", "b2"]
+    assert phases(world.state()) == dict.fromkeys(["b0", "b1", "b2"], "started")
+    assert not list(world.folder.iterdir())
+
+
+@pytest.mark.parametrize("fault", [FAILED, HANGS, FORBIDDEN, EXPIRED])
+@pytest.mark.parametrize("at", range(14))
+def test_a_store_that_is_gone_for_good_loses_nothing(world: World, fault: str, at: int) -> None:
+    """From any request on: what was recorded is in the store or in the file, and nothing else was sent."""
+    engine = world.engine()
+    seen = 0
+
+    def fail(what: str, name: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > at:
+            (engine.faults if what == "write" else engine.reads).append(fault)
+
+    engine.before = fail
+    before = world.time.now
+    with contextlib.suppress(StateError, OutcomeUnknownError):
+        whole_run(world, engine)
+    assert world.time.now - before < 400
+    engine.before = lambda what, name: None
+    spilled = world.folder / "batchform.outcomes-run-1.journal"
+    second = world.held("run-2")
+    known = second.state
+    if spilled.exists():
+        known = fold(known, replay(spilled.read_bytes(), "spilled").events, {})
+    heard = {one.batch_id for one in replay(spilled.read_bytes(), "").events} if spilled.exists() else set()
+    assert {phase for batch, phase in phases(known).items() if batch not in heard} <= {"started", "intended"}
+    assert heard <= set(phases(known))
+
+
+def test_a_write_of_ours_that_comes_late_is_taken_for_ours(world: World) -> None:
+    """It changes the tag that the next write names; the run goes on under the new one."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    engine.faults.append(LATE)
+    world.time.now += 15
+    store.beat()  # gives up after one try
+    engine.land()
+    store.record(of("run-1", INTENDED))
+    assert list(world.journal().events) == of("run-1", INTENDED)
+    assert store.sure()
+
+
+def test_a_store_that_comes_back_takes_it_all(world: World) -> None:
+    """What failed before is in the next write."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    store.record(of("run-1", INTENDED))
+    engine.faults.extend([FAILED] * 100)
+    with pytest.raises(OutcomeUnknownError, match="cannot be recorded"):
+        store.record(of("run-1", STARTED, first=2))
+    engine.faults.clear()
+    store.record(of("run-1", INTENDED, first=3, batch="b2"))
+    store.commit(NOW)
+    store.close()
+    assert phases(world.state()) == {"b1": "started", "b2": "intended"}
+    assert not list(world.folder.iterdir())
+
+
+def test_credentials_that_expire_are_named(world: World) -> None:
+    """And what was heard is in the file."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    store.record(of("run-1", INTENDED))
+    engine.faults.extend([EXPIRED] * 100)
+    engine.reads.extend([EXPIRED] * 100)
+    with pytest.raises(OutcomeUnknownError):
+        store.record(of("run-1", STARTED, first=2))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        store.commit(NOW)
+    assert "last longer" in caught.value.detail
+    assert "state push" in caught.value.detail
+    assert (world.folder / "batchform.outcomes-run-1.journal").exists()
+
+
+def test_a_state_that_cannot_be_written_leaves_its_journal(world: World) -> None:
+    """All is in the store, so nothing is spilled, and the next run folds it in."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    store.record(of("run-1", INTENDED, STARTED))
+    engine.faults.extend([FAILED] * 100)
+    with pytest.raises(StateError, match="cannot be written"):
+        store.commit(NOW)
+    store.close()
+    assert not list(world.folder.iterdir())
+    assert phases(world.held("run-2").state) == {"b1": "started"}
+
+
+def test_a_file_that_cannot_be_written_either_is_said(world: World) -> None:
+    """The intents are in the store."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    store.record(of("run-1", INTENDED))
+    engine.faults.extend([FAILED] * 100)
+    with pytest.raises(OutcomeUnknownError):
+        store.record(of("run-1", STARTED, first=2))
+    world.folder.rmdir()
+    with pytest.raises(OutcomeUnknownError, match="Outcomes could not be recorded"):
+        store.commit(NOW)
+
+
+# --- What is refused before anything is sent -------------------------------------------------------------------------
+
+
+def test_a_store_that_ignores_conditions_is_refused(world: World) -> None:
+    """Two runs could hold one state."""
+    world.space.ignores = True
+    with pytest.raises(StateError, match="ignores conditions"):
+        world.held("run-1")
+
+
+@pytest.mark.parametrize("faults", [[FAILED], [HANGS, FAILED]])
+def test_the_probe_wants_a_plain_no(world: World, faults: list[str]) -> None:
+    """A timeout proves nothing: it is asked again."""
+    world.space.ignores = True
+    engine = world.engine()
+    engine.faults.extend(["", *faults])
+    with pytest.raises(StateError, match="ignores conditions"):
+        world.held("run-1", engine)
+
+
+def test_a_state_without_its_journal_is_refused(world: World) -> None:
+    """Somebody deleted it: what a run recorded last may be missing."""
+    started_once(world)
+    del world.space.held[JOURNAL]
+    with pytest.raises(StateError, match="journal of the state is gone"):
+        world.held("run-1")
+
+
+def test_a_journal_without_its_state_is_refused(world: World) -> None:
+    """It says that there was one."""
+    started_once(world)
+    del world.space.held[STATE]
+    with pytest.raises(StateError, match="state file is gone"):
+        world.held("run-1")
+    assert not world.header().open
+
+
+def test_an_older_state_is_refused(world: World) -> None:
+    """What was committed in between is missing."""
+    started_once(world)
+    old = world.space.held[STATE].data
+    started_once(world, "run-1")
+    world.space.put(STATE, old, world.space.held[STATE].tag)
+    with pytest.raises(StateError, match="An older state"):
+        world.held("run-2")
+
+
+def test_a_copy_is_refused(world: World) -> None:
+    """A state that was copied to another address, or put there by hand: it can be read."""
+    started_once(world)
+    copy = Memory(Space(dict(world.space.held)), world.time, "memory://elsewhere")
+    assert phases(read(copy).state) == {"b0": "started"}
+    with pytest.raises(StateError) as caught:
+        world.held("run-1", copy)
+    assert WHERE in caught.value.detail
+    by_hand = replace(world.state(), home="")
+    world.space.put(STATE, encode_state(by_hand), world.space.held[STATE].tag)
+    with pytest.raises(StateError, match="copy"):
+        world.held("run-1")
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"nonsense\n"])
+def test_a_damaged_journal_is_refused(world: World, data: bytes) -> None:
+    """It may be the only record of a start."""
+    started_once(world)
+    world.space.held[JOURNAL] = Held(data, "damaged")
+    with pytest.raises(StateError):
+        world.held("run-1")
+    assert world.space.held[JOURNAL].data == data
+
+
+def test_a_cut_journal_is_refused(world: World) -> None:
+    """A store writes all or nothing, so a cut is no crash."""
+    store = world.held("run-1")
+    store.record(of("run-1", INTENDED, STARTED))
+    world.space.held[JOURNAL] = Held(world.space.held[JOURNAL].data[:-3], "cut")
+    with pytest.raises(StateError, match="damaged"):
+        world.held("run-2")
+
+
+def test_the_journal_deleted_under_a_run_fences_it(world: World) -> None:
+    """It stops, and keeps all that it had recorded."""
+    store = world.held("run-1")
+    store.record(of("run-1", INTENDED))
+    del world.space.held[JOURNAL]
+    with pytest.raises(OutcomeUnknownError):
+        store.record(of("run-1", STARTED, first=2))
+    assert not store.sure()
+    store.close()
+    spilled = replay((world.folder / "batchform.outcomes-run-1.journal").read_bytes(), "")
+    assert [type(one.what) for one in spilled.events][:1] == [Intended]
+    assert JOURNAL not in world.space.held
+
+
+def test_no_answer_at_the_beginning_is_an_error_that_names_the_store(world: World) -> None:
+    """And nothing is held."""
+    engine = world.engine()
+    engine.reads.extend([FORBIDDEN] * 100)
+    with pytest.raises(StateError, match="does not say whether the state exists"):
+        world.held("run-1", engine)
+    engine.reads.clear()
+    engine.faults.extend([FORBIDDEN] * 100)
+    with pytest.raises(StateError, match="does not let us write"):
+        world.held("run-1", engine)
