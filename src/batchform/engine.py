@@ -234,6 +234,7 @@ class Engine:
         random: Callable[[], float],
         parallelism: int = 1,
         record: Callable[[Sequence[Event]], None] = _no_journal,
+        renew: Callable[[], None] = lambda: None,
         listen: Callable[[Sequence[Event]], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
         tick_every: float | None = None,
@@ -247,14 +248,17 @@ class Engine:
             run: The id of this run.
             random: Returns numbers from 0 to 1, for jitter.
             parallelism: The most requests in flight.
-            record: Makes events durable, all or none. Raises OutcomeUnknownError when it cannot. Without it, the first
-                event ends the run, so this engine only reads.
+            record: Makes events durable, all or none. Raises OutcomeUnknownError when it cannot. It is called with later
+                events all the same, because a store may be back by then. Without it, the first event ends the run, so
+                this engine only reads.
+            renew: Called before a start is sent. Raises OutcomeUnknownError when another run may hold the state.
             listen: Called with events when they are durable.
             tick: Called in every round, at least every `tick_every` seconds.
             tick_every: Seconds, None: unlimited.
         """
         self._wire, self._clock, self._pacer, self._random = wire, clock, pacer, random
-        self._record, self._listen, self._tick, self._tick_every = record, listen, tick, tick_every
+        self._record, self._renew, self._listen = record, renew, listen
+        self._tick, self._tick_every = tick, tick_every
         self.run = run
         self._parallelism = parallelism
         self._seq = 0
@@ -272,7 +276,6 @@ class Engine:
         self.skew: timedelta | None = None
         self.requests = 0
         self.unrecorded: list[Event] = []
-        self._journal_works = True
 
     def interrupt(self, signum: int) -> None:
         """End the run: the first call gives requests in flight 5 s, the second aborts them. For signal handlers."""
@@ -383,19 +386,19 @@ class Engine:
         """Make all recorded events durable with one call, then report them."""
         while self._pending:
             events, self._pending = self._pending, []
-            if not self._journal_works:
-                self.unrecorded.extend(events)
-                continue
             try:
                 self._record(events)
             except OutcomeUnknownError as error:
-                self._journal_works = False
                 self.unrecorded.extend(events)
-                if self.end is None:
-                    self.end = Unrecordable(error=error)  # safety: no request leaves without its intent on disk
-                self._wake()
+                self._stop(error)
             else:
                 self._listen(events)
+
+    def _stop(self, error: OutcomeUnknownError) -> None:
+        """End the run: it can record nothing more."""
+        if self.end is None:
+            self.end = Unrecordable(error=error)  # safety: no request leaves without its intent on disk
+        self._wake()
 
     # -- sending --
 
@@ -415,6 +418,13 @@ class Engine:
                 now = self._clock.monotonic()
                 if self._pacer.admits(now, reserve=reserve) > 0:
                     break
+                if queue is self._starts:
+                    try:
+                        self._renew()  # safety: a start leaves only while the state is ours
+                    except OutcomeUnknownError as error:
+                        self._stop(error)
+                        self._persist()
+                        break
                 self._pacer.sent(now)
                 self._tickets += 1
                 self.requests += 1

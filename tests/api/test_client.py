@@ -649,3 +649,59 @@ def test_a_token_that_is_none_stops_the_client(token: str) -> None:
     """Before anything is sent."""
     with pytest.raises(UsageError):
         Client(Endpoint(scheme="http", host="127.0.0.1", port=1), token)
+
+
+# --- the gate --------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_that_may_not_leave_is_not_sent() -> None:
+    """It is asked when the connection stands and nothing is left to do but to send."""
+    connected: list[int] = []
+    with RawServer(always(RUNS)) as server:
+
+        def may_start() -> bool:
+            connected.append(server.connections)
+            return False
+
+        with Client(server.endpoint, TOKEN, may_start=may_start) as client:
+            reply = client.send(START)
+        assert isinstance(reply, NotSent)
+        assert reply.cause == client_module.NOT_OURS
+        assert server.requests == []
+    assert len(connected) == 1
+
+
+def test_reads_are_not_asked_for() -> None:
+    """They cost nothing, and what they say is worth having."""
+    with RawServer(always(RUNS)) as server, Client(server.endpoint, TOKEN, may_start=lambda: False) as client:
+        assert isinstance(client.send(status_request(Service.PHONE, "abc-1")), Answer)
+        assert isinstance(client.send(list_request(Service.PHONE)), Answer)
+
+
+def test_one_start_at_a_time_stands_between_the_question_and_the_wire() -> None:
+    """A process that is suspended there holds one that may still leave, however many threads it has."""
+    inside = 0
+    most = 0
+    guard = threading.Lock()
+
+    def may_start() -> bool:
+        nonlocal inside, most
+        with guard:
+            inside += 1
+            most = max(most, inside)
+        return True
+
+    with RawServer(always(RUNS)) as server, Client(server.endpoint, TOKEN, may_start=may_start) as client:
+        request = client._request
+
+        def sent(*words: object) -> None:
+            nonlocal inside
+            with guard:
+                inside -= 1
+            request(*words)  # type: ignore[arg-type]  # handed on as they came
+
+        client._request = sent  # type: ignore[method-assign]  # to see when it is called
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(client.send, [START] * 32))
+    assert all(isinstance(reply, Answer) for reply in replies)
+    assert most == 1

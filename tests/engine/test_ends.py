@@ -10,7 +10,7 @@ import pytest
 from batchform.api.contract import Broken
 from batchform.apply import Result
 from batchform.engine import Interrupted, ServiceDown, Stopped, Unrecordable
-from batchform.errors import Exit
+from batchform.errors import Exit, OutcomeUnknownError
 from batchform.state.known import Phase
 from tests.engine.lab import Fate, Lab, Server, batch_of, config, failed, ids
 
@@ -237,3 +237,25 @@ def test_a_signal_speaks_louder_than_an_end_before_it() -> None:
     engine.end = ServiceDown(batches=10)
     engine.interrupt(signal.SIGINT)
     assert repr(engine.end) == repr(Interrupted(signum=signal.SIGINT))
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_no_start_is_sent_once_the_state_may_be_another_runs(after: int) -> None:
+    """What was in flight is recorded, what waited is not attempted, exit 4."""
+    lab = Lab(Server(["a", "b", "c", "d"]))
+    asked = 0
+
+    def renew() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > after:
+            raise OutcomeUnknownError("Another run has taken over the state")
+
+    lab.renew = renew
+    done = lab.apply(config(["a", "b", "c", "d"]), refresh=False)
+    assert isinstance(done.end, Unrecordable)
+    assert done.exit is Exit.UNKNOWN
+    assert sum(map(len, lab.server.accepted.values())) == after
+    results = [outcome.result for outcome in done.outcomes]
+    assert results == [Result.STARTED] * after + [Result.NOT_ATTEMPTED] * (4 - after)
+    assert all(outcome.recorded for outcome in done.outcomes)

@@ -43,6 +43,8 @@ CONNECT_DEADLINE = 15.0
 MAX_IDLE = 10.0
 """Seconds a connection may rest before it is replaced: shorter than the patience of common gateways."""
 
+NOT_OURS = "another run may have taken over the state"
+
 _CHUNK = 1 << 16
 
 
@@ -63,6 +65,7 @@ class Client:
         proxy: The proxy to go through, None for none.
         trust: The authorities that certificates are verified against.
         clock: Stamps the replies (seconds, monotonic). Deadlines always run on the real clock: they watch real sockets.
+        may_start: Asked right before a start is sent. If it says no, nothing is sent.
 
     Raises:
         UsageError: The token or the certificates cannot be used.
@@ -76,6 +79,7 @@ class Client:
         proxy: Proxy | None = None,
         trust: Trust = SYSTEM,
         clock: Callable[[], float] = time.monotonic,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         self._endpoint = endpoint
         self._authorizer = fixed_token(authorizer) if isinstance(authorizer, str) else authorizer
@@ -83,6 +87,8 @@ class Client:
         self._redacts: tuple[tuple[str, ...], Redactor] = ((), Redactor())
         self._connector = Connector(endpoint, proxy, trust)
         self._clock = clock
+        self._may_start = may_start
+        self._starting = threading.Lock()
         self._watchdog = Watchdog()
         self._lock = threading.Lock()
         self._idle: list[tuple[HTTPConnection, float]] = []
@@ -202,15 +208,14 @@ class Client:
         status, fields, body, cause, complete = 0, [("", "")], b"", "", False
         try:
             line.timeout = max(ends - time.monotonic(), 0.001)
-            # safety: from here on something may have left: whatever goes wrong is `Broken`, and nothing is sent again
-            line.request(
-                request.method,
-                request.path,
-                body=request.body or None,
-                headers=headers,
-                preload_content=False,
-                decode_content=False,
-            )
+            if request.method == "POST":
+                # safety: one thread at a time, so that a suspended process holds at most one start that may still leave
+                with self._starting:
+                    if not self._may_start():
+                        return NotSent(cause=NOT_OURS, sent_at=sent_at, received_at=self._clock())
+                    self._request(line, request, headers)
+            else:
+                self._request(line, request, headers)
             response = line.getresponse()
             status, fields = response.status, list(response.headers.items())
             body = _body(response, request.max_bytes)
@@ -235,6 +240,17 @@ class Client:
             renewed=self._authorizer.answered(header[1], status),
             sent_at=sent_at,
             received_at=received_at,
+        )
+
+    def _request(self, line: HTTPConnection, request: Request, headers: dict[str, str]) -> None:
+        # safety: from here on something may have left: whatever goes wrong is `Broken`, and nothing is sent again
+        line.request(
+            request.method,
+            request.path,
+            body=request.body or None,
+            headers=headers,
+            preload_content=False,
+            decode_content=False,
         )
 
     def _keep(self, line: HTTPConnection) -> None:
