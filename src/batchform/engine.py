@@ -248,9 +248,9 @@ class Engine:
             run: The id of this run.
             random: Returns numbers from 0 to 1, for jitter.
             parallelism: The most requests in flight.
-            record: Makes events durable, all or none. Raises OutcomeUnknownError when it cannot. It is called with later
-                events all the same, because a store may be back by then. Without it, the first event ends the run, so
-                this engine only reads.
+            record: Makes events durable, all or none. Raises OutcomeUnknownError when it cannot. It is called with
+                later events all the same, because a store may be back by then. Without it, the first event ends the
+                run, so this engine only reads.
             renew: Called before a start is sent. Raises OutcomeUnknownError when another run may hold the state.
             listen: Called with events when they are durable.
             tick: Called in every round, at least every `tick_every` seconds.

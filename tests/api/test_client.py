@@ -700,7 +700,7 @@ def test_one_start_at_a_time_stands_between_the_question_and_the_wire() -> None:
                 inside -= 1
             request(*words)  # type: ignore[arg-type]  # handed on as they came
 
-        client._request = sent  # type: ignore[method-assign]  # to see when it is called
+        client._request = sent  # type: ignore[method-assign,assignment]  # to see when it is called
         with ThreadPoolExecutor(8) as pool:
             replies = list(pool.map(client.send, [START] * 32))
     assert all(isinstance(reply, Answer) for reply in replies)

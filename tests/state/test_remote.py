@@ -609,7 +609,7 @@ def test_a_journal_without_its_state_is_refused(world: World) -> None:
     """It says that there was one."""
     started_once(world)
     del world.space.held[STATE]
-    with pytest.raises(StateError, match="state file is gone"):
+    with pytest.raises(StateError, match="state file is missing"):
         world.held("run-1")
     assert not world.header().open
 
@@ -620,7 +620,7 @@ def test_an_older_state_is_refused(world: World) -> None:
     old = world.space.held[STATE].data
     started_once(world, "run-1")
     world.space.put(STATE, old, world.space.held[STATE].tag)
-    with pytest.raises(StateError, match="An older state"):
+    with pytest.raises(StateError, match="replaced by an older one"):
         world.held("run-2")
 
 

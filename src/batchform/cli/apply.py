@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from batchform.model import GuardName, Observed
     from batchform.protocol import Rules
     from batchform.state.events import Event
-    from batchform.state.local import Store
+    from batchform.state.store import Store
 
 _SEVERITY = (Exit.DONE, Exit.TIMEOUT, Exit.INCOMPLETE, Exit.ERROR, Exit.HANGUP, Exit.INTERRUPTED, Exit.TERMINATED)
 """With `--wait`, the later of the two exit codes in this list wins."""
@@ -192,7 +192,7 @@ def _apply(run: _Run, store: Store) -> Exit:
         run.terminal,
         run.access,
         parallelism=run.parallelism,
-        record=store.record,
+        store=store,
         listen=listen,
         tick=progress.tick,
         tick_every=progress.every,

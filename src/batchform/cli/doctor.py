@@ -38,7 +38,7 @@ from batchform.render.text.doctor import doctor_text
 from batchform.render.words import count
 from batchform.state.known import check_belongs
 from batchform.state.lock import holder_of
-from batchform.state.reader import read
+from batchform.state.store import read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from batchform.api.trust import Trust
     from batchform.cli.terminal import Terminal
     from batchform.model import Config
+    from batchform.state.store import Place
 
 _AFTER_PROXY = ("certificates", "credentials", "connect", "tls", *ANSWER_NAMES)
 
@@ -129,7 +130,7 @@ def _schema_checks(configs: Sequence[str]) -> list[Check]:
     ]
 
 
-def _state_checks(path: Path, config: Config | None, endpoint: Endpoint | BatchformError) -> list[Check]:
+def _state_checks(path: Place, config: Config | None, endpoint: Endpoint | BatchformError) -> list[Check]:
     try:
         known = read(path)
         if known.state is not None and config is not None and not isinstance(endpoint, BatchformError):
@@ -149,7 +150,9 @@ def _state_checks(path: Path, config: Config | None, endpoint: Endpoint | Batchf
     return [state, journal, _lock_check(path)]
 
 
-def _lock_check(path: Path) -> Check:
+def _lock_check(path: Place) -> Check:
+    if not isinstance(path, Path):
+        return ok("lock", "`batchform state lock` says who holds a state in a store")
     try:
         holder = holder_of(path)
     except BatchformError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from batchform import __version__
 from batchform.api.endpoint import DEFAULT_ENDPOINT, parse_endpoint
+from batchform.state.address import parse_address
 from batchform.state.codec import encode_time
 from batchform.state.known import Story
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from batchform.api.endpoint import Endpoint
+    from batchform.state.store import Place
 
 STATE_NAME = "batchform.state.json"
 DEFAULT_CONFIG = "batchform.yaml"
@@ -34,10 +36,14 @@ def endpoint() -> Endpoint:
     return parse_endpoint(given) if given else DEFAULT_ENDPOINT
 
 
-def state_file(given: str | None, configs: Sequence[str] = (DEFAULT_CONFIG,)) -> Path:
-    """The state file: the given one, else beside the first configuration (inside it, if that is a folder)."""
+def state_file(given: str | None, configs: Sequence[str] = (DEFAULT_CONFIG,)) -> Place:
+    """Where the state is: as given, else a file beside the first configuration (inside it, if that is a folder).
+
+    Raises:
+        UsageError: It is meant as an address, and is not a usable one.
+    """
     if given:
-        return Path(given)
+        return parse_address(given) or Path(given)
     first = Path(configs[0])
     return (first if first.is_dir() else first.parent) / STATE_NAME
 
@@ -47,7 +53,7 @@ def new_run() -> str:
     return uuid.uuid4().hex[:16]
 
 
-def holder(operation: str, run: str, path: Path, now: datetime) -> dict[str, str]:
+def holder(operation: str, run: str, path: Place, now: datetime) -> dict[str, str]:
     """What the lock file says about its holder, with Terraform's names."""
     return {
         "ID": run,

@@ -6,15 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
-from batchform.state.reader import read
+from batchform.state.store import read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from batchform.state.known import State
+    from batchform.state.store import Place
 
 
-def read_state(file: Path) -> State:
+def read_state(file: Place) -> State:
     """Read the state without a lock.
 
     Raises:

@@ -12,6 +12,8 @@ from batchform.cli import environment
 from batchform.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batchform.api.client import Client
     from batchform.api.credentials import Authorizer, ClientCredentials, Credentials
     from batchform.api.endpoint import Endpoint
@@ -33,15 +35,15 @@ class Access:
     token_route: Route | None
     trust: Trust
 
-    def client(self) -> Client:
-        """A client for the service.
+    def client(self, *, may_start: Callable[[], bool] = lambda: True) -> Client:
+        """A client for the service. It asks `may_start` right before it sends a start.
 
         Raises:
             UsageError: The credentials or the certificates cannot be used.
         """
         from batchform.api.client import Client  # noqa: PLC0415  # only for commands that use the network
 
-        return Client(self.endpoint, self._authorizer(), proxy=self.route.proxy, trust=self.trust)
+        return Client(self.endpoint, self._authorizer(), proxy=self.route.proxy, trust=self.trust, may_start=may_start)
 
     def _authorizer(self) -> Authorizer | str:
         from batchform.api.credentials import AuthToken  # noqa: PLC0415  # only for commands that use the network

@@ -18,7 +18,6 @@ from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from batchform.api.pacing import Pacer
     from batchform.apply import Report
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from batchform.engine import Clock
     from batchform.plan import Plan
     from batchform.state.events import Event
+    from batchform.state.store import Place
 
 _REDRAW = 0.2  # seconds
 _UNUSUAL = (AlreadyStarted, NotAttempted, Rejected, Released, Unknown)
@@ -110,7 +110,7 @@ class TextProgress:
         self._wipe()
         self._pacer = None
 
-    def report(self, result: Report, state_file: Path) -> None:
+    def report(self, result: Report, state_file: Place) -> None:
         """Print the report."""
         self._terminal.data("\n" + report_text(result, self._terminal.style, state_path=str(state_file)))
 
@@ -151,7 +151,7 @@ class JsonProgress:
     def end(self) -> None:
         """Print nothing: there is no status line."""
 
-    def report(self, result: Report, state_file: Path) -> None:  # noqa: ARG002  # the signature of TextProgress
+    def report(self, result: Report, state_file: Place) -> None:  # noqa: ARG002  # the signature of TextProgress
         """Print the lines of the report."""
         for document in report_documents(result, at=self._clock.now()):
             self._line(document)

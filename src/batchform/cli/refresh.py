@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
     from batchform.engine import Engine
     from batchform.model import Observed
-    from batchform.state.local import Store
+    from batchform.state.store import Store
 
 
 @click.command()
@@ -76,7 +76,7 @@ def command(
         terminal, scope.state_file, fresh=fresh, run=access.run, command="refresh", timeout=lock_timeout
     ) as store:
         before = store.state
-        with session.connect(terminal, access, parallelism=8, record=store.record) as server:
+        with session.connect(terminal, access, parallelism=8, store=store) as server:
             subject = scope.subject(access.endpoint, lambda: store.state)
             observed = observe(subject, server.engine, patience, session.clock.now(), refresh=True)
             now = session.clock.now()

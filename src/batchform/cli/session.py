@@ -15,11 +15,10 @@ from batchform.config.loader import load as load_config
 from batchform.config.selection import select
 from batchform.errors import BatchformError, ServerError
 from batchform.state.known import State, check_belongs
-from batchform.state.reader import read
+from batchform.state.store import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from batchform.api.contract import Reply, Request
     from batchform.api.endpoint import Endpoint
@@ -31,8 +30,11 @@ if TYPE_CHECKING:
     from batchform.model import Config, Observed
     from batchform.observe import Subject
     from batchform.state.events import Event
-    from batchform.state.local import Store
     from batchform.state.reader import Known
+    from batchform.state.store import Place, Store
+
+STORE_TIMEOUT = 60.0
+"""Seconds for which a request to a store is tried."""
 
 _CI_LOCK_TIMEOUT: Final = 300.0  # seconds
 
@@ -62,7 +64,7 @@ class Scope:
 
     config: Config
     selected: frozenset[str] | None
-    state_file: Path
+    state_file: Place
 
     def fresh_state(self, endpoint: Endpoint) -> State:
         """The empty state to begin with when there is none."""
@@ -112,7 +114,7 @@ def known(scope: Scope, endpoint: Endpoint | None) -> Known:
 @contextlib.contextmanager
 def hold(
     terminal: Terminal,
-    file: Path,
+    file: Place,
     *,
     fresh: State,
     run: str,
@@ -124,22 +126,22 @@ def hold(
 
     Args:
         terminal: Shows that the command waits, and what it recovered.
-        file: The state file.
+        file: Where the state is.
         fresh: The state to begin with when there is none.
         run: The id of this run.
         command: The command, for the lock file and the history.
-        timeout: Seconds to wait for the lock, None for the default.
+        timeout: Seconds to wait for another run, None for the default.
         overrides: The guards that the user overrides, for the history.
 
     Raises:
         StateLockedError: Another run holds the lock.
         StateError: The state cannot be used, or belongs to another service or endpoint.
     """
-    from batchform.state.local import hold as hold_state  # noqa: PLC0415  # only for commands that write
+    from batchform.state.store import hold as hold_state  # noqa: PLC0415  # only for commands that write
 
     now = clock.now()
-    if timeout is None:
-        timeout = _CI_LOCK_TIMEOUT if in_ci() else 0.0
+    if timeout is None and in_ci():
+        timeout = _CI_LOCK_TIMEOUT
     with hold_state(
         file,
         fresh=fresh,
@@ -148,6 +150,7 @@ def hold(
         now=now,
         story=environment.story(command, overrides),
         timeout=timeout,
+        patience=STORE_TIMEOUT,
         sleep=Waiting(terminal, "Waiting for another run to release the lock ...", at_once=True),
     ) as store:
         if store.recovered:
@@ -180,25 +183,31 @@ def connect(
     *,
     parallelism: int = 1,
     record: Callable[[Sequence[Event]], None] = lambda _: None,
+    store: Store | None = None,
     listen: Callable[[Sequence[Event]], None] = lambda _: None,
     tick: Callable[[], None] = lambda: None,
     tick_every: float | None = None,
 ) -> Iterator[Connection]:
-    """Open an engine on real threads and sockets, and close everything at the end. The last arguments are its own."""
+    """Open an engine on real threads and sockets, and close everything at the end.
+
+    With a `store`, events go there, and no start leaves unless this run still holds the state. The last arguments are
+    those of the engine.
+    """
     import random  # noqa: PLC0415  # only for commands that use the network
 
     from batchform.api.pacing import Pacer  # noqa: PLC0415  # the same
     from batchform.cli.signals import Signals  # noqa: PLC0415  # the same
     from batchform.engine import Engine, Threads  # noqa: PLC0415  # the same
 
-    client = access.client()
+    client = access.client(may_start=store.sure) if store is not None else access.client()
     threads = Threads(_Logged(client, terminal) if terminal.debug else client, parallelism)
     pacer = Pacer()
     engine = Engine(
         wire=threads,
         clock=clock,
         pacer=pacer,
-        record=record,
+        record=record if store is None else store.record,
+        renew=(lambda: None) if store is None else store.renew,
         run=access.run,
         random=random.random,
         parallelism=parallelism,

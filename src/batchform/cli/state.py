@@ -108,6 +108,8 @@ def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, au
     Shows what is wrong and what it would keep, then asks. Keeps a copy of each damaged file.
     """
     file = environment.state_file(state)
+    if not isinstance(file, Path):
+        raise UsageError("Recover needs a state file", f"{file} cannot be recovered in its store yet.")
     run = environment.new_run()
     holder = environment.holder("state recover", run, file, session.clock.now())
     with locked(paths(file).lock, holder, lock_timeout):

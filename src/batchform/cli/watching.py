@@ -13,7 +13,7 @@ from batchform.errors import Exit
 from batchform.render.documents.status import status_document
 from batchform.render.escape import printable
 from batchform.render.text.status import changed_lines, frame, log_words
-from batchform.state.reader import read
+from batchform.state.store import read
 from batchform.watch import watch as watch_batches
 
 if TYPE_CHECKING:

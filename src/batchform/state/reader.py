@@ -90,8 +90,8 @@ def same_lineage(base: State, lineage: str, journal: str) -> None:
     if base.lineage != lineage:
         raise StateError(
             "The journal belongs to a different state file",
-            f"{journal} has lineage {lineage}, but the state has lineage {base.lineage}. Restore the state that belongs to"
-            " the journal, or run `batchform state recover`. Until then, no start is sent.",
+            f"{journal} has lineage {lineage}, but the state has lineage {base.lineage}. Restore the state that belongs"
+            " to the journal, or run `batchform state recover`. Until then, no start is sent.",
         )
 
 

@@ -1,0 +1,274 @@
+"""Machines that share nothing but a store: they race, vanish, are suspended, and lose the store itself.
+
+Each has a folder and a home of its own. The store is a real server (moto), the judge is the simulator's log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.state.address import Bucket
+from batchform.state.known import Phase
+from batchform.state.objects import Objects
+from batchform.state.remote import JOURNAL, STATE, read
+from tests.e2e.harness import ROOT, Ended, Site, site
+from tests.e2e.test_loop import declared, ids
+from tests.proof import judge
+from tests.state.engines import BUCKET, engine, environment, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from batchform.state.known import Entry
+
+APPLY = ("apply", "--auto-approve", "--lock-timeout", "300s")
+
+
+@dataclass
+class Land:
+    """An account, a store, and machines."""
+
+    place: Site
+    root: Path
+    lease: float
+    key: str = field(default_factory=lambda: f"{uuid.uuid4().hex}/batchform.state.json")
+
+    @property
+    def address(self) -> str:
+        """Where the state is."""
+        return f"s3://{BUCKET}/{self.key}"
+
+    def folder(self, name: str) -> Path:
+        """The folder of that machine, with the configuration in it."""
+        folder = self.root / name
+        if not folder.exists():
+            folder.mkdir()
+            text = (self.place.folder / "batchform.yaml").read_text()
+            (folder / "batchform.yaml").write_text(text)
+        return folder
+
+    def begin(self, name: str, *words: str, **more: str) -> subprocess.Popen[str]:
+        """Begin a command on that machine."""
+        folder = self.folder(name)
+        given = {"BATCHFORM_STATE": self.address, "HOME": str(folder), **variables("moto"), **more}
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.leased", str(self.lease), "25", *words],
+            cwd=folder,
+            env=self.place.environment(**given, PYTHONPATH=str(ROOT)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, name: str, *words: str, **more: str) -> Ended:
+        """Run a command on that machine to its end."""
+        return self.place.end(self.begin(name, *words, **more))
+
+    def registers(self) -> Objects:
+        """The store, as the test looks into it."""
+        return Objects(Bucket(scheme="s3", bucket=BUCKET, key=self.key))
+
+    def entries(self) -> dict[str, Entry]:
+        """What the store holds now."""
+        with environment("moto"):
+            state = read(self.registers()).state
+        return {} if state is None else dict(state.entries)
+
+    def contents(self) -> list[bytes | None]:
+        """The bytes of state and journal."""
+        with environment("moto"):
+            held = [self.registers().read(name) for name in (STATE, JOURNAL)]
+        return [None if one is None else one.data for one in held]
+
+    def all_is_well(self, count: int) -> None:
+        """One start each, all of them known as started by us, and nothing to do for a third machine."""
+        ended = self.run("the third", *APPLY)
+        assert ended.code == 0, ended
+        log = self.place.log.entries
+        assert judge.accepted(log) == dict.fromkeys(ids(count), 1)
+        assert {entry.phase for entry in self.entries().values()} == {Phase.STARTED}
+        judge.nothing_lost(log, self.entries())
+        judge.nothing_dreamt(log, self.entries())
+        judge.looked_before_repeating(log, self.place.decisions)
+        self.place.token_stayed_home()
+        for folder in self.root.iterdir():
+            judge.token_stayed_home("secret", folder=folder, spoken=self.place.spoken)
+
+
+@contextmanager
+def land(tmp_path: Path, count: int, lease: float = 60.0, **options: float) -> Iterator[Land]:
+    """So many batches that nobody has started."""
+    folder = tmp_path / "site"
+    root = tmp_path / "machines"
+    folder.mkdir()
+    root.mkdir()
+    with site(folder, {"batches": dict.fromkeys(ids(count))}, rate_limit=1_000_000, **options) as place:
+        place.declare(declared(ids(count)))
+        yield Land(place=place, root=root, lease=lease)
+
+
+def test_a_run_leaves_nothing_on_its_machine(tmp_path: Path) -> None:
+    """The next machine finds everything in the store, and an offline plan reads it there."""
+    with land(tmp_path, 5) as here:
+        ended = here.run("one", *APPLY)
+        assert ended.code == 0, ended
+        assert [path.name for path in here.folder("one").iterdir()] == ["batchform.yaml"]
+        ended = here.run("two", "plan", "--detailed-exitcode")
+        assert ended.code == 0, ended
+        assert "No changes. " in ended.out
+        assert here.run("two", "state", "list").out.count("started") >= 5
+        here.all_is_well(5)
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.full)])
+def test_a_machine_that_vanishes_is_made_good_by_another(count: int, tmp_path: Path) -> None:
+    """`kill -9` in the middle of its starts; the other knows each of them as ours, and nobody unlocks anything."""
+    with land(tmp_path, count, lease=3.0, latency=0.01) as here:
+        first = here.begin("one", *APPLY)
+        here.place.log.wait_for(count // 3)
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        ended = here.run("two", "apply", "--auto-approve")
+        assert ended.code == 0, ended
+        here.all_is_well(count)
+
+
+@pytest.mark.parametrize("count", [5, pytest.param(20, marks=pytest.mark.full)])
+def test_of_many_machines_at_once_each_batch_is_started_by_one(count: int, tmp_path: Path) -> None:
+    """The others wait for their turn and find nothing to do."""
+    with land(tmp_path, 10) as here:
+        runs = [here.begin(f"machine {number}", *APPLY) for number in range(count)]
+        for run in runs:
+            ended = here.place.end(run, 300.0)
+            assert ended.code == 0, ended
+        here.all_is_well(10)
+
+
+def test_who_does_not_wait_is_told_who_holds_it(tmp_path: Path) -> None:
+    """Exit 5, the holder and its job; nothing was sent."""
+    with land(tmp_path, 5, latency=0.3) as here:
+        job = {"GITHUB_SERVER_URL": "https://ci.example.test", "GITHUB_REPOSITORY": "a/b", "GITHUB_RUN_ID": "42"}
+        first = here.begin("one", *APPLY, **job)
+        here.place.log.wait_for(1)
+        os.kill(first.pid, signal.SIGSTOP)
+        ended = here.run("two", "apply", "--auto-approve", "--lock-timeout", "0s")
+        assert ended.code == 5, ended
+        assert "https://ci.example.test/a/b/actions/runs/42" in ended.err
+        os.kill(first.pid, signal.SIGCONT)
+        assert here.place.end(first).code == 0
+        here.all_is_well(5)
+
+
+def test_a_machine_that_is_suspended_past_its_lease_sends_nothing_more(tmp_path: Path) -> None:
+    """Another has taken over and finished: the first writes nothing to the store and exits 4."""
+    with land(tmp_path, 40, lease=3.0, latency=0.05) as here:
+        first = here.begin("one", *APPLY)
+        here.place.log.wait_for(10)
+        os.kill(first.pid, signal.SIGSTOP)
+        ended = here.run("two", "apply", "--auto-approve")
+        assert ended.code == 0, ended
+        sent, contents = len(here.place.requests("start")), here.contents()
+        os.kill(first.pid, signal.SIGCONT)
+        ended = here.place.end(first)
+        assert ended.code == 4, ended
+        assert "Another run has taken over the state" in ended.err
+        assert len(here.place.requests("start")) == sent
+        assert here.contents() == contents
+        kept = [path.name for path in here.folder("one").iterdir() if path.name != "batchform.yaml"]
+        assert all(name.startswith("batchform.outcomes-") for name in kept)
+        here.all_is_well(40)
+
+
+# --- What is refused before anything is sent -------------------------------------------------------------------------
+
+
+def refused(here: Land, says: str, **more: str) -> Ended:
+    """The command ends with this message, and no start was sent."""
+    ended = here.run("one", "apply", "--auto-approve", **more)
+    assert ended.code == 1, ended
+    assert says in ended.err, ended
+    assert here.place.requests("start") == []
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("says", "more"),
+    [
+        ("The bucket does not exist", {"BATCHFORM_STATE": "s3://no-such-bucket/state.json"}),
+        ("accepts a file, `s3://`", {"BATCHFORM_STATE": "ftp://bucket/state.json"}),
+        ("user name or a password", {"BATCHFORM_STATE": "s3://user:topsecret@bucket/state.json"}),
+        ("AWS_ENDPOINT_URL_S3 is not usable", {"AWS_ENDPOINT_URL_S3": "http://store.example.test"}),
+        ("AWS_PROFILE is not usable", {"AWS_PROFILE": "nobody", "AWS_ACCESS_KEY_ID": ""}),
+    ],
+)
+def test_a_mistake_in_the_surroundings_is_named(says: str, more: dict[str, str], tmp_path: Path) -> None:
+    """And never taken for a state that does not exist yet."""
+    with land(tmp_path, 1) as here:
+        given = {**variables("moto"), **more}
+        folder = here.folder("one")
+        ended = subprocess.run(
+            [sys.executable, "-m", "batchform", "apply", "--auto-approve"],
+            cwd=folder,
+            env=here.place.environment(**{"BATCHFORM_STATE": here.address, "HOME": str(folder), **given}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 1, ended
+        assert says in ended.stderr
+        assert "topsecret" not in ended.stderr + ended.stdout
+        assert here.place.log.entries == []
+
+
+def test_a_store_that_ignores_conditions_is_refused(tmp_path: Path) -> None:
+    """s3rver takes every write, so two runs could hold one state there."""
+    with engine("s3rver"), land(tmp_path, 1) as here:
+        refused(here, "This store ignores conditions", **variables("s3rver"))
+
+
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("plan",), ("state", "list")])
+def test_a_local_state_needs_nothing_of_it(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Neither the library nor what is built on it is imported."""
+    with land(tmp_path, 1) as here:
+        code = (
+            "import sys\nfrom batchform.cli.main import main\ntry:\n    main()\nfinally:\n"
+            "    print(*(name for name in sys.modules if name in {'obstore', 'boto3', 'batchform.state.remote',"
+            " 'batchform.state.registers', 'batchform.state.objects'}), file=sys.stderr)\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=here.folder("one"),
+            env=here.place.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not {"obstore", "batchform.state.remote"} & set(ended.stderr.split()), ended
+
+
+def test_without_the_library_the_message_says_how_to_get_it(tmp_path: Path) -> None:
+    """One sentence, no traceback."""
+    with land(tmp_path, 1) as here:
+        code = "import sys\nsys.modules['obstore'] = None\nfrom batchform.cli.main import main\nmain()\n"
+        ended = subprocess.run(
+            [sys.executable, "-c", code, "apply", "--auto-approve", "--state", "s3://bucket/key"],
+            cwd=here.folder("one"),
+            env=here.place.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert "pip install 'batchform[remote]'" in ended.stderr
+        assert "Traceback" not in ended.stderr
