@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from batchform.state.address import Bucket
     from batchform.state.registers import Tag
 
-_TIMEOUT: Final = "15s"
-"""For one request. A write that takes longer says nothing about the present."""
-
 _CREDENTIAL_HOSTS: Final = ("//169.254.", "//sts.", "//metadata.google", "//oauth2.", "//login.microsoft")
 """Where the library asks for credentials that the environment does not hold."""
 
@@ -58,6 +55,8 @@ class Objects:
     """The registers under one key of one bucket."""
 
     lease = 60.0
+    timeout = "15s"
+    """For one request. A write that takes longer says nothing about the present."""
 
     def __init__(self, address: Bucket) -> None:
         """Nothing is sent yet.
@@ -68,7 +67,7 @@ class Objects:
         self.where = str(address)
         self.every = THROTTLED_EVERY if address.scheme == "gs" else 0.0  # Google allows one write a second
         self._scheme, self._key = address.scheme, address.key
-        self._store = _open(address)
+        self._store = _open(address, self.timeout)
 
     def read(self, name: str) -> Held | None:
         """See `Registers`."""
@@ -126,7 +125,7 @@ def _unsure(error: Exception) -> Unsure:
     return Unsure(_STATUSES.get(int(status[1]), Why.OTHER), detail)
 
 
-def _open(address: Bucket) -> S3Store | GCSStore | AzureStore:
+def _open(address: Bucket, timeout: str) -> S3Store | GCSStore | AzureStore:
     try:
         from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415  # for remote states only
     except ImportError:
@@ -137,7 +136,7 @@ def _open(address: Bucket) -> S3Store | GCSStore | AzureStore:
     common: dict[str, Any] = {
         "retry_config": {"max_retries": 0},  # safety: a retry after a lost answer is refused, though we wrote
         "client_options": {
-            "timeout": _TIMEOUT,
+            "timeout": timeout,
             "connect_timeout": "5s",
             "allow_http": _is_loopback(address.scheme),
             "allow_invalid_certificates": False,

@@ -1,0 +1,204 @@
+"""Every request of an apply to its store: the command dies at it, or the store does.
+
+The first, the second, ... until a run comes through. After each, another machine runs; after that the judge, before
+whom one more run must find nothing left to start.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from batchform.state.address import Bucket
+from batchform.state.events import Intended
+from batchform.state.journal import replay
+from batchform.state.known import Phase
+from batchform.state.objects import Objects
+from batchform.state.remote import read
+from tests.e2e.harness import Ended, Site, Warm, site, warmed
+from tests.e2e.test_loop import declared, ids
+from tests.proof import judge
+from tests.proof.toll import FAULTS, Toll
+from tests.state.engines import BUCKET, environment, server, variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from batchform.state.known import Entry
+
+FACTOR: Final = 100.0
+LEASE: Final = 0.6
+APPLY: Final = ("apply", "--auto-approve")
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A warm process whose commands use a store."""
+    with warmed("tests.proof.leased", FACTOR, tmp_path_factory.mktemp("warm")) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def toll() -> Iterator[Toll]:
+    """A store whose requests may fail."""
+    with Toll(server("moto")) as made:
+        yield made
+
+
+class Case:
+    """One account and one key of the store."""
+
+    def __init__(self, place: Site, warm: Warm, toll: Toll, count: int) -> None:
+        self.place, self.warm, self.toll, self.ids = place, warm, toll, ids(count)
+        self.key = f"{uuid.uuid4().hex}/state.json"
+        place.declare(declared(self.ids))
+
+    def apply(self, **more: Any) -> Ended:
+        """Run apply, on the machine that has nothing but the configuration."""
+        given = {**variables("moto", self.toll.port), "BATCHFORM_STATE": f"s3://{BUCKET}/{self.key}"}
+        job = {"lease": LEASE, "patience": 1.0, "timeout": "700ms", "environment": self.place.environment(**given)}
+        return self.warm.run(self.place, *APPLY, **job, **more)
+
+    def entries(self) -> dict[str, Entry]:
+        """What the store holds."""
+        with environment("moto"):
+            state = read(Objects(Bucket(scheme="s3", bucket=BUCKET, key=self.key))).state
+        return {} if state is None else dict(state.entries)
+
+    def recover(self) -> None:
+        """The next machine makes everything good; what the first one heard is not needed for that."""
+        self.toll.begin()
+        judge.paid_once(self.place.log.entries)
+        ended = self.apply()
+        assert ended.code == 0, ended
+        sent = len(self.place.requests("start"))
+        again = self.apply()
+        assert again.code == 0, again
+        assert len(self.place.requests("start")) == sent, again
+        log = self.place.log.entries
+        assert judge.accepted(log) == dict.fromkeys(self.ids, 1)
+        assert {entry.phase for entry in self.entries().values()} == {Phase.STARTED}
+        judge.nothing_dreamt(log, self.entries())
+        judge.looked_before_repeating(log, self.place.decisions, settle=10.0 / FACTOR, spacing=10.0 / FACTOR)
+        self.place.token_stayed_home()
+
+
+def world(count: int) -> dict[str, Any]:
+    """So many batches, and a status that shows a read late."""
+    return {"batches": dict.fromkeys(ids(count)), "rate": {"limit": 5000}, "lag": {"up_to": 1}, "seed": 5}
+
+
+@dataclass
+class Points:
+    """The requests of a run, one after the other, each in a world of its own."""
+
+    folder: Path
+    warm: Warm
+    toll: Toll
+
+    def sweep(self, count: int, step: Callable[[Case, int], bool]) -> int:
+        """Take every point until a run comes through; how many there were."""
+        for number in itertools.count(1):
+            folder = self.folder / str(number)
+            folder.mkdir()
+            with site(folder, world(count)) as place:
+                case = Case(place, self.warm, self.toll, count)
+                over = step(case, number)
+                case.recover()
+            if over:
+                return number - 1
+        raise AssertionError
+
+
+@pytest.fixture
+def points(tmp_path: Path, warm: Warm, toll: Toll) -> Points:
+    """Nothing taken yet."""
+    return Points(tmp_path, warm, toll)
+
+
+SIZES: Final = (2, pytest.param(20, marks=pytest.mark.full))
+
+
+def mostly_full(*short: str) -> list[Any]:
+    """All faults, of which the short form takes these."""
+    return [fault if fault in short else pytest.param(fault, marks=pytest.mark.full) for fault in FAULTS]
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("count", SIZES)
+def test_a_command_that_dies_at_any_request_to_its_store_is_made_good(
+    how: str, count: int, points: Points, record_property: Callable[[str, object], None]
+) -> None:
+    """Killed before it, or after it took place: each batch is started once, and known as started by us."""
+
+    def step(case: Case, number: int) -> bool:
+        ended = case.apply(die={"at": number, "how": how})
+        assert ended.code in {0, -9}, ended
+        return ended.code == 0
+
+    taken = points.sweep(count, step)
+    assert taken > 8
+    record_property("counted", f"store sweep: killed {how} each of {taken} requests, all recovered")
+
+
+@pytest.mark.parametrize("fault", mostly_full("lost"))
+@pytest.mark.parametrize("count", SIZES)
+def test_a_store_that_fails_once_at_any_request_costs_nothing(
+    fault: str, count: int, points: Points, record_property: Callable[[str, object], None]
+) -> None:
+    """The run goes on: the store says a moment later what is there."""
+    codes: Counter[int] = Counter()
+
+    def step(case: Case, number: int) -> bool:
+        points.toll.begin(number, fault)
+        ended = case.apply()
+        codes[ended.code] += 1
+        assert ended.code == 0, ended
+        return points.toll.count < number
+
+    taken = points.sweep(count, step)
+    assert taken > 8
+    record_property("counted", f"store sweep: {fault!r} once at each of {taken} requests: {dict(codes)}")
+
+
+@pytest.mark.parametrize("fault", mostly_full("gone"))
+@pytest.mark.parametrize("count", SIZES)
+def test_a_store_that_is_gone_from_any_request_on_loses_nothing(
+    fault: str, count: int, points: Points, record_property: Callable[[str, object], None]
+) -> None:
+    """Nothing is sent whose intent is not in the store; what was heard is there, or in the file."""
+    codes: Counter[int] = Counter()
+    spilled = 0
+
+    def step(case: Case, number: int) -> bool:
+        nonlocal spilled
+        points.toll.begin(number, fault, for_good=True)
+        ended = case.apply()
+        codes[ended.code] += 1
+        over = points.toll.count < number
+        assert ended.code == 0 if over else ended.code in {0, 1, 4}, ended
+        points.toll.begin()
+        files = list(case.place.folder.glob("batchform.outcomes-*"))
+        heard = set()
+        for file in files:
+            spilled += 1
+            found = replay(file.read_bytes(), file.name)
+            heard = {event.batch_id for event in found.events if not isinstance(event.what, Intended)}
+            assert file.name in ended.err
+        known = {key for key, entry in case.entries().items() if entry.recorded_as_started or entry.uncertain}
+        assert set(judge.accepted(case.place.log.entries)) <= known
+        started = {key for key, entry in case.entries().items() if entry.recorded_as_started}
+        assert set(judge.accepted(case.place.log.entries)) <= started | heard
+        return over
+
+    taken = points.sweep(count, step)
+    assert taken > 8
+    record_property(
+        "counted", f"store sweep: {fault!r} from each of {taken} requests on: {dict(codes)}, {spilled} files"
+    )
