@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from batchform.apply import Outcome, Report, Result
-from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.engine import ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import OutcomeUnknownError, Problem, Severity
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
 from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, Reason, RecordsSource
@@ -326,6 +326,7 @@ def ends() -> st.SearchStrategy[End]:
         st.builds(Stopped, problem=server_problems()),
         st.builds(ServiceDown, batches=st.integers(1, 99)),
         st.builds(Starved, windows=st.integers(1, 99)),
+        st.builds(ForeignAnswers, reference_id=st.text(min_size=1, max_size=99)),
         st.builds(Interrupted, signum=st.sampled_from([1, 2, 15])),
         st.builds(Unrecordable, error=st.builds(OutcomeUnknownError, texts(), texts(200))),
     )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
-from batchform.engine import Interrupted, Stopped, Task, Unrecordable
+from batchform.engine import ForeignAnswers, Interrupted, Stopped, Task, Unrecordable
 from batchform.errors import Exit, StateError
 from batchform.model import Status
 from batchform.plan import Action, Obstacle, check_guards, is_expired
@@ -186,7 +186,7 @@ class Report:
         lost = isinstance(self.end, Unrecordable) or not all(outcome.recorded for outcome in self.outcomes)
         if lost or self.having(Result.UNKNOWN):  # an outcome that is not on disk is unknown to the next run
             return Exit.UNKNOWN
-        if isinstance(self.end, Stopped):
+        if isinstance(self.end, (Stopped, ForeignAnswers)):
             return Exit.ERROR
         if self.end is not None or self.having(Result.REJECTED, Result.BLOCKED, Result.NOT_ATTEMPTED):
             return Exit.INCOMPLETE

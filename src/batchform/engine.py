@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from batchform.api import contract
-from batchform.api.contract import Answer
+from batchform.api.contract import Answer, Broken
 from batchform.api.pacing import full_jitter
 from batchform.errors import OutcomeUnknownError
 from batchform.protocol import Backoff, Ended, Pause, Record, Send, Stop
@@ -44,6 +44,9 @@ SILENT_BATCHES: Final = 10
 
 THROTTLED_WINDOWS: Final = 5
 """Throttled windows without an accepted request, one after the other, after which others use up the limit."""
+
+FOREIGN_ANSWERS: Final = 3
+"""Answers with the Reference-Id of another request, one after the other, after which no answer can be trusted."""
 
 GRACE: Final = 5.0
 """Seconds that requests in flight may take after the first signal."""
@@ -179,6 +182,13 @@ class Starved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignAnswers:
+    """Several answers, one after the other, had the Reference-Id of another request. This is the last id."""
+
+    reference_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
     """A signal arrived."""
 
@@ -192,7 +202,7 @@ class Unrecordable:
     error: OutcomeUnknownError
 
 
-End: TypeAlias = Stopped | ServiceDown | Starved | Interrupted | Unrecordable
+End: TypeAlias = Stopped | ServiceDown | Starved | ForeignAnswers | Interrupted | Unrecordable
 
 
 # --- The engine ------------------------------------------------------------------------------------------------------
@@ -269,6 +279,7 @@ class Engine:
         self._flying: dict[int, Task] = {}
         self._asleep: list[tuple[float, int, Task]] = []
         self._silent: set[str] = set()
+        self._foreign = 0
         self._results: dict[str, Any] = {}
         self._signals = 0
         self._cut_at: float | None = None
@@ -429,7 +440,11 @@ class Engine:
                 self._tickets += 1
                 self.requests += 1
                 self._flying[self._tickets], send = queue.popleft()
-                self._wire.submit(self._tickets, send.request)
+                self._wire.submit(self._tickets, self._traced(send))
+
+    def _traced(self, send: Send) -> Request:
+        """The request with a Reference-Id. A start has the one of its intent, a read one of its own."""
+        return send.request if send.is_start else contract.traced(send.request, f"{self.run}-{self.requests}-read")
 
     def _timeout(self, *, waiting: bool) -> float | None:
         """Seconds until the next step is due without a reply; None: unlimited."""
@@ -447,11 +462,16 @@ class Engine:
     # -- ends --
 
     def _pace(self, reply: Reply) -> None:
-        """Update the pacer. Ends the run when others use up the rate limit."""
+        """Update the pacer. Ends the run when others use up the rate limit, or when answers belong to others."""
         now = self._clock.monotonic()
         if not isinstance(reply, Answer):
             self._pacer.failed(now)
+            if isinstance(reply, Broken) and reply.foreign:
+                self._foreign += 1
+                if self._foreign >= FOREIGN_ANSWERS and self.end is None:
+                    self.end = ForeignAnswers(reference_id=reply.foreign)
             return
+        self._foreign = 0
         rate = contract.rate_of(reply)
         if rate.date_epoch is not None:
             self.skew = datetime.fromtimestamp(rate.date_epoch, UTC) - self._clock.now()

@@ -255,6 +255,29 @@ def test_what_is_not_a_complete_answer_is_broken_and_never_sent_again(handler: C
     assert (server.connections, len(server.requests)) == (1, 1)
 
 
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 503])
+def test_an_answer_with_another_reference_id_is_broken_and_ends_its_connection(status: int) -> None:
+    """Whatever it says. The id is named without the token, and cut."""
+    said = answer(status, headers=f"Reference-Id: gw-{TOKEN}-{'x' * 500}\r\n")
+    with RawServer(always(said)) as server, Client(server.endpoint, TOKEN) as client:
+        reply = client.send(START)
+        assert isinstance(start_meaning(reply, "abc-1"), Doubtful)
+        assert isinstance(reply, Broken)
+        assert reply.foreign == f"gw-[token]-{'x' * 69}"
+        assert reply.cause == f"the {status} answer has the Reference-Id of another request: {reply.foreign}"
+        client.send(START)
+    assert server.connections == 2
+
+
+def test_an_answer_with_our_reference_id_keeps_its_connection() -> None:
+    """Also where a gateway has added an id of its own."""
+    with RawServer(always(answer(headers="Reference-Id: gw-1, ref-1\r\n"))) as server:
+        with Client(server.endpoint, TOKEN) as client:
+            assert isinstance(client.send(START), Answer)
+            assert isinstance(client.send(START), Answer)
+        assert server.connections == 1
+
+
 def drip(peer: Peer) -> None:
     """A byte at a time, each in time for the next wait."""
     peer.request()

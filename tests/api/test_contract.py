@@ -26,6 +26,7 @@ from batchform.api.contract import (
     Refused,
     Reply,
     Throttled,
+    foreign_id,
     list_meaning,
     list_request,
     problem_of,
@@ -34,6 +35,7 @@ from batchform.api.contract import (
     start_meaning,
     start_request,
     status_request,
+    traced,
 )
 from batchform.api.decode import AMBIGUOUS, date_of, json_value
 from batchform.model import Reading, Service, Source
@@ -727,3 +729,31 @@ def test_keys_that_stand_twice_are_no_claim() -> None:
     assert isinstance(document, dict)
     assert not isinstance(document["a"], int)
     assert document["b"] == 3
+
+
+@pytest.mark.parametrize(
+    ("ours", "values", "foreign"),
+    [
+        pytest.param("ref-1", [], "", id="absent"),
+        pytest.param("ref-1", ["ref-1"], "", id="ours"),
+        pytest.param("ref-1", ["gw-7, ref-1"], "", id="contains ours"),
+        pytest.param("ref-1", ["gw-7", "ref-1"], "", id="ours beside another"),
+        pytest.param("ref-1", [" "], "", id="empty"),
+        pytest.param("ref-1", [" ref-2 "], "ref-2", id="another"),
+        pytest.param("ref-1", ["REF-1"], "REF-1", id="in another case"),
+        pytest.param(None, ["ref-2"], "", id="nothing was asked for"),
+    ],
+)
+def test_an_answer_with_another_reference_id_is_foreign(ours: str | None, values: list[str], foreign: str) -> None:
+    """Source: CONTRACT "Headers": the server returns the id of the request."""
+    headers = [("date", "now"), *(("reference-id", value) for value in values)]
+    assert foreign_id(headers, ours) == foreign
+
+
+def test_a_traced_request_carries_its_id() -> None:
+    """In its headers, and for the client to compare."""
+    request = traced(list_request(Service.PHONE), "r1-1-read")
+    assert request.reference_id == "r1-1-read"
+    assert request.headers == (("Accept", "application/json"), ("Reference-Id", "r1-1-read"))
+    with pytest.raises(ValueError, match="Reference-Id"):
+        traced(list_request(Service.PHONE), "r1|1")

@@ -210,6 +210,18 @@ ACTED: Final = [
     case("slow, but whole", [start("drip", interval=0.001)], CLEAN),
     case("not HTTP", [start("not_http", act=True)], FOUND),
     case("another batch_id", [start("wrong_batch_id")], FOUND),
+    # the answer to another request says nothing about this one
+    case("429 with another Reference-Id", [start(429, reference_id="gw-1", act=True)], FOUND),
+    case("403 with another Reference-Id", [start(403, reference_id="gw-1", act=True)], FOUND),
+    case("401 with another Reference-Id", [start(401, reference_id="gw-1", act=True)], FOUND),
+    case("400 with another Reference-Id", [start(400, reference_id="gw-1", act=True)], FOUND),
+    case("200 with another Reference-Id", [start(200, text=TRUE, reference_id="gw-1", act=True)], FOUND),
+    case(
+        "only other Reference-Ids",
+        [start(429, reference_id="gw-1", act=True), status(200, reference_id="gw-1", times=2)],
+        later(OPEN, accepted=1),
+        FOUND,
+    ),
     case("status null", [start("odd_status")], FOUND),
     case("status unheard of", [start("odd_status", value="queued")], FOUND),
     case("status completed", [start("odd_status", value="completed")], CLEAN),

@@ -9,7 +9,7 @@ import pytest
 
 from batchform.api.contract import Broken
 from batchform.apply import Result
-from batchform.engine import Interrupted, ServiceDown, Stopped, Unrecordable
+from batchform.engine import ForeignAnswers, Interrupted, ServiceDown, Stopped, Unrecordable
 from batchform.errors import Exit, OutcomeUnknownError
 from batchform.state.known import Phase
 from tests.engine.lab import Fate, Lab, Server, batch_of, config, failed, ids
@@ -259,3 +259,45 @@ def test_no_start_is_sent_once_the_state_may_be_another_runs(after: int) -> None
     results = [outcome.result for outcome in done.outcomes]
     assert results == [Result.STARTED] * after + [Result.NOT_ATTEMPTED] * (4 - after)
     assert all(outcome.recorded for outcome in done.outcomes)
+
+
+# --- answers to other requests ---------------------------------------------------------------------------------------
+
+FOREIGN = Broken(cause="another Reference-Id", foreign="gw-1")
+
+
+def test_every_request_has_a_reference_id() -> None:
+    """The start that of its intent; each list call and read one of its own."""
+    lab = Lab(Server(["a", "b"], unlisted={"a"}))
+    lab.apply(config(["a", "b"]))
+    found: dict[str, list[str | None]] = {}
+    for _, request in lab.sent:
+        assert ("Reference-Id", request.reference_id) in request.headers
+        found.setdefault(request.method, []).append(request.reference_id)
+    assert found == {"GET": ["r1-1-read", "r1-2-read"], "POST": ["a-r1", "b-r1"]}
+
+
+@pytest.mark.parametrize("rest", [0.1, 30.0])
+def test_three_foreign_answers_in_a_row_end_the_run(rest: float) -> None:
+    """A start that is open stays unknown, and nothing more is sent."""
+    lab = Lab(Server(["a"]), fate=lambda request, number: Fate(rest, reply=FOREIGN if number else None))
+    done = lab.apply(config(["a"]))
+    assert done.end == ForeignAnswers(reference_id="gw-1")
+    assert done.exit is Exit.UNKNOWN
+    assert len(lab.sent) == 1 + 3
+    assert lab.starts == ["a"]
+    lab.check_outcomes()
+
+
+def test_a_list_that_belongs_to_others_ends_the_run_before_a_start() -> None:
+    """No start is open."""
+    lab = Lab(Server(["a"]), fate=lambda _request, _number: Fate(reply=FOREIGN))
+    done = lab.apply(config(["a"]))
+    assert (done.exit, len(lab.sent), lab.starts) == (Exit.ERROR, 3, [])
+
+
+def test_two_foreign_answers_in_a_row_are_survived() -> None:
+    """An answer of ours between them begins the count anew."""
+    lab = Lab(Server(["a"]), fate=lambda _request, number: Fate(reply=None if number in {0, 3, 6, 7} else FOREIGN))
+    assert lab.apply(config(["a"])).end is None
+    lab.check_outcomes()

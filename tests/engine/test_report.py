@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchform.apply import Outcome, Report, Result, carry_out, reference_id, report, to_record
-from batchform.engine import End, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.engine import End, ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import Exit, OutcomeUnknownError
 from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Source
 from batchform.plan import Action, Change, Plan, Reason, plan
@@ -281,6 +281,7 @@ SIGNAL = Interrupted(signum=2)
 STOPPED = Stopped(problem=PROBLEM)
 DOWN = ServiceDown(batches=10)
 STARVED = Starved(windows=5)
+FOREIGN = ForeignAnswers(reference_id="gw-1")
 FULL = Unrecordable(error=OutcomeUnknownError("full"))
 
 
@@ -296,6 +297,8 @@ FULL = Unrecordable(error=OutcomeUnknownError("full"))
         pytest.param(DOWN, [Result.UNKNOWN], Exit.UNKNOWN, id="unknown before a service that is down"),
         pytest.param(DOWN, [Result.NOT_ATTEMPTED], Exit.INCOMPLETE, id="down"),
         pytest.param(STARVED, [Result.NOT_ATTEMPTED], Exit.INCOMPLETE, id="starved"),
+        pytest.param(FOREIGN, [Result.UNKNOWN], Exit.UNKNOWN, id="unknown before foreign answers"),
+        pytest.param(FOREIGN, [Result.NOT_ATTEMPTED], Exit.ERROR, id="foreign answers"),
         pytest.param(STARVED, [], Exit.INCOMPLETE, id="an early end is never done"),
         pytest.param(None, [Result.UNKNOWN, Result.REJECTED], Exit.UNKNOWN, id="unknown before rejected"),
         pytest.param(None, [Result.STARTED, Result.BLOCKED], Exit.INCOMPLETE, id="blocked"),

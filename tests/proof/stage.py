@@ -21,6 +21,7 @@ from batchform.api.contract import (
     start_meaning,
     start_request,
     status_request,
+    traced,
 )
 from batchform.api.trust import Trust
 from batchform.model import Service
@@ -57,8 +58,10 @@ QUESTIONS: Final[Mapping[str, Question]] = {
     "start": Question(
         start_request(Service.PHONE, BATCH, "ref-1"), lambda reply: start_meaning(reply, BATCH), "Doubtful"
     ),
-    "read": Question(status_request(Service.PHONE, BATCH), lambda reply: read_meaning(reply, BATCH), "NoAnswer"),
-    "list": Question(list_request(Service.PHONE), list_meaning, "NoAnswer"),
+    "read": Question(
+        traced(status_request(Service.PHONE, BATCH), "r1-1-read"), lambda reply: read_meaning(reply, BATCH), "NoAnswer"
+    ),
+    "list": Question(traced(list_request(Service.PHONE), "r1-2-read"), list_meaning, "NoAnswer"),
 }
 
 Play: TypeAlias = "Callable[[Peer], None]"

@@ -354,6 +354,21 @@ def test_every_status_with_every_kind_of_body_has_its_meaning(
     )
 
 
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_answer_to_another_request_is_believed(name: str, record_property: Callable[[str, object], None]) -> None:
+    """Every status, with a body that says what we want to hear, and the Reference-Id of another request."""
+    question = QUESTIONS[name]
+    with Stage() as stage:
+        for status in range(200, 600):
+            for body in (GOOD[name], failure(status), b""):
+                foreign = said(status, body, headers=b"Reference-Id: gw-7\r\n")
+                stage.ask(question, answering(foreign), {question.nothing}, f"{status}, another Reference-Id")
+        ours = said(200, GOOD[name], headers=b"Reference-Id: gw-7 %s\r\n" % str(question.request.reference_id).encode())
+        stage.ask(question, answering(ours), {SUCCESS[name]}, "ours")
+    record_property("counted", f"wire: foreign answers: {stage.tally}")
+    assert not stage.tally.wrong, stage.tally.wrong[:5]
+
+
 def test_the_statuses_find_who_goes_by_the_status_alone() -> None:
     """A planted bug: every 2xx is a success."""
 

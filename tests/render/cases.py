@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from batchform.api.decode import date_of
 from batchform.apply import report
 from batchform.config.loader import load
-from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.engine import ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import OutcomeUnknownError
 from batchform.model import NOTHING_OBSERVED, GuardName, Observed, Reading, ServerProblem, Source
 from batchform.plan import plan
@@ -114,6 +114,8 @@ def _end(value: Any) -> End | None:
             return ServiceDown(batches=value["batches"])
         case {"kind": "starved"}:
             return Starved(windows=value["windows"])
+        case {"kind": "foreign_answers"}:
+            return ForeignAnswers(reference_id=value["reference_id"])
         case {"kind": "interrupted"}:
             return Interrupted(signum=value["signal"])
         case {"kind": "unrecordable"}:

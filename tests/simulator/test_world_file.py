@@ -68,7 +68,7 @@ def test_everything_a_world_file_can_say() -> None:
             Fault(operation="start", batch_id="b1", effect=Answer(status=503, body=Body.HTML), times=2, act=True),
             Fault(operation="start", effect=Answer(status=429, rate_headers=RateHeaders.PAST)),
             Fault(effect=Answer(status=307, location="https://example.com/", body=Body.EMPTY)),
-            Fault(effect=Answer(status=500, text="no")),
+            Fault(effect=Answer(status=500, text="no", reference_id="gw-1")),
             Fault(operation="token", effect=Answer(status=500)),
             Fault(effect=Drop()),
             Fault(effect=Drop(), act=True),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib3 import connectionpool
 
 from batchform.api.connection import USER_AGENT, Connector, peer_of
-from batchform.api.contract import Answer, Broken, NotSent
+from batchform.api.contract import Answer, Broken, NotSent, foreign_id
 from batchform.api.credentials import fixed_token
 from batchform.api.deadline import CLOSED, CUT, LATE, Dial, Watchdog, cause_of
 from batchform.api.reach import Failure, Peer
@@ -46,6 +46,7 @@ MAX_IDLE = 10.0
 NOT_OURS = "another run may have taken over the state"
 
 _CHUNK = 1 << 16
+_LONGEST_ID = 80
 
 
 class _TooLargeError(Exception):
@@ -205,7 +206,7 @@ class Client:
             line.close()
             return NotSent(cause=watch, sent_at=sent_at, received_at=sent_at)
         response: BaseHTTPResponse | None = None
-        status, fields, body, cause, complete = 0, [("", "")], b"", "", False
+        status, fields, body, cause, complete, foreign = 0, [("", "")], b"", "", False, ""
         try:
             line.timeout = max(ends - time.monotonic(), 0.001)
             if request.method == "POST":
@@ -217,14 +218,17 @@ class Client:
             else:
                 self._request(line, request, headers)
             response = line.getresponse()
-            status, fields = response.status, list(response.headers.items())
+            status, fields = response.status, [(name.lower(), value) for name, value in response.headers.items()]
+            # safety: an answer to another request says nothing about this one, and the next answer may be as wrong
+            foreign = foreign_id(fields, request.reference_id)
             body = _body(response, request.max_bytes)
             complete = True
         except Exception as error:  # noqa: BLE001  # whatever it was: the outcome of this request must not be lost
             cause = cause_of(error)
         finally:
             stopped = self._watchdog.release(watch)
-            if complete and not stopped and status >= 200:  # after an interim answer the real one is still to come
+            # After an interim answer (status below 200), the real one is still to come.
+            if complete and not stopped and not foreign and status >= 200:
                 self._keep(line)
             else:
                 _drop(line, response)
@@ -232,11 +236,15 @@ class Client:
         redactor = self._redactor()
         if stopped or not complete:  # safety: an answer that ended because its socket was shut is not complete
             return Broken(cause=redactor.prose(stopped or cause), sent_at=sent_at, received_at=received_at)
+        if foreign:
+            foreign = redactor.prose(foreign)[:_LONGEST_ID]
+            said = f"the {status} answer has the Reference-Id of another request: {foreign}"
+            return Broken(cause=said, foreign=foreign, sent_at=sent_at, received_at=received_at)
         return Answer(
             status=status,
-            headers=tuple((name.lower(), redactor.header(value)) for name, value in fields),
+            headers=tuple((name, redactor.header(value)) for name, value in fields),
             body=redactor.body(body, status),
-            framed=any(_tells_its_end(name.lower(), value) for name, value in fields),
+            framed=any(_tells_its_end(name, value) for name, value in fields),
             renewed=self._authorizer.answered(header[1], status),
             sent_at=sent_at,
             received_at=received_at,

@@ -15,7 +15,7 @@ No branch ever hangs on a text for people. Source: CONTRACT "Errors", eight situ
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -106,6 +106,11 @@ def list_request(service: Service) -> Request:
     )
 
 
+def traced(request: Request, reference_id: str) -> Request:
+    """The request with this Reference-Id. Raises ValueError for an id that is not legal."""
+    return replace(request, headers=(*request.headers, *_reference(reference_id)), reference_id=reference_id)
+
+
 def _prefix(service: Service) -> str:
     return f"/{service.value}/bulk/v1/batches"
 
@@ -142,9 +147,13 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """Something may have left, and no complete answer came: reset, deadline, half a body, too large, malformed."""
+    """Something may have left, and no complete answer came: reset, deadline, half a body, too large, malformed.
+
+    `foreign` is the Reference-Id of a complete answer that belongs to another request, else empty.
+    """
 
     cause: str
+    foreign: str = ""
     sent_at: float = 0.0
     received_at: float = 0.0
 
@@ -196,6 +205,17 @@ def rate_of(answer: Answer) -> RateHeaders:
         reset_epoch=number_of(found.get("x-rate-limit-reset")),
         date_epoch=None if date is None else int(date.timestamp()),
     )
+
+
+def foreign_id(headers: Collection[tuple[str, str]], reference_id: str | None) -> str:
+    """The Reference-Id of an answer that belongs to another request, else empty. Header names are in lower case.
+
+    An answer without the header is ours, and so is one whose header contains our id. Source: CONTRACT "Headers".
+    """
+    found = [value for name, value in headers if name == "reference-id" and value.strip()]
+    if reference_id is None or not found or any(reference_id in value for value in found):
+        return ""
+    return found[0].strip()
 
 
 # --- meanings --------------------------------------------------------------------------------------------------------

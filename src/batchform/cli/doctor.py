@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform import __version__
-from batchform.api.contract import list_request
+from batchform.api.contract import list_request, traced
 from batchform.api.credentials import ClientCredentials
 from batchform.api.route import choose_route
 from batchform.api.trust import choose_trust, is_empty, tls_context
@@ -248,4 +248,5 @@ def _service_checks(
             return [*checks, *skipped(ANSWER_NAMES, "no connection")]
         if access is None:
             return [*checks, *skipped(ANSWER_NAMES, "no credentials")]
-        return [*checks, *answer_checks(client.send(list_request(service)), session.clock.now())]
+        request = traced(list_request(service), f"{access.run}-read")
+        return [*checks, *answer_checks(client.send(request), session.clock.now())]

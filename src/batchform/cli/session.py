@@ -258,7 +258,7 @@ def refresh(
 def error_of(end: End) -> BatchformError:
     """The error for a refresh that ended early."""
     from batchform.cli.signals import Interruption  # noqa: PLC0415  # only when it happens
-    from batchform.engine import Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # the same
+    from batchform.engine import ForeignAnswers, Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # the same
 
     match end:
         case Interrupted():
@@ -276,6 +276,10 @@ def error_of(end: End) -> BatchformError:
                 "The server refused the request",
                 f"{problem.status} {problem.title}{detail}. {advice(problem)} No batch was started.",
             )
+        case ForeignAnswers():
+            from batchform.render.outcomes import end_text  # noqa: PLC0415  # the same
+
+            return ServerError("The answers belong to other requests", f"No batch was started. {end_text(end)}")
         case _:
             return ServerError("The account could not be read", "The service does not answer. No batch was started.")
 

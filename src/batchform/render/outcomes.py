@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from batchform.api.refusal import advice
 from batchform.apply import Result
-from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.engine import ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.model import RATE_LIMIT
 from batchform.plan import Action
 from batchform.render.escape import printable
@@ -150,6 +150,12 @@ def end_text(end: End) -> str:
             return (
                 f"No request was admitted for {count(end.windows, 'minute')}: another client uses up the account's"
                 f" {RATE_LIMIT} requests per minute. Run `batchform apply` again when it has finished."
+            )
+        case ForeignAnswers():
+            return (
+                "Several answers in a row had the Reference-Id of another request, the last one"
+                f" {printable(end.reference_id, 80)}. So no answer can be trusted. Ask the administrator of your proxy"
+                " or gateway, or the vendor, to return the header `Reference-Id` unchanged. Then run apply again."
             )
         case Interrupted():
             return f"Interrupted by {_signal(end.signum)}: no start was sent after it."

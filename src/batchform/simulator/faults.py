@@ -146,6 +146,8 @@ Wire: TypeAlias = Normal | Drop | Reset | Hang | Drip | HalfBody | NotHttp
 class Answer:
     """Any status with any body. `text` replaces `body`; `location` makes it a redirect.
 
+    `reference_id` is returned instead of the request's own.
+
     A 200 with the `documented` body is a "success" with an error and no result.
     """
 
@@ -154,6 +156,7 @@ class Answer:
     text: str | None = None
     location: str | None = None
     rate_headers: RateHeaders = RateHeaders.RIGHT
+    reference_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

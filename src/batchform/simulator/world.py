@@ -247,6 +247,7 @@ class World:
         else:
             outcome = self._judge(request, route, now)
             fault = self._next_fault(route)
+        reference = request.header("reference-id")
         acts = fault is None or fault.acts
         if acts:
             self._commit(outcome)
@@ -259,10 +260,11 @@ class World:
         if fault is not None:
             response, wire = spoil(fault.effect, response, _path(request))
             did = f"fault: {fault} ({f'acted: {did}' if acts else 'not acted'})"
-            kind = fault.effect.rate_headers if isinstance(fault.effect, Answer) else kind
+            if isinstance(fault.effect, Answer):
+                kind, reference = fault.effect.rate_headers, fault.effect.reference_id or reference
         accepted = outcome.starts and acts
         return Decision(
-            response=self._headed(response, rate, now, kind, request.header("reference-id")),
+            response=self._headed(response, rate, now, kind, reference),
             wire=wire,
             did="; ".join([*(f"started elsewhere: {batch_id}" for batch_id in elsewhere), did]),
             operation=route.operation,

@@ -187,6 +187,7 @@ def _effect(kind: str, table: _Table) -> Effect:
                 text=table.maybe_text("text", r"(?s:.*)"),
                 location=table.maybe_text("location", _VISIBLE),
                 rate_headers=RateHeaders(table.choice("rate_headers", RateHeaders, RateHeaders.RIGHT)),
+                reference_id=table.maybe_text("reference_id", REFERENCE.pattern),
             )
         case "wrong_batch_id":
             return WrongBatchId(batch_id=table.text("batch_id", _ID, WrongBatchId().batch_id))

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from batchform.apply import Result
-from batchform.engine import Interrupted, ServiceDown, Starved, Stopped, Unrecordable
+from batchform.engine import ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.render.documents.plan import FORMAT_VERSION
 from batchform.render.outcomes import end_text
 
@@ -67,6 +67,8 @@ def end_document(end: End | None) -> dict[str, Any] | None:
             fields = {"batches": end.batches}
         case Starved():
             fields = {"windows": end.windows}
+        case ForeignAnswers():
+            fields = {"reference_id": end.reference_id}
         case Interrupted():
             fields = {"signal": end.signum}
         case Unrecordable():
