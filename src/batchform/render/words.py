@@ -207,7 +207,7 @@ REASONS: Mapping[Reason, Wording] = {
     ),
     Reason.STOPPED: Wording(
         word="stopped",
-        text="by the server; a restart is undocumented",
+        text="by the server",
         rule="status stopped, not started by this state; a restart is undocumented",
         next=_RECREATE,
     ),
@@ -286,14 +286,13 @@ def why(change: Change, plan: Plan | None = None) -> str:
     """The phrase for the reason, at most 42 columns without the server's words. A plan adds the time left or past."""
     text = REASONS[change.reason].text
     if said := quoted(change):
-        return f"{text.partition(';')[0]}: {said}"
+        return f"{text}: {said}"
     if change.reason is Reason.NOT_YET and change.not_before is not None:
         return f"not before {moment(change.not_before)}"
     if plan is not None and change.reason is Reason.EXPIRED:
-        overdue = change.deadline is not None and plan.at > change.deadline
-        return (
-            f"{span(plan.at - change.deadline)} {text}" if overdue and change.deadline else f"{text}, says the server"
-        )
+        if change.deadline is None or plan.at <= change.deadline:
+            return f"{text}, says the server"
+        return f"{span(plan.at - change.deadline)} {text}"
     if plan is not None and change.action is Action.START:
         return ", ".join(part for part in (text, _expiry(change, plan)) if part)
     return text
