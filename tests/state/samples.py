@@ -46,30 +46,30 @@ RELEASED = Released()
 
 
 def seen(status: str | None, source: Source = Source.READ, *, found: bool = True) -> Seen:
-    """What a read of the server said."""
+    """A status read."""
     return Seen(source=source, found=found, status=status)
 
 
 def rejected(cause: Cause, problem: ServerProblem = BAD_REQUEST) -> Rejected:
-    """A start that was not made, for this cause."""
+    """A rejected start."""
     return Rejected(cause=cause, problem=problem)
 
 
 def event(what: What, *, seq: int = 1, batch: str = "b1", run: str = "run-1", at: datetime | None = None) -> Event:
-    """An event; without a time of its own, `seq` minutes into the test."""
+    """An event. The default time is `seq` minutes after `NOW`."""
     return Event(
         run=run, seq=seq, at=at or NOW + timedelta(minutes=seq), batch_id=batch, name=f"name-of-{batch}", what=what
     )
 
 
 def events(*whats: What, batch: str = "b1", run: str = "run-1", first: int = 1) -> list[Event]:
-    """One event after the other, of one batch and one run."""
+    """Consecutive events of one batch and one run."""
     return [event(what, seq=first + number, batch=batch, run=run) for number, what in enumerate(whats)]
 
 
 # --- Strategies ------------------------------------------------------------------------------------------------------
 
-# Any text that JSON can carry: lone surrogates and NUL are in, halves of a pair side by side are not.
+# Any text that JSON can contain, with lone surrogates and NUL, but without the two halves of a pair side by side.
 texts = st.text(st.characters(), max_size=8).map(lambda text: str(json.loads(json.dumps(text))))
 times = st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 near = st.integers(0, 90 * 24 * 60).map(lambda minutes: NOW + timedelta(minutes=minutes))
@@ -85,7 +85,7 @@ problems = st.builds(
 def whats(
     text: st.SearchStrategy[str] = short_texts, time: st.SearchStrategy[datetime] = near
 ) -> st.SearchStrategy[What]:
-    """Every kind of event, with what the protocol could put in it."""
+    """Every kind of event, with the values that the protocol can produce."""
     records = st.none() | counts
     return st.one_of(
         st.builds(Intended, reference_id=text, records=records, submitted_at=st.none() | time),
@@ -115,7 +115,7 @@ any_event = st.builds(Event, run=texts, seq=counts, at=times, batch_id=texts, na
 
 
 def number(drawn: Iterable[tuple[str, str, datetime, What]]) -> list[Event]:
-    """Events in the order they were drawn; `seq` counts within each run, as it does in a journal."""
+    """The events in the order drawn. `seq` counts within each run, as in a journal."""
     last: dict[str, int] = {}
     made = []
     for run, batch, at, what in drawn:

@@ -1,4 +1,4 @@
-"""The state file's format: what is written is read back, and nothing else is taken for a state."""
+"""The format of the state file: what is written can be read, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ DATA = encode_state(FULL)
 
 
 def document() -> Any:
-    """The state file's JSON, fresh each time, without its digest."""
+    """A new copy of the state file's JSON, without its digest."""
     value = json.loads(DATA)
     del value["digest"]
     return value
 
 
 def sealed(value: dict[str, Any]) -> bytes:
-    """A file whose digest is right, whatever it says."""
+    """A file with a correct digest."""
     return json.dumps({**value, "digest": digest(value)}).encode()
 
 
@@ -50,7 +50,7 @@ def sealed(value: dict[str, Any]) -> bytes:
 
 @given(states)
 def test_a_state_is_read_back_as_it_was(state: State) -> None:
-    """Every field, whatever the server's texts hold."""
+    """This includes every field and any text from the server."""
     data = encode_state(state)
     assert decode_state(data) == state
     assert encode_state(decode_state(data)) == data
@@ -58,7 +58,7 @@ def test_a_state_is_read_back_as_it_was(state: State) -> None:
 
 @given(any_event)
 def test_an_event_is_read_back_as_it_was(event: Event) -> None:
-    """Every kind, through real JSON."""
+    """This includes every kind of event."""
     assert decode_event(json.loads(json.dumps(encode_event(event))), "here") == event
 
 
@@ -82,7 +82,7 @@ def test_the_kinds_of_events_have_fixed_names() -> None:
 
 @given(states)
 def test_the_file_is_plain_ascii_with_a_batch_a_line(state: State) -> None:
-    """So that git shows what changed, whatever the texts hold."""
+    """Readable diffs need this for all texts."""
     text = encode_state(state).decode("ascii")
     assert text.endswith("}\n")
     assert not set(text) - set(string.printable)
@@ -95,13 +95,13 @@ def test_the_file_is_plain_ascii_with_a_batch_a_line(state: State) -> None:
 
 
 def test_the_order_of_entries_does_not_show() -> None:
-    """Two states that say the same are the same bytes."""
+    """Equal states have equal bytes."""
     turned = replace(FULL, entries=dict(reversed(list(FULL.entries.items()))))
     assert encode_state(turned) == DATA
 
 
 def test_a_sealed_document_is_accepted_however_it_is_laid_out() -> None:
-    """The digest is over what the file says, so a formatter does no harm; and the tests below can trust `sealed`."""
+    """The digest covers the content only, so a formatter does no harm. The tests below depend on `sealed`."""
     assert decode_state(sealed(document())) == FULL
     assert decode_state(json.dumps(json.loads(DATA), indent=8).encode()) == FULL
 
@@ -111,7 +111,7 @@ def test_a_sealed_document_is_accepted_however_it_is_laid_out() -> None:
 
 @given(st.integers(0, len(DATA) - 1), st.sampled_from(string.printable))
 def test_a_changed_character_is_noticed(position: int, character: str) -> None:
-    """Unless it changes only the layout."""
+    """A change of the layout only is allowed."""
     text = DATA.decode()
     assume(text[position] != character)
     mutated = text[:position] + character + text[position + 1 :]
@@ -124,7 +124,7 @@ def test_a_changed_character_is_noticed(position: int, character: str) -> None:
 
 
 def test_a_flipped_bit_is_noticed() -> None:
-    """At every place of the file."""
+    """This holds at every position of the file."""
     for position in range(len(DATA)):
         mutated = DATA[:position] + bytes([DATA[position] ^ 1]) + DATA[position + 1 :]
         try:
@@ -135,7 +135,7 @@ def test_a_flipped_bit_is_noticed() -> None:
 
 
 def test_a_hand_edit_is_told_what_to_do_and_can_be_accepted() -> None:
-    """`state recover` reads on without the digest."""
+    """`state recover` reads the file without checking the digest."""
     edited = DATA.replace(b'"serial": 4', b'"serial": 5')
     with pytest.raises(StateError, match="changed by hand") as caught:
         decode_state(edited)
@@ -144,7 +144,7 @@ def test_a_hand_edit_is_told_what_to_do_and_can_be_accepted() -> None:
 
 
 def test_a_truncated_file_is_never_a_state() -> None:
-    """At whatever byte it was cut; the last two are a bracket and a newline."""
+    """This holds for every length. The last two bytes are a bracket and a newline."""
     for length in range(len(DATA) - 1):
         with pytest.raises(StateError):
             decode_state(DATA[:length])
@@ -152,7 +152,7 @@ def test_a_truncated_file_is_never_a_state() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\0" * 4096, b" \t\r\n\0"], ids=["empty", "newline", "zeros", "blank"])
 def test_an_empty_file_is_not_no_state(data: bytes) -> None:
-    """What a full disk or a lost block leaves is an error of its own."""
+    """A full disk or a lost block can leave such a file."""
     with pytest.raises(StateError, match="empty") as caught:
         decode_state(data)
     assert ".backup" in caught.value.detail
@@ -160,7 +160,7 @@ def test_an_empty_file_is_not_no_state(data: bytes) -> None:
 
 @pytest.mark.parametrize("version", ["1.2", "2.0", "1.10", "10.0", "1." + "9" * 9])
 def test_a_newer_format_is_left_untouched(version: str) -> None:
-    """Rather than lose what this version does not understand; and the digest is not even looked at."""
+    """This version could lose fields that it does not know. The digest is not checked first."""
     with pytest.raises(NewerFormatError, match="newer format") as caught:
         decode_state(json.dumps({"format_version": version}).encode())
     assert "Upgrade" in caught.value.detail
@@ -188,21 +188,21 @@ def test_a_newer_format_is_left_untouched(version: str) -> None:
     ],
 )
 def test_a_version_that_is_none_is_damage(version: object) -> None:
-    """Digits, a dot, digits; nothing else, and not thousands of them."""
+    """A version is digits, a dot and digits, with a limit on their number."""
     with pytest.raises(StateError):
         decode_state(sealed({**document(), "format_version": version}))
 
 
 @pytest.mark.parametrize("data", [b"[]", b"null", b"1", b'"x"', b"{}", b'{"version": 4, "lineage": "x"}'])
 def test_other_json_is_not_a_state_file(data: bytes) -> None:
-    """Another tool's file, say."""
+    """For example the file of another tool."""
     with pytest.raises(StateError, match="not a state file"):
         decode_state(data)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe{}", b"\xef\xbb\xbf" + DATA, b"\x80", DATA.decode().encode("utf-16")])
 def test_another_encoding_is_damage(data: bytes) -> None:
-    """Only plain UTF-8 is read."""
+    """Only plain UTF-8 is accepted."""
     with pytest.raises(StateError, match="damaged"):
         decode_state(data)
 
@@ -218,7 +218,7 @@ def test_another_encoding_is_damage(data: bytes) -> None:
     ids=["head", "batch", "field", "digest"],
 )
 def test_a_key_that_stands_twice_is_damage(old: bytes, new: bytes) -> None:
-    """A merge by hand leaves such files; a parser that takes the last of two would see nothing wrong."""
+    """A manual merge can produce such a file, and a parser that keeps the last value would not notice."""
     assert old in DATA
     with pytest.raises(StateError, match="damaged"):
         decode_state(DATA.replace(old, new, 1))
@@ -236,7 +236,7 @@ PLACES = [
 
 
 def put(value: Any, place: tuple[Any, ...], new: Any) -> dict[str, Any]:
-    """The document with another value at this place."""
+    """The document with another value at this position."""
     result: dict[str, Any] = json.loads(json.dumps(value))
     target: Any = result
     for key in place[:-1]:
@@ -247,7 +247,7 @@ def put(value: Any, place: tuple[Any, ...], new: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("place", PLACES, ids=[".".join(map(str, place)) for place in PLACES])
 def test_a_value_of_the_wrong_type_is_damage_that_names_its_place(place: tuple[Any, ...]) -> None:
-    """Under a digest that is right: a forger, or another version's mistake."""
+    """The digest is correct, as after a forgery or an error of another version."""
     texts = {"lineage", "endpoint", "name", "run", "reference_id", "status", "id"}
     for wrong in WRONG:
         fits = (
@@ -274,7 +274,7 @@ NEEDED = [
 
 @pytest.mark.parametrize("place", NEEDED, ids=[".".join(map(str, place)) for place in NEEDED])
 def test_a_field_that_is_missing_is_damage(place: tuple[Any, ...]) -> None:
-    """All that has no default must be there."""
+    """Fields without a default are required."""
     value = document()
     target: Any = value
     for key in place[:-1]:
@@ -298,19 +298,19 @@ def test_a_field_that_is_missing_is_damage(place: tuple[Any, ...]) -> None:
     ],
 )
 def test_a_time_that_is_none_is_damage(moment: str) -> None:
-    """Out of range, without a zone, or not a time at all."""
+    """It is out of range, has no time zone, or is not a time."""
     with pytest.raises(StateError):
         decode_state(sealed(put(document(), ("batches", "b2", "updated_at"), moment)))
 
 
 def test_a_time_in_another_zone_is_the_same_moment() -> None:
-    """All times are UTC inside."""
+    """All times are in UTC internally."""
     assert decode_time("2026-11-20T14:30:00+05:30") == NOW
     assert decode_time("2026-11-20T14:30:00+05:30").utcoffset() == NOW.utcoffset()
 
 
 def test_huge_numbers_are_kept_or_refused() -> None:
-    """4,300 digits are a number to Python, more are not; a float is never a count."""
+    """Python limits integers to 4,300 digits, and a float is not a count."""
     assert decode_state(sealed(put(document(), ("serial",), 10**4_000))).serial == 10**4_000
     for text in (b"9" * 5_000, b"1e400", b"4.0", b"NaN"):
         with pytest.raises(StateError):
@@ -322,7 +322,7 @@ def test_huge_numbers_are_kept_or_refused() -> None:
 @pytest.mark.parametrize("depth", [10, 400, *range(940, 1_000), 5_000, 100_000])
 @pytest.mark.parametrize("trust", [False, True])
 def test_deep_nesting_is_damage(depth: int, *, trust: bool) -> None:
-    """Wherever it stands, and however near the interpreter's limit it comes."""
+    """This holds at every position and near the recursion limit of the interpreter."""
     bomb = b"[" * depth + b"]" * depth
     for old in (b'"phone"', b'"started"', b'"https://api.example.test"', b'"2026-11-20T09:02:00Z"', b"4,"):
         assert old in DATA
@@ -334,14 +334,14 @@ def test_deep_nesting_is_damage(depth: int, *, trust: bool) -> None:
 
 @given(st.binary(max_size=64))
 def test_random_bytes_are_never_a_state(data: bytes) -> None:
-    """Nothing but StateError comes of them."""
+    """The only exception is StateError."""
     with pytest.raises(StateError):
         decode_state(data)
 
 
 @given(st.integers(0, len(DATA)), st.integers(0, 40), st.binary(max_size=12), st.booleans())
 def test_a_damaged_file_is_refused_in_our_own_words(start: int, gone: int, new: bytes, trust: bool) -> None:  # noqa: FBT001
-    """A state or a StateError, and no other exception, with the digest or without."""
+    """With or without the digest, the result is a state or a StateError."""
     with suppress(StateError):
         decode_state(DATA[:start] + new + DATA[start + gone :], trust=trust)
 
@@ -355,7 +355,7 @@ json_values = st.recursive(
 
 @given(st.sampled_from(PLACES), json_values)
 def test_a_forged_file_is_a_state_or_refused_in_our_own_words(place: tuple[Any, ...], new: Any) -> None:
-    """Any JSON anywhere, under a right digest. What is accepted can be written again."""
+    """Any JSON at any position, with a correct digest. An accepted state can be written again."""
     try:
         state = decode_state(sealed(put(document(), place, new)))
     except StateError:
@@ -365,7 +365,7 @@ def test_a_forged_file_is_a_state_or_refused_in_our_own_words(place: tuple[Any, 
 
 @given(json_values)
 def test_an_event_of_any_json_is_an_event_or_refused(value: Any) -> None:
-    """The same for the journal's lines."""
+    """The same for the lines of the journal."""
     try:
         made = decode_event(value, "here")
     except StateError:
@@ -375,25 +375,25 @@ def test_an_event_of_any_json_is_an_event_or_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("kind", [None, "", "Started", "unknown_kind", 5, [], "removed\0"])
 def test_an_event_of_an_unknown_kind_is_refused(kind: object) -> None:
-    """It is from a newer version, or damaged: guessing would lose an outcome."""
+    """The event is from a newer version or damaged. Guessing could lose an outcome."""
     value = {**encode_event(events(STARTED)[0]), "kind": kind}
     with pytest.raises(StateError, match="damaged"):
         decode_event(value, "here")
 
 
 def test_an_event_of_a_bottomless_kind_is_refused() -> None:
-    """A value too deep to print is no kind."""
+    """A value nested too deeply to print is not a kind."""
     bomb: list[Any] = []
     for _ in range(100_000):
         bomb = [bomb]
     with pytest.raises(StateError):
         decode_event({**encode_event(events(STARTED)[0]), "kind": bomb}, "here")
-    while bomb:  # or freeing it would overflow in its turn
+    while bomb:  # or freeing it would overflow, too
         bomb = bomb[0]
 
 
 def test_an_event_lacking_what_its_kind_needs_is_refused() -> None:
-    """Each field of its own is looked at."""
+    """Each field is checked."""
     for what in (INTENDED, STARTED, rejected(Cause.NOT_STARTED), seen(None)):
         whole = encode_event(events(what)[0])
         for key in whole:
@@ -402,7 +402,7 @@ def test_an_event_lacking_what_its_kind_needs_is_refused() -> None:
 
 
 def test_no_default_is_written() -> None:
-    """A batch stays one short line."""
+    """Each batch is a short line."""
     state = fold(EMPTY, events(seen("submitted")))
     row = json.loads(encode_state(state))["batches"]["b1"]
     assert set(row) == {"name", "phase", "status", "seen_at", "updated_at", "run"}

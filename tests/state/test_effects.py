@@ -1,4 +1,4 @@
-"""What each event leaves behind, to the last field: in the entry of its batch, and in the numbers of its run."""
+"""The complete effect of each event on the entry of its batch and the numbers of its run."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
 
 @pytest.mark.parametrize(("changed", "what", "left"), EFFECTS.values(), ids=EFFECTS)
 def test_what_an_event_leaves_in_the_entry(changed: dict[str, Any], what: What, left: dict[str, Any]) -> None:
-    """All of it; what is not named stays."""
+    """Every field is compared. Fields that are not listed do not change."""
     before = replace(MARKED, **changed)
     assert step(before, event(what, at=LATER)) == replace(before, **TOUCH, **left)
 
@@ -199,14 +199,14 @@ def test_what_an_event_leaves_in_the_entry(changed: dict[str, Any], what: What, 
     ids=["intent", "started", "seen"],
 )  # fmt: skip
 def test_what_an_event_leaves_where_nothing_was_known(what: What, left: dict[str, Any]) -> None:
-    """An entry of its own."""
+    """The event creates an entry."""
     entry = Entry(batch_id="b1", name="name-of-b1", phase=Phase.SEEN, updated_at=LATER, run="run-1")
     assert step(None, event(what, at=LATER)) == replace(entry, **left)
 
 
 @pytest.mark.parametrize("what", [Declared(), Forgotten(), RELEASED, Removed()], ids=lambda what: type(what).__name__)
 def test_a_word_about_nothing_leaves_nothing(what: What) -> None:
-    """Nothing is known of the batch afterwards, and a run that says no more counts nothing."""
+    """The batch has no entry afterwards, and the run counts nothing."""
     state = fold(EMPTY, [event(what)])
     assert dict(state.entries) == {}
     assert numbers(state.runs[-1]) == {}
@@ -216,7 +216,7 @@ def test_a_word_about_nothing_leaves_nothing(what: What) -> None:
 
 
 def numbers(run: Run) -> dict[str, int]:
-    """What the run counted, without what it has none of."""
+    """The numbers of the run that are not zero."""
     told = asdict(run)
     return {name: value for name, value in told.items() if isinstance(value, int) and name != "seq" and value}
 
@@ -251,14 +251,14 @@ COUNTS: Final[dict[str, tuple[tuple[What, ...], dict[str, int]]]] = {
 
 @pytest.mark.parametrize(("whats", "counted"), COUNTS.values(), ids=COUNTS)
 def test_what_a_run_counts(whats: tuple[What, ...], counted: dict[str, int]) -> None:
-    """Batches, by what it made known of them."""
+    """The numbers count batches by the effect of the run."""
     (run,) = fold(EMPTY, events(*whats)).runs
     assert numbers(run) == counted
     assert run.seq == len(whats)
 
 
 def test_a_run_counts_every_batch() -> None:
-    """Two of each kind are two."""
+    """Two batches of each kind count as two."""
     kinds = [whats for whats, _ in COUNTS.values()]
     told = [(f"b{n}-{twin}", what) for twin in "ab" for n, whats in enumerate(kinds) for what in whats]
     happened = [event(what, seq=seq, batch=batch) for seq, (batch, what) in enumerate(told, start=1)]
@@ -271,14 +271,14 @@ def test_a_run_counts_every_batch() -> None:
 
 
 def test_an_attempt_of_an_earlier_run_is_not_taken_from_a_later_one() -> None:
-    """The run that left it open says so for ever; the one that settles it has left nothing open."""
+    """The run with the unknown outcome keeps its count. The run that settles it counts nothing as unknown."""
     first = fold(EMPTY, events(SIZED, run="run-1"))
     both = fold(first, [event(STARTED, seq=1, run="run-2", at=LATER)])
     assert [numbers(run) for run in both.runs] == [{"unknown": 1}, {"started": 1, "records": 40}]
 
 
 def test_a_run_that_settles_anothers_attempt_still_has_its_own_open() -> None:
-    """Attempts are told apart by when they were made."""
+    """Attempts are distinguished by their times."""
     first = fold(EMPTY, events(SIZED, run="run-1"))
     own = event(SIZED, seq=1, run="run-2", batch="b2", at=LATER)
     settled = event(STARTED, seq=2, run="run-2", at=LATER)
@@ -287,7 +287,7 @@ def test_a_run_that_settles_anothers_attempt_still_has_its_own_open() -> None:
 
 
 def test_a_run_begins_with_its_first_event_and_its_story() -> None:
-    """Who, what, where and past which guards."""
+    """Who ran what, where, and with which overridden guards."""
     story = Story(command="apply", who="ann@host", job="https://ci/1", commit="c0ffee", overrides=("max_starts",))
     (run,) = fold(EMPTY, [event(seen("submitted"), seq=3, at=LATER)], {"run-1": story, "run-2": Story()}).runs
     assert run == Run(

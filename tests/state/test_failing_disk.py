@@ -1,4 +1,4 @@
-"""Every call to the operating system fails once, or is the last one before a crash. Nothing acknowledged is lost."""
+"""Each call to the operating system fails once or is the last one before a crash. No acknowledged event is lost."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ ALL = [event for group in GROUPS for event in group]
 
 
 class Crash(BaseException):
-    """The power is gone. Nothing that runs after it has any effect."""
+    """The power is off: no later call has any effect."""
 
 
 class Machine:
-    """Stands in for the calls of `os` that touch files: counts them, and lets the n-th fail or be the last.
+    """Replaces the calls of `os` that touch files. Counts them, and lets the n-th one fail or be the last.
 
-    A write that fails leaves half of its data. `fsync` is taken at its word and costs nothing here.
+    A failing write writes half of its data. `fsync` always succeeds here and takes no time.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +55,11 @@ class Machine:
             monkeypatch.setattr(os, name, self._call(name))
 
     def fail(self, n: int, failure: int | None) -> None:
-        """From now on the n-th call fails with this errno, or, with None, the machine crashes there."""
+        """Let the n-th call from now fail with this errno or, with None, crash the machine."""
         self._n, self._failure, self.count, self.dead, self._off = n, failure, 0, False, False
 
     def repair(self) -> None:
-        """From now on all works; there is power again."""
+        """Let all calls succeed again."""
         self._off, self.dead = True, False
 
     def _call(self, name: str) -> Callable[..., Any]:
@@ -84,12 +84,12 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine that can be made to fail."""
+    """A machine with planned failures."""
     return Machine(monkeypatch)
 
 
 def prepare(folder: Path, before: str) -> State:
-    """Make the files a run begins with; what is known by then."""
+    """Make the initial files. Returns the known entries."""
     folder.mkdir()
     file = folder / "state.json"
     old = EMPTY
@@ -114,7 +114,7 @@ def prepare(folder: Path, before: str) -> State:
 
 
 def work(file: Path, acknowledged: list[Event]) -> None:
-    """A run: events in groups, a commit in the middle, one at the end."""
+    """One run: groups of events, a commit in between, and one at the end."""
     with hold(file, fresh=EMPTY, run="run-1", holder={"Who": "x"}, now=NOW) as store:
         for number, group in enumerate(GROUPS):
             store.record(group)
@@ -125,7 +125,7 @@ def work(file: Path, acknowledged: list[Event]) -> None:
 
 
 def check(file: Path, old: State, acknowledged: list[Event]) -> None:
-    """Old or new, whole; all that was acknowledged is there; and the next run works, and leaves nothing behind."""
+    """The state is complete and has all acknowledged events, and the next run works and leaves no files behind."""
     possible = [fold(old, ALL[:size]).entries for size in range(len(acknowledged), len(ALL) + 1)]
     if file.exists():
         committed = decode_state(file.read_bytes())
@@ -152,7 +152,7 @@ FAILURES = [*((scene, errno.EIO) for scene in SCENES), ("a dead run", errno.ENOS
 @pytest.mark.usefixtures("_no_descriptor_is_left_open")
 @pytest.mark.parametrize(("before", "failure"), FAILURES, ids=[f"{a}-{errno.errorcode[b]}" for a, b in FAILURES])
 def test_any_call_that_fails_loses_nothing(tmp_path: Path, machine: Machine, before: str, failure: int) -> None:
-    """The first, the second, ... until none failed. What comes out is an error of ours, and no stray file stays."""
+    """This is repeated for each call until none fails. The error is one of ours, and no temporary file stays."""
     for n in range(1, 1_000):
         folder = tmp_path / str(n)
         old = prepare(folder, before)
@@ -177,7 +177,7 @@ def test_any_call_that_fails_loses_nothing(tmp_path: Path, machine: Machine, bef
 
 @pytest.mark.parametrize("before", SCENES)
 def test_a_crash_at_any_call_loses_nothing(tmp_path: Path, machine: Machine, before: str) -> None:
-    """The run ends there, in the middle of a write if it is one; nothing is tidied up."""
+    """The run ends at this call, in the middle of a write if it is one. Nothing is cleaned up."""
     for n in range(1, 1_000):
         folder = tmp_path / str(n)
         old = prepare(folder, before)
@@ -196,7 +196,7 @@ def test_a_crash_at_any_call_loses_nothing(tmp_path: Path, machine: Machine, bef
 
 
 def test_a_failed_commit_can_be_tried_again(tmp_path: Path, machine: Machine) -> None:
-    """By the same run: the second time all is written, once, and the serial has grown by one."""
+    """The same run commits again: everything is written once, and the serial grows by one."""
     for n in range(1, 1_000):
         folder = tmp_path / str(n)
         old = prepare(folder, "a state")
@@ -226,7 +226,7 @@ def test_a_failed_commit_can_be_tried_again(tmp_path: Path, machine: Machine) ->
 def test_the_new_state_is_durable_before_it_takes_the_old_ones_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Data, then the name, then the folder, and only then may the journal go."""
+    """The order is: data, name, folder, and only then the journal is removed."""
     old = prepare(tmp_path / "x", "a state")
     file = tmp_path / "x" / "state.json"
     calls: list[str] = []
@@ -261,7 +261,7 @@ def test_the_new_state_is_durable_before_it_takes_the_old_ones_place(
 
 
 def test_the_stand_in_fails_as_it_is_told(tmp_path: Path, machine: Machine) -> None:
-    """Or the tests above would prove nothing."""
+    """Otherwise the tests above would prove nothing."""
     machine.fail(2, errno.EIO)
     descriptor = os.open(tmp_path / "x", os.O_WRONLY | os.O_CREAT)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
@@ -277,7 +277,7 @@ def test_the_stand_in_fails_as_it_is_told(tmp_path: Path, machine: Machine) -> N
 
 @pytest.fixture
 def _no_descriptor_is_left_open() -> Iterator[None]:
-    """A run that fails lets go of its files, and of the lock with them."""
+    """A failed run closes its files and releases the lock."""
     folder = Path("/proc/self/fd")
     if not folder.exists():
         yield

@@ -1,4 +1,4 @@
-"""The journal: what was acknowledged is read back, however the file ends."""
+"""The journal: acknowledged events can be read, however the file ends."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ ALL_KINDS = events(
 
 
 def line(value: Any) -> bytes:
-    """A whole line of a journal, as the format describes it."""
+    """A complete line of a journal."""
     text = json.dumps(value).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the journal goes."""
+    """The path of the journal."""
     return tmp_path / "state.json.journal"
 
 
 def written(path: Path, some: list[Event]) -> bytes:
-    """The bytes of a journal of these events, each appended by itself."""
+    """The bytes of a journal in which each event was appended separately."""
     journal = Journal(path, HEADER)
     for one in some:
         journal.append([one])
@@ -63,13 +63,13 @@ def written(path: Path, some: list[Event]) -> bytes:
 
 
 def test_a_whole_journal_is_read_back(path: Path) -> None:
-    """Header and every kind of event, in order."""
+    """The header and every kind of event, in order."""
     found = replay(written(path, ALL_KINDS), "journal")
     assert (found.header, found.events, found.torn) == (HEADER, tuple(ALL_KINDS), b"")
 
 
 def test_a_group_is_read_back_in_order(path: Path) -> None:
-    """One append of many is the same as many of one."""
+    """One append of many events equals many appends of one."""
     data = written(path, ALL_KINDS)
     path.unlink()
     journal = Journal(path, HEADER)
@@ -79,7 +79,7 @@ def test_a_group_is_read_back_in_order(path: Path) -> None:
 
 
 def test_cut_at_any_byte_a_prefix_is_left(path: Path) -> None:
-    """What a crash leaves is never an error, and never anything but the first events."""
+    """A crash never causes an error, and the result is always the first events."""
     data = written(path, ALL_KINDS)
     ends = [position + 1 for position, byte in enumerate(data) if byte == ord("\n")]
     for length in range(len(data) + 1):
@@ -94,7 +94,7 @@ def test_cut_at_any_byte_a_prefix_is_left(path: Path) -> None:
     "tail", [b"\0" * 4096, b"\0" * 10 + b"\n" + b"\0" * 10, b"\n", b"\n\n", b"\xff\r\n\r", b"00000000 {}\n"]
 )
 def test_a_tail_that_is_no_line_is_torn(path: Path, tail: bytes) -> None:
-    """Zeros are what a file system leaves that grew the file before it wrote the data."""
+    """A file system that extends the file before it writes the data leaves zeros."""
     data = written(path, ALL_KINDS)
     found = replay(data + tail, "journal")
     assert (found.events, found.torn) == (tuple(ALL_KINDS), tail)
@@ -102,13 +102,13 @@ def test_a_tail_that_is_no_line_is_torn(path: Path, tail: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 300, b"12345678 {", b"\n"])
 def test_without_a_whole_header_there_is_nothing(data: bytes) -> None:
-    """The run died before it could depend on anything."""
+    """The run died before anything depended on the journal."""
     found = replay(data, "journal")
     assert (found.header, found.events, found.torn) == (None, (), data)
 
 
 def test_a_flipped_bit_before_the_last_lines_is_damage(path: Path) -> None:
-    """At every place, the header included: outcomes that were acknowledged would be lost in silence."""
+    """This includes the header: otherwise acknowledged outcomes would be lost without an error."""
     data = written(path, ALL_KINDS[:4])
     last_two = data.rindex(b"\n", 0, data.rindex(b"\n", 0, -1)) + 1
     for position in range(last_two - 1):
@@ -121,7 +121,7 @@ def test_a_flipped_bit_before_the_last_lines_is_damage(path: Path) -> None:
 
 
 def test_a_line_that_is_gone_whole_is_not_noticed_but_one_that_is_cut_is(path: Path) -> None:
-    """A hole in the middle of the file leaves halves of lines."""
+    """A hole in the file leaves incomplete lines."""
     data = written(path, ALL_KINDS)
     with pytest.raises(StateError, match="damaged"):
         replay(data[:400] + data[500:], "journal")
@@ -131,14 +131,14 @@ def test_a_line_that_is_gone_whole_is_not_noticed_but_one_that_is_cut_is(path: P
 
 @pytest.mark.parametrize("change", [(b"\n", b"\r\n"), (b"run-1", b"run-2")], ids=["line ends", "every line"])
 def test_a_journal_damaged_from_its_first_line_on_is_not_torn(path: Path, change: tuple[bytes, bytes]) -> None:
-    """Converted line ends break every checksum: that is not an end that a crash tore, and nothing may be set aside."""
+    """Converted line ends change every checksum. This is not the end that a crash leaves."""
     with pytest.raises(StateError, match="damaged") as caught:
         replay(written(path, ALL_KINDS).replace(*change), "journal")
     assert "state recover" in caught.value.detail
 
 
 def test_what_is_whole_can_be_salvaged(path: Path) -> None:
-    """For a person who has decided to go on without the rest."""
+    """`state recover` uses this."""
     lines = written(path, ALL_KINDS).splitlines(keepends=True)
     lines[3] = lines[3].replace(b"1", b"2")
     lines[5] = b"\0" * 20 + b"\n"
@@ -160,13 +160,13 @@ HEAD = {
 
 
 def test_the_format_is_the_one_described(path: Path) -> None:
-    """So that the tests below forge what they mean to forge."""
+    """The tests below depend on this format."""
     assert replay(line(HEAD), "journal").header == HEADER
 
 
 @pytest.mark.parametrize("value", [{**HEAD, "journal": 0}, {**HEAD, "journal": None}, {"lineage": "x"}, [], 5, "x"])
 def test_a_file_that_is_no_journal_is_refused(value: object) -> None:
-    """Its first line is whole, but not the header of a journal."""
+    """Its first line is complete, but not the header of a journal."""
     with pytest.raises(StateError, match="another format") as caught:
         replay(line(value), "a.journal")
     assert "a.journal" in caught.value.detail
@@ -194,21 +194,21 @@ def test_a_newer_journal_is_refused() -> None:
     ids=str,
 )
 def test_a_header_with_a_wrong_value_is_damage(change: dict[str, object]) -> None:
-    """Under a checksum that is right."""
+    """The checksum is correct."""
     with pytest.raises(StateError, match="damaged"):
         replay(line({**HEAD, **change}), "journal")
 
 
 @pytest.mark.parametrize("key", ["lineage", "serial", "service", "endpoint", "run"])
 def test_a_header_that_lacks_something_is_damage(key: str) -> None:
-    """It says which state the journal belongs to."""
+    """These fields say to which state the journal belongs."""
     with pytest.raises(StateError, match="damaged"):
         replay(line({name: value for name, value in HEAD.items() if name != key}), "journal")
 
 
 @pytest.mark.parametrize("value", [5, "x", [], {}, {"kind": "started"}, {**HEAD}])
 def test_a_whole_line_that_is_no_event_is_damage_that_names_its_line(value: object) -> None:
-    """A checksum that holds does not make it an event."""
+    """A correct checksum does not make it an event."""
     with pytest.raises(StateError, match="damaged") as caught:
         replay(line(HEAD) + line(value), "a.journal")
     assert "a.journal:2" in caught.value.detail
@@ -216,7 +216,7 @@ def test_a_whole_line_that_is_no_event_is_damage_that_names_its_line(value: obje
 
 @pytest.mark.parametrize("text", [b"{", b"null", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5_000, b"\xff"])
 def test_a_line_that_is_no_json_is_a_bad_line_whatever_its_checksum(text: bytes) -> None:
-    """At the end it is torn, before a good line it is damage."""
+    """At the end it counts as incomplete, before a valid line as damage."""
     bad = b"%08x %s\n" % (zlib.crc32(text), text)
     assert replay(line(HEAD) + bad, "journal").torn == bad
     with pytest.raises(StateError, match="damaged"):
@@ -227,7 +227,7 @@ def test_a_line_that_is_no_json_is_a_bad_line_whatever_its_checksum(text: bytes)
 
 
 class Disk:
-    """Stands in for `os.write` and `os.fsync`: counts, writes short, and fills up."""
+    """Replaces `os.write` and `os.fsync`: counts the calls, writes partially, and becomes full."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
@@ -239,7 +239,7 @@ class Disk:
         monkeypatch.setattr(os, "fsync", self.fsync)
 
     def write(self, descriptor: int, data: memoryview) -> int:
-        """As much as there is room for; then ENOSPC."""
+        """Write as much as fits, then raise ENOSPC."""
         self.calls.append("write")
         size = len(data) if self.at_once is None else min(self.at_once, len(data))
         if self.room is not None:
@@ -250,7 +250,7 @@ class Disk:
         return self._write(descriptor, data[:size])
 
     def fsync(self, descriptor: int) -> None:
-        """Durable, or an error."""
+        """Succeed or raise an error."""
         self.calls.append("fsync")
         if self.sync_error is not None:
             raise OSError(self.sync_error, os.strerror(self.sync_error))
@@ -259,12 +259,12 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """A disk that can be watched and filled."""
+    """A disk that can be observed and filled."""
     return Disk(monkeypatch)
 
 
 def test_a_group_is_one_write_and_one_fsync(path: Path, disk: Disk) -> None:
-    """In this order; so the cost of an outcome does not grow with the number of them."""
+    """The order is fixed, and the cost does not depend on the number of events."""
     journal = Journal(path, HEADER)
     disk.calls.clear()
     journal.append(ALL_KINDS)
@@ -273,20 +273,20 @@ def test_a_group_is_one_write_and_one_fsync(path: Path, disk: Disk) -> None:
 
 
 def test_the_header_and_the_folder_are_durable_before_anything_is_appended(path: Path, disk: Disk) -> None:
-    """A journal that is not in its folder after a crash holds nothing."""
+    """After a crash, a journal without a durable directory entry is lost."""
     Journal(path, HEADER).close()
     assert disk.calls == ["write", "fsync", "fsync"]
 
 
 def test_a_short_write_is_continued(path: Path, disk: Disk) -> None:
-    """`write` may take less than it is given."""
+    """`write` may write less than requested."""
     disk.at_once = 7
     assert replay(written(path, ALL_KINDS), "journal").events == tuple(ALL_KINDS)
 
 
 @pytest.mark.parametrize("room", [0, 1, 60, 200])
 def test_a_full_disk_ends_the_journal(path: Path, disk: Disk, room: int) -> None:
-    """What was acknowledged stays; nothing is taken any more, even when there is room again."""
+    """Acknowledged events stay. No further event is accepted, even if there is space again."""
     journal = Journal(path, HEADER)
     journal.append(ALL_KINDS[:2])
     disk.room = room
@@ -306,7 +306,7 @@ def test_a_full_disk_ends_the_journal(path: Path, disk: Disk, room: int) -> None
 
 
 def test_an_fsync_that_fails_ends_the_journal(path: Path, disk: Disk) -> None:
-    """Linux drops the pages of a failed fsync: a second one would say yes to nothing."""
+    """Linux drops the pages after a failed fsync, so a second fsync would succeed without effect."""
     journal = Journal(path, HEADER)
     disk.sync_error = errno.EIO
     with pytest.raises(OutcomeUnknownError):
@@ -318,7 +318,7 @@ def test_an_fsync_that_fails_ends_the_journal(path: Path, disk: Disk) -> None:
 
 
 def test_a_closed_journal_takes_nothing(path: Path) -> None:
-    """Closing twice is fine."""
+    """Closing twice is allowed."""
     journal = Journal(path, HEADER)
     journal.close()
     journal.close()
@@ -328,7 +328,7 @@ def test_a_closed_journal_takes_nothing(path: Path) -> None:
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["gone", "another's"])
 def test_a_journal_that_was_taken_away_takes_nothing_more(path: Path, *, replaced: bool) -> None:
-    """Where the lock file was deleted, another run took it up: what is appended now, no later run would ever find."""
+    """Another run commits the journal if the lock file was deleted. Later runs would not find events appended now."""
     journal = Journal(path, HEADER)
     journal.append(ALL_KINDS[:1])
     path.unlink()
@@ -341,7 +341,7 @@ def test_a_journal_that_was_taken_away_takes_nothing_more(path: Path, *, replace
 
 
 def test_another_journal_is_never_overwritten(path: Path) -> None:
-    """It must be folded in first."""
+    """Its events must be committed first."""
     data = written(path, ALL_KINDS)
     with pytest.raises(FileExistsError):
         Journal(path, HEADER)
@@ -350,7 +350,7 @@ def test_another_journal_is_never_overwritten(path: Path) -> None:
 
 @pytest.mark.parametrize("room", [0, 50])
 def test_a_journal_that_cannot_be_begun_leaves_nothing(path: Path, disk: Disk, room: int) -> None:
-    """Nothing depends on it, and the next try must not find it in the way."""
+    """Nothing depends on it, and the next attempt must succeed."""
     disk.room = room
     with pytest.raises(OSError, match="No space left"):
         Journal(path, HEADER)
@@ -358,7 +358,7 @@ def test_a_journal_that_cannot_be_begun_leaves_nothing(path: Path, disk: Disk, r
 
 
 def test_only_the_owner_reads_it(path: Path) -> None:
-    """Whatever the umask is."""
+    """This does not depend on the umask."""
     before = os.umask(0)
     try:
         Journal(path, HEADER).close()

@@ -1,4 +1,4 @@
-"""One run at a time: the lock, between real processes and on file systems that lie."""
+"""The lock: one run at a time, with real processes and with file systems that do not lock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WHO = {
     "Info": "https://ci.example.test/jobs/42",
 }
 
-# A run in a process of its own: it locks, records an intent, says so, and commits when it is told to go on.
+# A run in its own process: it locks, records an attempt, prints a line, and commits when told to.
 RUN = """
 import json, sys
 from datetime import datetime
@@ -52,7 +52,7 @@ with hold(path, fresh=fresh, run="run-other", holder=holder, now=now) as store:
 
 @contextmanager
 def another_run(file: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the state by the time this returns; gone at the end, whatever happens."""
+    """A process that holds the state when this returns. It is always ended."""
     command = [sys.executable, "-c", RUN, str(file), json.dumps(WHO)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -70,25 +70,25 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 
 class Time:
-    """Seconds that pass only by sleeping."""
+    """A clock that advances only by `sleep`."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.slept: list[float] = []
 
     def sleep(self, seconds: float) -> None:
-        """Time passes."""
+        """Advance the time."""
         assert seconds >= 0
         self.slept.append(seconds)
         self.now += max(seconds, 0.001)
 
     def clock(self) -> float:
-        """What time it is."""
+        """The current time."""
         return self.now
 
 
 def lock(file: Path, *, timeout: float = 0.0, time: Time | None = None) -> None:
-    """Take the lock and let go of it."""
+    """Take and release the lock."""
     time = time or Time()
     with hold(file, fresh=EMPTY, run="run-1", holder=WHO, now=NOW, timeout=timeout, sleep=time.sleep, clock=time.clock):
         pass
@@ -96,7 +96,7 @@ def lock(file: Path, *, timeout: float = 0.0, time: Time | None = None) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the state goes."""
+    """The path of the state."""
     return tmp_path / "state.json"
 
 
@@ -104,7 +104,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_second_run_is_told_who_holds_the_state_and_a_killed_one_frees_it(file: Path) -> None:
-    """Who, since when, doing what, in which job. SIGKILL needs no unlocking by hand, and its intent is taken up."""
+    """The message names who, when, what and the job. After SIGKILL the lock is free and the attempt is recovered."""
     with another_run(file) as process:
         with pytest.raises(StateLockedError) as caught:
             lock(file)
@@ -122,7 +122,7 @@ def test_a_second_run_is_told_who_holds_the_state_and_a_killed_one_frees_it(file
 
 
 def test_a_run_waits_for_the_one_before_it(file: Path) -> None:
-    """And then reads the state, not before: what the other committed is there."""
+    """The state is read after the lock is taken, so it includes the other run's commit."""
     with another_run(file) as process:
         time = Time()
 
@@ -140,7 +140,7 @@ def test_a_run_waits_for_the_one_before_it(file: Path) -> None:
 
 
 def test_waiting_ends_in_time(file: Path) -> None:
-    """At the end of the timeout, not a poll later; no time at all when it is 0."""
+    """The error comes exactly at the timeout. With 0 there is no wait."""
     with hold(file, fresh=EMPTY, run="run-2", holder=WHO, now=NOW):
         for timeout in (0.0, 0.05, 1.0, 7.25):
             time = Time()
@@ -153,7 +153,7 @@ def test_waiting_ends_in_time(file: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000, b'"x"', b'{"Who": 1}'])
 def test_a_holder_that_has_not_said_who_it_is_holds_all_the_same(file: Path, data: bytes) -> None:
-    """Its disk may be full, or it is just about to."""
+    """Its disk may be full, or it has not written its name yet."""
     with hold(file, fresh=EMPTY, run="run-2", holder=WHO, now=NOW):
         paths(file).lock.write_bytes(data)
         with pytest.raises(StateLockedError) as caught:
@@ -162,7 +162,7 @@ def test_a_holder_that_has_not_said_who_it_is_holds_all_the_same(file: Path, dat
 
 
 def test_the_lock_is_free_after_any_end(file: Path) -> None:
-    """An exception in the run, or a state that cannot be used."""
+    """After an exception in the run, or with a state that cannot be used."""
 
     def die() -> None:
         with hold(file, fresh=EMPTY, run="run-1", holder=WHO, now=NOW):
@@ -181,7 +181,7 @@ def test_the_lock_is_free_after_any_end(file: Path) -> None:
 
 
 class Flock:
-    """Stands in for `fcntl.flock`; an answer is None for yes, or an errno."""
+    """Replaces `fcntl.flock`. An answer is None for success, or an errno."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: int | None) -> None:
         self._answers = list(answers)
@@ -189,7 +189,7 @@ class Flock:
         monkeypatch.setattr(fcntl, "flock", self)
 
     def __call__(self, descriptor: int, operation: int) -> None:
-        """Yes, or an error."""
+        """Succeed or raise an error."""
         assert operation == fcntl.LOCK_EX | fcntl.LOCK_NB
         self.calls += 1
         answer = self._answers.pop(0) if self._answers else None
@@ -198,7 +198,7 @@ class Flock:
 
 
 def test_a_lock_that_is_given_to_everyone_is_noticed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some network file systems say yes and do nothing."""
+    """Some network file systems grant every lock."""
     flock = Flock(monkeypatch)
     with pytest.raises(StateError, match="cannot lock") as caught:
         lock(file)
@@ -209,7 +209,7 @@ def test_a_lock_that_is_given_to_everyone_is_noticed(file: Path, monkeypatch: py
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EIO, errno.EACCES])
 def test_a_file_system_without_locks_is_an_error(file: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Never a reason to go on without one, and not another run's fault."""
+    """The run never continues without a lock, and the message does not blame another run."""
     Flock(monkeypatch, number)
     with pytest.raises(StateError, match="cannot lock") as caught:
         lock(file)
@@ -219,7 +219,7 @@ def test_a_file_system_without_locks_is_an_error(file: Path, monkeypatch: pytest
 def test_a_lock_file_deleted_in_the_moment_of_locking_is_tried_again(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lock on a file that is gone, or replaced, keeps nobody out."""
+    """The lock on a deleted or replaced file protects nothing."""
     really = fcntl.flock
     calls = []
 
@@ -241,7 +241,7 @@ def test_a_lock_file_deleted_in_the_moment_of_locking_is_tried_again(
 
 
 def test_a_lock_file_that_is_deleted_while_held_lets_a_second_run_in_and_loses_nothing(file: Path) -> None:
-    """It cannot be noticed in time; so both runs' outcomes must survive it."""
+    """The run cannot notice this in time, so the outcomes of both runs must be kept."""
     with another_run(file) as process:
         paths(file).lock.unlink()
         with hold(file, fresh=EMPTY, run="run-1", holder=WHO, now=NOW) as store:
@@ -259,7 +259,7 @@ def test_a_lock_file_that_is_deleted_while_held_lets_a_second_run_in_and_loses_n
 
 
 def test_a_full_disk_is_no_reason_to_go_without_the_lock(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The holder cannot say who it is; the lock holds all the same."""
+    """The holder's name is missing, but the lock is held."""
 
     def write(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -273,7 +273,7 @@ def test_a_full_disk_is_no_reason_to_go_without_the_lock(file: Path, monkeypatch
 
 
 def test_the_lock_file_is_the_owners_and_is_never_renamed_or_unlinked(file: Path) -> None:
-    """All runs must lock the same one."""
+    """All runs must lock the same file."""
     before = os.umask(0)
     try:
         lock(file)
@@ -288,7 +288,7 @@ def test_the_lock_file_is_the_owners_and_is_never_renamed_or_unlinked(file: Path
 
 
 def test_without_fcntl_the_message_is_clear(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows: reading works, applying says what it needs."""
+    """On Windows reading works, and apply names the supported systems."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with pytest.raises(StateError, match="cannot lock files") as caught:
         lock(file)

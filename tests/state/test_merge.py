@@ -1,4 +1,4 @@
-"""Two states of one lineage are joined without losing what either knows."""
+"""Merging two copies of one state loses nothing that either knows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IDS = ("b1", "b2", "b3")
 
 
 def anything() -> st.SearchStrategy[State]:
-    """States of one lineage with any entries, also such as no run leads to."""
+    """States of one lineage with any entries, including entries that no run produces."""
     known = st.fixed_dictionaries({}, optional={key: entries(key) for key in IDS})
     runs = st.lists(
         st.builds(Run, id=st.sampled_from("rstu"), at=small.MOMENTS, seq=st.integers(1, 9)),
@@ -39,7 +39,7 @@ def anything() -> st.SearchStrategy[State]:
 
 
 def lived() -> st.SearchStrategy[State]:
-    """States that runs of events lead to."""
+    """States that the events of runs produce."""
     one = st.tuples(st.sampled_from("rs"), st.sampled_from(IDS[:2]), small.MOMENTS, whats())
     return st.lists(one, max_size=8).map(
         lambda some: fold(
@@ -53,32 +53,32 @@ def lived() -> st.SearchStrategy[State]:
 
 
 def said(state: State) -> tuple[object, ...]:
-    """What a state says, without the order its parts came in."""
+    """The content of a state, independent of the order of its parts."""
     return state.serial, dict(state.entries), state.runs
 
 
 @given(a=anything(), b=anything())
 def test_merging_is_commutative(a: State, b: State) -> None:
-    """It does not matter which of the two is ours."""
+    """The order of the two copies does not matter."""
     assert said(merge(a, b)) == said(merge(b, a))
 
 
 @given(a=anything(), b=anything(), c=anything())
 def test_merging_is_associative(a: State, b: State, c: State) -> None:
-    """Three runs may be joined in any order."""
+    """Three copies can be merged in any order."""
     assert said(merge(merge(a, b), c)) == said(merge(a, merge(b, c)))
 
 
 @given(a=anything(), b=anything())
 def test_merging_is_idempotent(a: State, b: State) -> None:
-    """A state that is part of the other already changes nothing, so a push may be tried again."""
+    """Merging a copy that is already included changes nothing, so a push can be repeated."""
     assert said(merge(a, a)) == said(a)
     assert said(merge(merge(a, b), b)) == said(merge(a, b))
 
 
 @given(a=anything(), b=anything())
 def test_started_is_never_turned_into_anything_less(a: State, b: State) -> None:
-    """What either knows to be started is known to be started, and a doubt or a contradiction stays."""
+    """A batch started in either copy is started. A doubt or contradiction stays."""
     both = merge(a, b)
     for key, entry in (*a.entries.items(), *b.entries.items()):
         after = both.entries[key]
@@ -103,9 +103,9 @@ def test_started_is_never_turned_into_anything_less(a: State, b: State) -> None:
 def test_a_merge_never_allows_a_start_that_either_side_rules_out(
     a: State, b: State, batch: Batch, reading: Reading | None
 ) -> None:
-    """What a plan starts after the merge, it would start by each of the two.
+    """A plan after the merge starts only batches that a plan with either copy would start.
 
-    Only a batch whose age nobody knows is not ruled out but looked at first: there, either side may know the age.
+    A batch of unknown age is an exception: the plan verifies it first, because the other copy may know the age.
     """
     observed = Observed(listed=True, readings={"b1": reading}) if reading else NOTHING_OBSERVED
     unaged = reading is not None and reading.source is Source.LIST
@@ -122,7 +122,7 @@ def test_a_merge_never_allows_a_start_that_either_side_rules_out(
 
 @given(a=lived(), b=lived())
 def test_events_of_either_run_are_not_folded_in_again(a: State, b: State) -> None:
-    """A journal that one side has folded in changes nothing after the merge."""
+    """A journal that one copy already contains changes nothing after the merge."""
     both = merge(a, b)
     late = [
         Event(run=run.id, seq=run.seq, at=run.at, batch_id="b1", name="b1", what=Seen(source=Source.READ))
@@ -132,7 +132,7 @@ def test_events_of_either_run_are_not_folded_in_again(a: State, b: State) -> Non
 
 
 def test_only_the_newest_runs_are_kept() -> None:
-    """As many as any state keeps."""
+    """The merged state keeps as many runs as any state."""
     runs = tuple(Run(id=f"r{n:05}", at=small.NOW, seq=1) for n in range(RUNS_KEPT + 5))
     both = merge(replace(BASE, runs=runs[:10]), replace(BASE, runs=runs[10:]))
     assert both.runs == runs[-RUNS_KEPT:]
@@ -148,7 +148,7 @@ def test_only_the_newest_runs_are_kept() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_states_of_different_worlds_are_not_merged(what: str, other: State) -> None:
-    """Another lineage, service or endpoint is an error that names both."""
+    """A different lineage, service or endpoint is an error that names both values."""
     with pytest.raises(StateError, match=f"different (states|{what}s)$") as caught:
         merge(BASE, other)
     assert "nothing was merged" in caught.value.detail

@@ -1,4 +1,4 @@
-"""`state recover`: whatever is damaged, nothing is thrown away, and what can be read is kept."""
+"""`state recover`: nothing is deleted without a copy, and everything readable is kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRESH = State(lineage="l", service=Service.PHONE, endpoint="https://e")
 
 
 def started(run: str, batch_id: str) -> list[Event]:
-    """An intent and its outcome."""
+    """An attempt and its outcome."""
     whats: tuple[What, ...] = (Intended(reference_id="r"), Started(status="processing", evidence=Evidence.ANSWER))
     return [
         Event(run=run, seq=number, at=NOW, batch_id=batch_id, name=batch_id, what=what)
@@ -38,7 +38,7 @@ def started(run: str, batch_id: str) -> list[Event]:
 
 
 def run(file: Path, name: str, *batch_ids: str, commit: bool = True) -> None:
-    """A run that starts these batches, and may die before its commit."""
+    """A run that starts these batches and may die before its commit."""
     with hold(file, fresh=FRESH, run=name, holder={}, now=NOW) as store:
         for batch_id in batch_ids:
             store.record(started(f"{name}-{batch_id}", batch_id))
@@ -48,7 +48,7 @@ def run(file: Path, name: str, *batch_ids: str, commit: bool = True) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A state of two commits: `a`, then `b`."""
+    """A state with two commits: `a`, then `b`."""
     file = tmp_path / "s.json"
     run(file, "one", "a")
     run(file, "two", "b")
@@ -56,12 +56,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_nothing_wrong_is_said_so(file: Path) -> None:
-    """A whole state needs no recovery."""
+    """A valid state needs no recovery."""
     assert not examine(file).needed
 
 
 def test_a_hand_edit_is_shown_and_accepted(file: Path) -> None:
-    """What differs from the backup is told; accepted, the state is usable again, and the edited file is kept."""
+    """The notes show the differences. After approval the state can be used, and the edited file is copied."""
     file.write_bytes(file.read_bytes().replace(b'"name": "b"', b'"name": "c"'))
     found = examine(file)
     assert any("c (b): absent in the backup, started now." in note for note in found.notes)
@@ -74,7 +74,7 @@ def test_a_hand_edit_is_shown_and_accepted(file: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\0" * 100], ids=["empty", "cut", "zeros"])
 def test_a_damaged_state_is_replaced_by_its_backup_and_the_journal(file: Path, damage: bytes) -> None:
-    """The backup is one commit older; a journal left behind is folded onto it."""
+    """The backup is one commit older. The events of a remaining journal are added to it."""
     run(file, "three", "c", commit=False)
     file.write_bytes(damage)
     journal = paths(file).journal
@@ -87,7 +87,7 @@ def test_a_damaged_state_is_replaced_by_its_backup_and_the_journal(file: Path, d
 
 
 def test_a_state_that_is_gone_is_told_by_its_journal(file: Path) -> None:
-    """Without state and backup, what the journal tells is kept."""
+    """Without a state and a backup, the events of the journal are kept."""
     run(file, "three", "c", commit=False)
     file.unlink()
     paths(file).backup.unlink()
@@ -99,7 +99,7 @@ def test_a_state_that_is_gone_is_told_by_its_journal(file: Path) -> None:
 
 
 def test_an_older_state_keeps_the_journals_own_events(file: Path) -> None:
-    """A checkout put an older state back under the journal: refused at first, then accepted with a word on the gap."""
+    """An older state was restored beside the journal. It is refused, then accepted with a note about the gap."""
     older = paths(file).backup.read_bytes()
     run(file, "three", "c", commit=False)
     file.write_bytes(older)
@@ -116,7 +116,7 @@ def test_an_older_state_keeps_the_journals_own_events(file: Path) -> None:
 
 @pytest.mark.parametrize("line", [0, 1], ids=["header", "event"])
 def test_a_damaged_journal_gives_what_is_whole(file: Path, line: int) -> None:
-    """One bad line, with good ones after it: those are kept, and so is a copy of the file."""
+    """One line is damaged and valid lines follow. The valid lines and a copy of the file are kept."""
     run(file, "three", "c", commit=False)
     journal = paths(file).journal
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -132,7 +132,7 @@ def test_a_damaged_journal_gives_what_is_whole(file: Path, line: int) -> None:
 
 
 def test_a_journal_of_another_history_is_put_aside(file: Path, tmp_path: Path) -> None:
-    """Its events are not mixed in; a copy is kept."""
+    """Its events are not added, and a copy is kept."""
     other = tmp_path / "other.json"
     with hold(
         other, fresh=State(lineage="m", service=Service.PHONE, endpoint="https://e"), run="x", holder={}, now=NOW
@@ -147,7 +147,7 @@ def test_a_journal_of_another_history_is_put_aside(file: Path, tmp_path: Path) -
 
 
 def test_a_damaged_file_that_cannot_be_kept_stays_where_it_is(file: Path) -> None:
-    """Nothing is written over it before there is a copy, and the message says why there is none."""
+    """The file is not overwritten without a copy, and the message says why the copy failed."""
     file.write_bytes(b"{")
     found = examine(file)
     copy = paths(file).state.with_name("s.json.damaged-r")
@@ -161,7 +161,7 @@ def test_a_damaged_file_that_cannot_be_kept_stays_where_it_is(file: Path) -> Non
 
 @pytest.mark.parametrize("which", ["state", "journal"])
 def test_a_newer_format_is_refused(file: Path, which: str) -> None:
-    """A file of a newer version is not damaged: nothing may take its place."""
+    """A file of a newer version is not damaged and must not be replaced."""
     run(file, "three", "c", commit=False)
     if which == "state":
         file.write_text(json.dumps({**json.loads(file.read_bytes()), "format_version": "2.0"}))
@@ -173,6 +173,6 @@ def test_a_newer_format_is_refused(file: Path, which: str) -> None:
 
 
 def test_nothing_to_recover_is_an_error(tmp_path: Path) -> None:
-    """Neither a state nor a backup nor a journal."""
+    """There is no state, backup or journal."""
     with pytest.raises(StateError, match="nothing to recover"):
         examine(tmp_path / "s.json")

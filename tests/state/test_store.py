@@ -1,4 +1,4 @@
-"""The state on real files: commit, recovery, and what happens when other hands are at the files."""
+"""The state in real files: commit, recovery, and files changed by others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def held(path: Path, run: str = "run-1", fresh: State = EMPTY, story: Story = UN
 
 
 def journal_of(path: Path, some: list[Event], *, serial: int, lineage: str = "lineage-1", run: str = "run-1") -> bytes:
-    """Leave the journal of a run that died; its bytes."""
+    """Leave the journal of an interrupted run. Returns its bytes."""
     header = Header(lineage=lineage, serial=serial, service=EMPTY.service, endpoint=EMPTY.endpoint, run=run)
     journal = Journal(paths(path).journal, header)
     if some:
@@ -56,20 +56,20 @@ def journal_of(path: Path, some: list[Event], *, serial: int, lineage: str = "li
 
 
 def phases(state: State | None) -> dict[str, str]:
-    """What is known, in short."""
+    """The phase of each batch."""
     assert state is not None
     return {key: entry.phase.value for key, entry in state.entries.items()}
 
 
 def stories(state: State | None) -> dict[str, Story]:
-    """Who ran what, by run, as the state tells it."""
+    """The story of each run in the state."""
     assert state is not None
     names = Story.__dataclass_fields__
     return {run.id: Story(**{name: getattr(run, name) for name in names}) for run in state.runs}
 
 
 def listing(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Everything about the files of a folder that a write would change; the times of the folder itself, too."""
+    """Every property of the files in a folder that a write would change, and the times of the folder."""
     files = [folder, *folder.rglob("*")]
     found: dict[str, tuple[int, ...]] = {}
     for file in files:
@@ -80,7 +80,7 @@ def listing(folder: Path) -> dict[str, tuple[int, ...]]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A state of serial 1 with one started batch, b0."""
+    """A state with serial 1 and one started batch, b0."""
     file = tmp_path / "state.json"
     with held(file, run="run-0") as store:
         store.record(events(INTENDED, STARTED, batch="b0", run="run-0"))
@@ -92,7 +92,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_first_run_makes_the_state(tmp_path: Path) -> None:
-    """Out of nothing, with the lineage it was given, readable by its owner only."""
+    """The new state has the given lineage, and only its owner can read it."""
     file = tmp_path / "state.json"
     assert read(file).state is None
     with held(file) as store:
@@ -109,7 +109,7 @@ def test_a_first_run_makes_the_state(tmp_path: Path) -> None:
 
 
 def test_events_are_on_disk_when_record_returns(path: Path) -> None:
-    """And not in the state file yet: that is the commit's."""
+    """The events are not in the state file before the commit."""
     before = path.read_bytes()
     with held(path) as store:
         store.record(events(INTENDED))
@@ -121,7 +121,7 @@ def test_events_are_on_disk_when_record_returns(path: Path) -> None:
 
 
 def test_recording_nothing_writes_nothing(path: Path) -> None:
-    """Not even a journal."""
+    """Not even a journal is created."""
     with held(path) as store:
         before = listing(path.parent)
         store.record([])
@@ -129,7 +129,7 @@ def test_recording_nothing_writes_nothing(path: Path) -> None:
 
 
 def test_the_serial_grows_with_what_changed_and_not_with_a_commit(path: Path) -> None:
-    """A commit that says nothing new leaves the file alone, backup and all."""
+    """A commit without changes does not touch the state and the backup."""
     before = {file.name: file.read_bytes() for file in path.parent.iterdir() if file.name != "state.json.lock"}
     with held(path) as store:
         assert not store.commit(NOW)
@@ -144,7 +144,7 @@ def test_the_serial_grows_with_what_changed_and_not_with_a_commit(path: Path) ->
 
 
 def test_the_backup_is_the_state_before(path: Path) -> None:
-    """To the byte, commit after commit."""
+    """The backup has the exact bytes of the previous state after each commit."""
     for number in range(1, 4):
         before = path.read_bytes()
         with held(path, run=f"run-{number}") as store:
@@ -156,7 +156,7 @@ def test_the_backup_is_the_state_before(path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EMLINK], ids=errno.errorcode.get)
 def test_without_hard_links_the_backup_is_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Some file systems have none, and say so in one way or another."""
+    """Some file systems have no hard links, with various errors."""
 
     def link(*_: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -172,7 +172,7 @@ def test_without_hard_links_the_backup_is_a_copy(path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o664, 0o640])
 def test_the_mode_of_the_state_is_kept(path: Path, mode: int) -> None:
-    """Whatever the umask; the team may read it."""
+    """The mode does not depend on the umask, so a team can read the file."""
     path.chmod(mode)
     with held(path) as store:
         store.record(events(INTENDED))
@@ -181,7 +181,7 @@ def test_the_mode_of_the_state_is_kept(path: Path, mode: int) -> None:
 
 
 def test_a_link_to_the_state_stays_a_link(path: Path, tmp_path: Path) -> None:
-    """The file behind it is replaced, where it is; and both ways lead to one lock."""
+    """The target of the link is replaced in place, and both paths use one lock."""
     elsewhere = tmp_path / "project"
     elsewhere.mkdir()
     link = elsewhere / "link.json"
@@ -196,7 +196,7 @@ def test_a_link_to_the_state_stays_a_link(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_commit_drops_what_has_expired(path: Path) -> None:
-    """That counts as a change."""
+    """This counts as a change."""
     with held(path) as store:
         store.record(events(Forgotten(), batch="b0"))
         store.commit(NOW)
@@ -207,7 +207,7 @@ def test_a_commit_drops_what_has_expired(path: Path) -> None:
 
 
 def test_removing_the_last_batch_leaves_a_state(path: Path) -> None:
-    """An empty state is not no state."""
+    """An empty state differs from a missing one."""
     with held(path) as store:
         store.record(events(Removed(), batch="b0"))
         store.commit(NOW)
@@ -217,7 +217,7 @@ def test_removing_the_last_batch_leaves_a_state(path: Path) -> None:
 
 
 def test_without_a_commit_the_journal_stays(path: Path) -> None:
-    """Whatever ended the run."""
+    """This holds for every way in which the run ended."""
 
     def die() -> None:
         with held(path) as store:
@@ -234,7 +234,7 @@ def test_without_a_commit_the_journal_stays(path: Path) -> None:
 
 
 def test_what_a_dead_run_left_is_committed_when_the_state_is_opened(path: Path) -> None:
-    """That is crash recovery; there is no other path."""
+    """This is the crash recovery; there is no separate code."""
     journal_of(path, events(INTENDED, STARTED), serial=1)
     with held(path, run="run-2") as store:
         assert store.recovered == 2
@@ -247,7 +247,7 @@ def test_what_a_dead_run_left_is_committed_when_the_state_is_opened(path: Path) 
 
 
 def test_a_first_run_that_died_is_taken_up(tmp_path: Path) -> None:
-    """There is no state yet; its lineage stands in the journal, and the new run takes it over."""
+    """There is no state yet. The new run takes the lineage from the journal."""
     file = tmp_path / "state.json"
     journal_of(file, events(INTENDED), serial=0, lineage="lineage-of-the-dead")
     known = read(file)
@@ -259,7 +259,7 @@ def test_a_first_run_that_died_is_taken_up(tmp_path: Path) -> None:
 
 
 def test_a_crash_between_commit_and_clean_up_replays_harmlessly(path: Path) -> None:
-    """The journal is folded in again, and changes nothing: not an attempt, not the serial."""
+    """The journal is read again and changes neither the attempts nor the serial."""
     with held(path) as store:
         store.record(events(INTENDED, STARTED))
         left = paths(path).journal.read_bytes()
@@ -275,7 +275,7 @@ def test_a_crash_between_commit_and_clean_up_replays_harmlessly(path: Path) -> N
 
 @pytest.mark.parametrize("torn", [b"\0" * 512, b"0123abcd {", b"\n"])
 def test_a_torn_end_is_kept_aside(path: Path, torn: bytes) -> None:
-    """Nothing depended on it, but somebody may want to look. `read` leaves it where it is."""
+    """Nothing depended on it, but it is kept for inspection. `read` does not touch it."""
     data = journal_of(path, events(INTENDED), serial=1)
     paths(path).journal.write_bytes(data + torn)
     before = listing(path.parent)
@@ -301,7 +301,7 @@ def test_a_journal_that_was_hardly_begun_is_in_nobodys_way(path: Path, data: byt
 
 
 def test_a_torn_end_that_cannot_be_kept_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal stays whole; the error is ours to explain."""
+    """The journal stays complete, and the error is one of ours."""
     data = journal_of(path, events(INTENDED), serial=1) + b"torn"
     paths(path).journal.write_bytes(data)
     state = path.read_bytes()
@@ -315,7 +315,7 @@ def test_a_torn_end_that_cannot_be_kept_changes_nothing(path: Path, monkeypatch:
 
 
 def test_the_story_of_a_run_that_died_is_told_by_those_after_it(path: Path) -> None:
-    """It stands in the journal, so reading knows it, and the next run commits it beside its own."""
+    """The journal contains it, so reading includes it, and the next run commits it with its own story."""
     with held(path, story=ALICE) as store:
         store.record(events(INTENDED))
         assert stories(store.state) == {"run-0": UNTOLD, "run-1": ALICE}
@@ -328,7 +328,7 @@ def test_the_story_of_a_run_that_died_is_told_by_those_after_it(path: Path) -> N
 
 
 def test_a_replacement_of_the_state_loses_no_story(path: Path) -> None:
-    """Neither that of this run, nor of the dead one it took up, nor of the run that put the file there."""
+    """The stories of this run, of the recovered run and of the run that replaced the file are kept."""
     old = decode_state(path.read_bytes())
     carol = Story(command="apply", who="carol@host")
     with held(path, story=ALICE) as store:
@@ -343,7 +343,7 @@ def test_a_replacement_of_the_state_loses_no_story(path: Path) -> None:
 
 
 def test_a_first_run_that_died_tells_what_it_worked_on(tmp_path: Path) -> None:
-    """There is no state yet: the head of the journal is all that is known of endpoint, service and run."""
+    """There is no state yet: the endpoint, the service and the run are in the header of the journal."""
     file = tmp_path / "state.json"
     fresh = State(lineage="lineage-7", service=Service.EMAIL, endpoint="https://eu.example.test")
     with held(file, run="run-7", fresh=fresh, story=ALICE) as store:
@@ -365,7 +365,7 @@ def test_a_first_run_that_died_tells_what_it_worked_on(tmp_path: Path) -> None:
 
 
 def refused(path: Path, match: str | None = None) -> StateError:
-    """Both ways to open the state refuse it, and change nothing."""
+    """Reading and holding the state both refuse and change nothing."""
     before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
     with pytest.raises(StateError, match=match) as by_read:
         read(path)
@@ -379,7 +379,7 @@ def refused(path: Path, match: str | None = None) -> StateError:
 
 
 def test_a_journal_without_its_state_is_an_error(path: Path) -> None:
-    """It builds on a state that was there: taking it for a fresh start would forget what was started."""
+    """The journal continues an existing state. Beginning a new one would forget started batches."""
     journal_of(path, events(INTENDED), serial=1)
     path.unlink()
     error = refused(path, "state file is missing")
@@ -388,7 +388,7 @@ def test_a_journal_without_its_state_is_an_error(path: Path) -> None:
 
 
 def test_a_journal_of_another_lineage_is_an_error(path: Path) -> None:
-    """Its outcomes are of other batches, or of another account."""
+    """Its outcomes are of other batches or of another account."""
     journal_of(path, events(INTENDED), serial=1, lineage="lineage-2")
     error = refused(path, "different state file")
     assert "lineage-1" in error.detail
@@ -396,7 +396,7 @@ def test_a_journal_of_another_lineage_is_an_error(path: Path) -> None:
 
 
 def test_a_state_from_before_its_journal_is_an_error(path: Path) -> None:
-    """A checkout put the old file back: what was committed in between would be forgotten."""
+    """A checkout restored the old file, so outcomes recorded in between would be forgotten."""
     old = path.read_bytes()
     with held(path) as store:
         store.record(events(INTENDED, STARTED))
@@ -409,7 +409,7 @@ def test_a_state_from_before_its_journal_is_an_error(path: Path) -> None:
 
 
 def test_a_state_from_after_its_journal_is_none(path: Path) -> None:
-    """The journal's events are folded onto the newer state."""
+    """The events of the journal are added to the newer state."""
     old = path.read_bytes()
     journal = journal_of(path, events(INTENDED), serial=1)
     paths(path).journal.unlink()
@@ -423,14 +423,14 @@ def test_a_state_from_after_its_journal_is_none(path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"{", b"[]"])
 def test_a_damaged_state_is_never_taken_for_none(path: Path, data: bytes) -> None:
-    """Not by the journal's grace either."""
+    """A journal does not make up for an empty state."""
     journal_of(path, events(INTENDED), serial=1)
     path.write_bytes(data)
     refused(path)
 
 
 def test_a_damaged_journal_stops_everything(path: Path) -> None:
-    """With its name, and the way out."""
+    """The message names the file and what to do."""
     data = journal_of(path, events(INTENDED, STARTED, seen("completed")), serial=1)
     paths(path).journal.write_bytes(data.replace(b"answer", b"status"))
     error = refused(path, "journal is damaged")
@@ -439,7 +439,7 @@ def test_a_damaged_journal_stops_everything(path: Path) -> None:
 
 
 def test_a_folder_in_the_place_of_the_state_is_an_error(tmp_path: Path) -> None:
-    """Of ours, not of Python's."""
+    """The error is one of ours."""
     with pytest.raises(StateError, match="cannot be read"):
         read(tmp_path)
     with pytest.raises(StateError, match="cannot be opened"):
@@ -450,7 +450,7 @@ def test_a_folder_in_the_place_of_the_state_is_an_error(tmp_path: Path) -> None:
 def test_what_is_no_file_is_never_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
 ) -> None:
-    """Reading a pipe that nobody writes to would never end."""
+    """Reading a pipe without a writer would block."""
     path = paths(tmp_path / "state.json").state
     make(path)
     monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail(f"reads {self}"))
@@ -464,7 +464,7 @@ def test_what_is_no_file_is_never_waited_for(
 
 
 def test_the_outcomes_of_two_runs_at_once_are_all_kept(path: Path) -> None:
-    """The lock file was deleted, so a second run came in, and committed first."""
+    """The lock file was deleted, so a second run started and committed first."""
     with held(path, run="run-1") as first:
         paths(path).lock.unlink()
         with held(path, run="run-2") as second:
@@ -477,7 +477,7 @@ def test_the_outcomes_of_two_runs_at_once_are_all_kept(path: Path) -> None:
 
 
 def test_a_run_never_removes_the_journal_of_another(path: Path) -> None:
-    """The second run took up the first one's journal and began its own, which holds the only word of its attempt."""
+    """The second run committed the first run's journal and began its own, which is the only record of its attempt."""
     with held(path, run="run-1") as first:
         first.record(events(INTENDED))
         paths(path).lock.unlink()
@@ -493,7 +493,7 @@ def test_a_run_never_removes_the_journal_of_another(path: Path) -> None:
 
 
 def test_a_run_that_recorded_nothing_removes_no_journal(path: Path) -> None:
-    """It has none."""
+    """There is no journal to remove."""
     with held(path, run="run-1") as first:
         paths(path).lock.unlink()
         with held(path, run="run-2") as second:
@@ -503,7 +503,7 @@ def test_a_run_that_recorded_nothing_removes_no_journal(path: Path) -> None:
 
 
 def test_what_was_recovered_survives_a_later_replacement(path: Path) -> None:
-    """A slower run, which had read the state before, put its own in the place of what we had committed."""
+    """A slower run, which had read the state earlier, replaced our commit with its own."""
     old = decode_state(path.read_bytes())
     journal_of(path, events(INTENDED, STARTED), serial=1)
     with held(path, run="run-2") as store:
@@ -515,7 +515,7 @@ def test_what_was_recovered_survives_a_later_replacement(path: Path) -> None:
 
 
 def test_a_state_that_was_deleted_meanwhile_is_written_whole(path: Path) -> None:
-    """All that this run knew of is kept."""
+    """Everything that this run knows is kept."""
     with held(path) as store:
         store.record(events(INTENDED))
         path.unlink()
@@ -525,7 +525,7 @@ def test_a_state_that_was_deleted_meanwhile_is_written_whole(path: Path) -> None
 
 @pytest.mark.parametrize("what", ["another lineage", "an older state", "a damaged file", "an edited file"])
 def test_a_replacement_that_does_not_fit_is_not_overwritten(path: Path, what: str) -> None:
-    """The commit fails, the file that was put there stays, and the journal holds what this run did."""
+    """The commit fails, the other file stays, and the journal contains the events of this run."""
     old = decode_state(path.read_bytes())
     with held(path, run="run-1") as store:
         store.record(events(INTENDED))
@@ -550,7 +550,7 @@ def test_a_replacement_that_does_not_fit_is_not_overwritten(path: Path, what: st
 
 
 def test_reading_writes_nothing_and_takes_no_lock(path: Path) -> None:
-    """Not even beside a run at work; it sees what that run has recorded so far."""
+    """This holds during another run, too, and its events so far are included."""
     with held(path) as store:
         for seq in (1, 2, 3):
             store.record(events(INTENDED if seq == 1 else seen("completed"), first=seq))
@@ -561,7 +561,7 @@ def test_reading_writes_nothing_and_takes_no_lock(path: Path) -> None:
 
 
 def test_reading_where_there_is_nothing_makes_nothing(tmp_path: Path) -> None:
-    """Nothing yet is no error."""
+    """A missing state is not an error."""
     before = listing(tmp_path)
     known = read(tmp_path / "state.json")
     assert (known.state, known.leftover) == (None, 0)
@@ -582,7 +582,7 @@ def test_reading_works_where_nothing_can_be_written(path: Path) -> None:
 
 
 def test_a_commit_in_the_middle_of_a_read_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state was read before the commit, and its journal is gone after it: read again."""
+    """The state was read before the commit and the journal after it, so both are read again."""
     really = Path.read_bytes
     with held(path) as store:
         store.record(events(INTENDED, STARTED))
@@ -590,7 +590,7 @@ def test_a_commit_in_the_middle_of_a_read_loses_nothing(path: Path, monkeypatch:
 
         def read_bytes(self: Path) -> bytes:
             if self.suffix == ".journal" and len(state_reads) == 1:
-                state_reads.append("commit")  # before it, as it reads the state itself
+                state_reads.append("commit")  # before the read of the state
                 store.commit(NOW)
             elif self == path:
                 state_reads.append("read")
@@ -606,14 +606,14 @@ def test_a_commit_in_the_middle_of_a_read_loses_nothing(path: Path, monkeypatch:
 
 
 def test_the_lock_file_says_who_works_here(path: Path) -> None:
-    """As JSON, for people and for tools; the next holder's words take the place of the last one's."""
+    """It is JSON for people and tools, and the next holder replaces it."""
     for who in ("a-very-long-name@a-very-long-host", "b"):
         with hold(path, fresh=EMPTY, run="run-1", holder={**WHO, "Who": who}, now=NOW):
             assert json.loads(paths(path).lock.read_text())["Who"] == who
 
 
 def test_a_redeclared_batch_keeps_its_past(path: Path) -> None:
-    """Through files: forgetting and declaring again never makes it startable."""
+    """A batch that is forgotten and declared again, through files, never becomes startable."""
     whats: list[What] = [Forgotten(), Declared()]
     for number, what in enumerate(whats, start=1):
         with held(path, run=f"run-{number}") as store:

@@ -1,4 +1,4 @@
-"""What each error of the state is called: the fixed first words that a person searches for."""
+"""The summary of each error of the state: fixed words that users can search for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def held(path: Path, run: str = "run-1") -> AbstractContextManager[Store]:
 
 
 def committed(path: Path, run: str = "run-0") -> bytes:
-    """Leave the state of a run that ended well; its bytes."""
+    """Write the state of a finished run. Returns its bytes."""
     with held(path, run) as store:
         store.record(events(INTENDED, STARTED, batch=run, run=run))
         store.commit(NOW)
@@ -44,7 +44,7 @@ def committed(path: Path, run: str = "run-0") -> bytes:
 
 
 def left(path: Path, **head: Any) -> bytes:
-    """Leave the journal of a run that died; its bytes."""
+    """Leave the journal of an interrupted run. Returns its bytes."""
     words = {name: getattr(HEADER, name) for name in Header.__dataclass_fields__}
     journal = Journal(paths(path).journal, Header(**words | head))
     journal.append(events(INTENDED, STARTED, run="run-9"))
@@ -53,7 +53,7 @@ def left(path: Path, **head: Any) -> bytes:
 
 
 def full(*_: object, **__: object) -> NoReturn:
-    """A call that finds no room."""
+    """A call that fails because the disk is full."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -61,43 +61,43 @@ def full(*_: object, **__: object) -> NoReturn:
 
 
 def not_to_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state may not be read."""
+    """The state is not readable."""
     monkeypatch.setattr(Path, "read_bytes", full)
     read(path)
 
 
 def no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder stands in the place of the state."""
+    """The path of the state is a folder."""
     path.mkdir()
     read(path)
 
 
 def not_to_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new state cannot be put in the place of the old."""
+    """The state file cannot be replaced."""
     monkeypatch.setattr(os, "replace", full)
     committed(path)
 
 
 def not_to_be_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is nothing to copy any more."""
+    """The file to copy is missing."""
     keep_copy(path, "run-1")
 
 
 def state_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A journal builds on a state that is not there."""
+    """A journal continues a state that does not exist."""
     left(path)
     read(path)
 
 
 def other_history(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal is of another lineage."""
+    """The journal has another lineage."""
     committed(path)
     left(path, lineage="lineage-2")
     read(path)
 
 
 def older_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal builds on a newer state."""
+    """The journal continues a newer state."""
     committed(path)
     left(path, serial=2)
     read(path)
@@ -107,13 +107,13 @@ def older_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def locked_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another run is at work."""
+    """Another run is active."""
     with held(path), held(path, "run-2"):
         pass
 
 
 def no_locks_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows."""
+    """The system is Windows."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     committed(path)
 
@@ -130,7 +130,7 @@ def lock_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lock_lies(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system gives the lock to everyone."""
+    """The file system grants every lock."""
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     committed(path)
 
@@ -139,7 +139,7 @@ def lock_lies(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def torn_end_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of the torn end's copy is taken."""
+    """The path for the copy of the incomplete line is taken."""
     committed(path)
     paths(path).journal.write_bytes(left(path) + b"torn")
     (path.parent / "state.json.journal.torn-run-1").touch()
@@ -147,7 +147,7 @@ def torn_end_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def journal_in_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody else's journal appeared since the state was opened."""
+    """Another journal has appeared since the state was opened."""
     with held(path) as store:
         left(path)
         store.record(events(INTENDED))
@@ -176,7 +176,7 @@ def disk_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def disk_was_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another one, after that."""
+    """Another event follows a failed one."""
     with held(path) as store:
         store.record(events(INTENDED))
         with monkeypatch.context() as broken:
@@ -187,7 +187,7 @@ def disk_was_full(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def journal_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal was removed while the run was at work."""
+    """The journal was removed during the run."""
     with held(path) as store:
         store.record(events(INTENDED))
         paths(path).journal.unlink()
@@ -195,7 +195,7 @@ def journal_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def damaged_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole line follows a damaged one."""
+    """A valid line follows a damaged one."""
     head, first, second = left(path).splitlines(keepends=True)
     replay(head + b"x" + first + second, "journal")
 
@@ -206,12 +206,12 @@ def damaged_head(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def odd_head(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The header is whole, and says what it cannot."""
+    """The header is complete but has a wrong value."""
     replay(left(path, serial="three"), "journal")
 
 
 def other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no header."""
+    """The header is missing."""
     _, *rest = left(path).splitlines(keepends=True)
     replay(b"".join(rest), "journal")
 
@@ -247,7 +247,7 @@ def other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_error_is_called_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scene: Scene, kind: type[BatchformError], summary: str
 ) -> None:
-    """The summary is fixed, whatever the detail says of this case."""
+    """The summary is fixed; only the detail depends on the case."""
     with pytest.raises(kind) as caught:
         scene(tmp_path / "state.json", monkeypatch)
     assert (type(caught.value), caught.value.summary) == (kind, summary)

@@ -1,6 +1,6 @@
-"""What each event does to each phase, as one table, and what must hold whatever happens in whatever order.
+"""The effect of each event in each phase, as one table, and the properties of any sequence of events.
 
-The table was written from the design's words: what an event means, and what may be concluded from it.
+The table was written from the design, not from the code.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 # --- The table -------------------------------------------------------------------------------------------------------
 
-# How a batch gets into each situation. `unknown` was answered with an error, `refused` with a plain 400.
+# How a batch reaches each situation. `unknown` was answered with an error, `refused` with a plain 400.
 SITUATIONS: dict[str, tuple[What, ...]] = {
     "none": (),
     "seen": (seen("submitted"),),
@@ -102,7 +102,7 @@ OCCURRENCES: dict[str, What] = {
     "removed": Removed(),
 }
 
-# A dot: the phase stays. `-`: there is no entry (any more).
+# A dot: the phase does not change. `-`: there is no entry (any more).
 TABLE = """
                   none          seen          intended      unknown  refused  released      not_attempted rejected      not_found     stopped  adopted  already  started
 intended          intended      intended      unknown       .        .        intended      intended      intended      intended      .        .        .        .
@@ -135,23 +135,23 @@ SHORT = {"already": Phase.ALREADY_STARTED, "refused": Phase.UNKNOWN, "not_found"
 
 
 def phase_of(word: str) -> Phase | None:
-    """The phase that a word of the table stands for."""
+    """The phase for a word of the table."""
     return None if word in {"none", "-"} else SHORT.get(word) or Phase(word)
 
 
 def entry_in(situation: str) -> Entry | None:
-    """The entry of a batch in this situation, brought there by its own events."""
+    """The entry of a batch in this situation, reached by its own events."""
     return fold(EMPTY, events(*SITUATIONS[situation])).entries.get("b1")
 
 
 def after(situation: str, *whats: What) -> Entry:
-    """The entry of a batch in this situation after these further events; there must be one."""
+    """The entry of a batch in this situation after further events. There must be one."""
     return fold(EMPTY, events(*SITUATIONS[situation], *whats)).entries["b1"]
 
 
 @pytest.mark.parametrize(("occurrence", "situation", "cell"), CELLS, ids=[f"{what}-on-{on}" for what, on, _ in CELLS])
 def test_every_event_moves_every_phase_as_the_table_says(occurrence: str, situation: str, cell: str) -> None:
-    """Legal moves lead where they should; all others leave the phase alone."""
+    """Defined transitions reach the expected phase. Other events do not change it."""
     before = entry_in(situation)
     assert (before.phase if before else None) is phase_of(situation)
     result = step(before, event(OCCURRENCES[occurrence], seq=9))
@@ -159,7 +159,7 @@ def test_every_event_moves_every_phase_as_the_table_says(occurrence: str, situat
 
 
 def test_the_table_leaves_nothing_out() -> None:
-    """All kinds of events, all phases, and each line and column once."""
+    """Every event, every phase, and each row and column once."""
     assert {type(what) for what in OCCURRENCES.values()} == set(get_args(What))
     assert {phase_of(situation) for situation in HEAD} == {None, *Phase}
     assert set(HEAD) == set(SITUATIONS)
@@ -180,7 +180,7 @@ NO_MOVE = [
 
 @pytest.mark.parametrize(("occurrence", "situation"), NO_MOVE, ids=[f"{what}-on-{on}" for what, on in NO_MOVE])
 def test_an_outcome_that_fits_no_open_attempt_changes_nothing(occurrence: str, situation: str) -> None:
-    """A word on an attempt that is not open is noted as the last event, and that is all."""
+    """An event about an attempt that is not open only updates the time of the last event."""
     before = entry_in(situation)
     assert before is not None
     late = event(OCCURRENCES[occurrence], seq=9, run="run-2")
@@ -188,7 +188,7 @@ def test_an_outcome_that_fits_no_open_attempt_changes_nothing(occurrence: str, s
 
 
 def test_no_row_of_the_code_leads_back_from_beyond_the_start() -> None:
-    """The money rests on this: no transition leaves the four phases for any other."""
+    """This protects against double payment: no transition leaves the four phases for another one."""
     assert frozenset({Phase.STOPPED, Phase.ADOPTED, Phase.ALREADY_STARTED, Phase.STARTED}) == BEYOND
     for row in TRANSITIONS.values():
         assert all(to in BEYOND for before, to in row.items() if before in BEYOND)
@@ -199,18 +199,18 @@ def test_no_row_of_the_code_leads_back_from_beyond_the_start() -> None:
 
 @pytest.mark.parametrize("problem", [DOWN, SILENT, DENIED], ids=["503", "silence", "401"])
 def test_an_answer_that_is_no_plain_no_leaves_doubt(problem: object) -> None:
-    """Only 400 and 404 say that the start was not taken."""
+    """Only 400 and 404 mean that the start was not accepted."""
     assert after("intended", Unknown(problem=problem)).doubt  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("problem", [BAD_REQUEST, NOT_FOUND], ids=["400", "404"])
 def test_a_plain_no_leaves_no_doubt(problem: object) -> None:
-    """A 400 or 404 is the server's word that this attempt had no effect."""
+    """A 400 or 404 means that this attempt had no effect."""
     assert not after("intended", Unknown(problem=problem)).doubt  # type: ignore[arg-type]
 
 
 def test_a_plain_no_does_not_take_earlier_doubt_away() -> None:
-    """The 400 may well mean `already started`, by the attempt before it."""
+    """The 400 may mean `already started`, by the previous attempt."""
     assert after("unknown", Unknown(problem=BAD_REQUEST)).doubt
     assert after("released", INTENDED, Unknown(problem=BAD_REQUEST)).doubt
 
@@ -222,7 +222,7 @@ def test_an_intent_found_open_and_released_leaves_doubt() -> None:
 
 @pytest.mark.parametrize("situation", ["intended", "unknown", "refused"])
 def test_an_intent_upon_an_open_attempt_leaves_doubt(situation: str) -> None:
-    """Two runs at once: what the later attempt is answered is no word on the earlier one."""
+    """With two runs at once, the answer to the later attempt says nothing about the earlier one."""
     entry = after(situation, INTENDED)
     assert (entry.phase, entry.doubt) == (Phase.UNKNOWN, True)
     for cause in Cause:
@@ -231,7 +231,7 @@ def test_an_intent_upon_an_open_attempt_leaves_doubt(situation: str) -> None:
 
 
 def test_an_attempt_without_effect_on_a_batch_in_doubt_counts_as_released() -> None:
-    """It may be started, yet the earlier attempt is not forgotten."""
+    """The batch may be started, but the doubt about the earlier attempt stays."""
     entry = after("released", INTENDED, NotAttempted())
     assert (entry.phase, entry.doubt) == (Phase.RELEASED, True)
 
@@ -243,7 +243,7 @@ def test_an_attempt_without_effect_on_a_batch_in_doubt_counts_as_released() -> N
     ids=["rejected", "seen again"],
 )
 def test_a_batch_in_doubt_that_turns_out_to_be_started_was_started_by_us(whats: tuple[What, ...], status: str) -> None:
-    """All attempts were given up, and one had been taken after all: it is our start, known by status."""
+    """All attempts seemed to have failed, but one was accepted: it is our start, known by its status."""
     entry = after("released", *whats, seen(status))
     assert (entry.phase, entry.evidence, entry.status) == (Phase.STARTED, Evidence.STATUS, status)
 
@@ -253,7 +253,7 @@ def test_a_batch_in_doubt_that_turns_out_to_be_started_was_started_by_us(whats: 
 
 @pytest.mark.parametrize("situation", ["stopped", "adopted", "already", "started"])
 def test_a_single_read_of_submitted_beyond_the_start_is_a_contradiction(situation: str) -> None:
-    """The flag is raised and the status kept."""
+    """The contradiction is set, and the status does not change."""
     entry = after(situation, seen("submitted"))
     assert entry.contradiction
     assert entry.status == ("stopped" if situation == "stopped" else "processing")
@@ -266,13 +266,13 @@ def test_a_single_read_of_submitted_beyond_the_start_is_a_contradiction(situatio
     ids=["listed", "null", "not found", "a word"],
 )
 def test_nothing_else_is_a_contradiction(situation: str, what: What) -> None:
-    """The list is a hint, and silence is none."""
+    """The list is only a hint, and a missing status proves nothing."""
     assert not after(situation, what).contradiction
 
 
 @pytest.mark.parametrize("situation", [name for name in SITUATIONS if phase_of(name) not in BEYOND])
 def test_submitted_is_no_contradiction_before_the_start(situation: str) -> None:
-    """It is what everyone expects."""
+    """This is the expected status."""
     assert not after(situation, seen("submitted")).contradiction
 
 
@@ -288,17 +288,17 @@ def test_a_status_beyond_the_start_ends_the_contradiction(status: str, source: S
     "what", [seen("submitted", Source.LIST), seen(None), seen("queued"), INTENDED, Declared(), Forgotten()]
 )
 def test_a_contradiction_stays_until_then(what: What) -> None:
-    """Nothing weaker takes it away."""
+    """Weaker evidence does not replace it."""
     assert after("started", seen("submitted"), what).contradiction
 
 
 def test_a_late_answer_does_not_set_a_finished_batch_back() -> None:
-    """`completed` was seen before the start's own answer came in."""
+    """`completed` was read before the answer to the start arrived."""
     assert after("intended", seen("completed"), STARTED).status == "completed"
 
 
 def test_a_null_status_keeps_the_known_one() -> None:
-    """Silence says nothing."""
+    """A missing status proves nothing."""
     entry = after("adopted", seen(None))
     assert (entry.status, entry.found) == ("processing", True)
 
@@ -310,7 +310,7 @@ def test_not_found_keeps_the_known_status_and_is_noted() -> None:
 
 
 def test_a_batch_known_to_be_started_shows_no_problem() -> None:
-    """Whatever an attempt was answered, it is settled; and a late word on an attempt brings none back."""
+    """Every answer settles an attempt, and a late event does not reopen it."""
     for situation in ("already", "started", "adopted", "stopped"):
         assert after(situation).problem is None
         assert after(situation, NotAttempted(problem=DOWN)).problem is None
@@ -319,21 +319,21 @@ def test_a_batch_known_to_be_started_shows_no_problem() -> None:
 
 
 def test_evidence_is_the_answer_where_there_was_one() -> None:
-    """A status read later does not make a clean 200 a guess."""
+    """A later status does not replace the evidence of a clean 200."""
     assert after("started", Started(status="completed", evidence=Evidence.STATUS)).evidence is Evidence.ANSWER
     assert after("started", seen("completed")).evidence is Evidence.ANSWER
     assert after("unknown", Started(status="processing", evidence=Evidence.STATUS)).evidence is Evidence.STATUS
 
 
 def test_what_is_known_is_not_forgotten_for_silence() -> None:
-    """Records and the time of submission stay when an event does not tell them."""
+    """The records and the submission time stay if an event does not include them."""
     told = event(replace(seen("submitted"), records=7, submitted_at=NOW))
     entry = fold(EMPTY, [told, event(INTENDED, seq=2), event(seen("processing"), seq=3)]).entries["b1"]
     assert (entry.records, entry.submitted_at) == (7, NOW)
 
 
 def test_declaring_and_forgetting_touch_the_mark_only() -> None:
-    """Forgetting keeps all that is known; declaring again takes the new name."""
+    """Forgetting keeps all knowledge. Declaring again takes the new name."""
     forgotten = after("started", Forgotten())
     assert (forgotten.declared, forgotten.phase, forgotten.attempts) == (False, Phase.STARTED, 1)
     renamed = step(forgotten, replace(event(Declared(), seq=9), name="new name"))
@@ -346,7 +346,7 @@ def test_declaring_and_forgetting_touch_the_mark_only() -> None:
 
 @given(histories)
 def test_what_is_beyond_its_start_stays_there(history: list[Event]) -> None:
-    """Only a person's `state rm` makes a started batch startable again."""
+    """Only `state rm` makes a started batch startable again."""
     state = EMPTY
     for happened in history:
         before = state.entries.get(happened.batch_id)
@@ -361,7 +361,7 @@ def test_what_is_beyond_its_start_stays_there(history: list[Event]) -> None:
 
 @given(histories, st.integers(0, 14))
 def test_folding_twice_is_folding_once(history: list[Event], cut: int) -> None:
-    """A journal that was partly or wholly folded in before changes nothing more."""
+    """A journal that is already partly or completely included changes nothing more."""
     once = fold(EMPTY, history)
     assert fold(once, history) == once
     assert fold(fold(EMPTY, history[:cut]), history) == once
@@ -370,7 +370,7 @@ def test_folding_twice_is_folding_once(history: list[Event], cut: int) -> None:
 
 @given(histories)
 def test_an_intent_is_never_hidden(history: list[Event]) -> None:
-    """Until something is said of it, a batch with an intent is uncertain, or known to be started."""
+    """Until there is an outcome, a batch with an attempt is unknown or known to be started."""
     state = EMPTY
     for happened in history:
         state = fold(state, [happened])
@@ -380,7 +380,7 @@ def test_an_intent_is_never_hidden(history: list[Event]) -> None:
 
 @given(histories)
 def test_an_uncertain_attempt_in_doubt_ends_by_two_ways_only(history: list[Event]) -> None:
-    """It is released, or found started. No refusal of another attempt clears it."""
+    """It is released or found started. The refusal of another attempt does not clear it."""
     state = EMPTY
     for happened in history:
         before = state.entries.get(happened.batch_id)
@@ -396,7 +396,7 @@ def test_an_uncertain_attempt_in_doubt_ends_by_two_ways_only(history: list[Event
 
 @given(histories)
 def test_attempts_count_intents(history: list[Event]) -> None:
-    """Since the entry came to be."""
+    """Counted since the entry was created."""
     state, intents = EMPTY, 0
     for happened in history:
         state = fold(state, [happened])
@@ -409,7 +409,7 @@ def test_attempts_count_intents(history: list[Event]) -> None:
 
 @given(histories)
 def test_only_a_read_of_submitted_raises_a_contradiction(history: list[Event]) -> None:
-    """And only on a batch that is beyond its start."""
+    """It occurs only for a started batch."""
     state = EMPTY
     for happened in history:
         before = state.entries.get(happened.batch_id)
@@ -424,7 +424,7 @@ def test_only_a_read_of_submitted_raises_a_contradiction(history: list[Event]) -
 
 @given(histories, whats(), near)
 def test_folding_leaves_the_rest_alone(history: list[Event], what: What, at: datetime) -> None:
-    """An event touches its own batch; the serial counts commits, not events; entries keep their key."""
+    """An event changes only its own batch, the serial counts commits, and entries keep their key."""
     state = fold(replace(EMPTY, serial=7), history)
     late = replace(event(what, seq=99, batch="b1", run="run-3"), at=at)
     result = fold(state, [late])
@@ -434,7 +434,7 @@ def test_folding_leaves_the_rest_alone(history: list[Event], what: What, at: dat
 
 
 def test_removing_what_is_not_there_changes_nothing() -> None:
-    """A `state rm` folded onto a state that another run has tidied already; only the run is noted."""
+    """A `state rm` folded into a state without the batch only records the run."""
     known = fold(EMPTY, events(INTENDED, STARTED))
     for state in (EMPTY, known):
         after_it = fold(state, [event(Removed(), batch="gone", run="run-2")])
@@ -444,7 +444,7 @@ def test_removing_what_is_not_there_changes_nothing() -> None:
 
 
 def test_runs_are_kept_to_a_thousand() -> None:
-    """The newest ones."""
+    """The newest runs are kept."""
     state = fold(EMPTY, [event(Declared(), run=f"run-{number}") for number in range(1_005)])
     assert [run.id for run in state.runs] == [f"run-{number}" for number in range(5, 1_005)]
 
@@ -454,7 +454,7 @@ def test_runs_are_kept_to_a_thousand() -> None:
 
 @given(histories, st.integers(0, 200))
 def test_expiry_never_drops_what_may_still_matter(history: list[Event], days: int) -> None:
-    """What is declared, uncertain or recent stays; what stays is unchanged; all else goes."""
+    """Declared, unknown and recent entries stay unchanged; the others are removed."""
     state = fold(EMPTY, history)
     now = NOW + timedelta(days=days)
     kept = expire(state, now).entries
@@ -466,13 +466,13 @@ def test_expiry_never_drops_what_may_still_matter(history: list[Event], days: in
 
 @pytest.mark.parametrize("situation", list(SITUATIONS)[1:])
 def test_a_declared_entry_never_expires(situation: str) -> None:
-    """However old it is."""
+    """The age does not matter."""
     state = fold(EMPTY, events(*SITUATIONS[situation]))
     assert expire(state, NOW + timedelta(days=10_000)) == state
 
 
 def test_an_undeclared_entry_goes_after_35_days_and_not_before() -> None:
-    """A week longer than a batch can be started."""
+    """This is one week longer than a batch can be started."""
     state = fold(EMPTY, events(INTENDED, STARTED, Forgotten()))
     last = state.entries["b1"].updated_at
     assert timedelta(days=35) == FORGET_AFTER
@@ -481,7 +481,7 @@ def test_an_undeclared_entry_goes_after_35_days_and_not_before() -> None:
 
 
 def test_an_old_event_does_not_make_an_entry_old() -> None:
-    """A journal of last month, or of a machine whose clock stands in 1970, is folded in: the last event counts."""
+    """An old journal, or one from a machine with a wrong clock, is added: the latest event counts."""
     state = fold(EMPTY, events(INTENDED, STARTED, Forgotten()))
     old = event(AlreadyStarted(status="processing"), run="run-0", at=NOW - timedelta(days=9_000))
     assert "b1" in expire(fold(state, [old]), NOW + timedelta(days=1)).entries
