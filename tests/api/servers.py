@@ -1,4 +1,4 @@
-"""Small servers on loopback that misbehave on purpose. Each handler gets one raw connection at a time."""
+"""Faulty servers on loopback. Each handler receives one raw connection."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Handler: TypeAlias = "Callable[[Peer], None]"
 
 
 class GoneError(Exception):
-    """The client has closed the connection, or the test is over."""
+    """The client has closed the connection, or the test has ended."""
 
 
 @dataclass
 class Peer:
-    """One connection as the server sees it."""
+    """One connection, from the side of the server."""
 
     wire: socket.socket
     server: RawServer
     number: int
 
     def request(self) -> bytes:
-        """The head of the next request, which has no body. Raises GoneError when there is none."""
+        """The head of the next request, which has no body. Raises GoneError if there is none."""
         head = b""
         while b"\r\n\r\n" not in head:
             head += self.some()
@@ -51,7 +51,7 @@ class Peer:
         raise GoneError
 
     def say(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         self.wire.sendall(data)
 
     def reset(self) -> None:
@@ -60,7 +60,7 @@ class Peer:
         self.wire.close()
 
     def hold(self) -> None:
-        """Say nothing until the client has gone."""
+        """Send nothing until the client closes the connection."""
         with contextlib.suppress(GoneError):
             while True:
                 self.some()
@@ -68,7 +68,7 @@ class Peer:
 
 @dataclass
 class RawServer:
-    """Accepts connections and hands each to `handler` on a thread of its own. `requests` keeps what was heard."""
+    """Accepts connections and runs `handler` for each in its own thread. `requests` are the received heads."""
 
     handler: Handler
     tls: ssl.SSLContext | None = None
@@ -79,7 +79,7 @@ class RawServer:
     port: int = 0
 
     def __enter__(self) -> Self:
-        """Listen on a free port of the loopback."""
+        """Listen on a free loopback port."""
         self._listener = socket.create_server(
             ("::1" if self.family == socket.AF_INET6 else "127.0.0.1", 0), family=self.family, backlog=128
         )
@@ -101,7 +101,7 @@ class RawServer:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where to send requests."""
+        """The endpoint of this server."""
         host = "::1" if self.family == socket.AF_INET6 else "127.0.0.1"
         return Endpoint(scheme="http" if self.tls is None else "https", host=host, port=self.port)
 
@@ -125,7 +125,7 @@ class RawServer:
                 wire = self.tls.wrap_socket(wire, server_side=True)
             self.handler(Peer(wire, self, number))
         except (GoneError, OSError):
-            pass  # the client has ended it, which is often what is tested
+            pass  # the client has closed it, which many tests expect
         finally:
             wire.close()
 
@@ -136,7 +136,7 @@ def answer(status: int = 200, body: bytes = b"{}", headers: str = "") -> bytes:
 
 
 def always(data: bytes) -> Handler:
-    """Answers every request on a connection with the same bytes, and keeps it open."""
+    """Answer every request of a connection with the same bytes, and keep it open."""
 
     def handler(peer: Peer) -> None:
         while True:
@@ -147,7 +147,7 @@ def always(data: bytes) -> Handler:
 
 
 def once(data: bytes) -> Handler:
-    """Answers one request, then closes."""
+    """Answer one request, then close."""
 
     def handler(peer: Peer) -> None:
         peer.request()

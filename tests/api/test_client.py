@@ -1,4 +1,4 @@
-"""The client against servers that misbehave: what left, what came back, and when it gave up."""
+"""The client against faulty servers: what is sent, what is received, and when the client stops waiting."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def within(seconds: float, request: Request = START) -> Request:
 
 
 def ask(server: RawServer, request: Request = START) -> Reply:
-    """One request through a client of its own."""
+    """Send one request with a new client."""
     with Client(server.endpoint, TOKEN) as client:
         return client.send(request)
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
-    """Watchdogs and dials end with their clients."""
+    """The threads of a client end with it."""
     yield
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("batchform-")]
     for thread in ours:
@@ -68,7 +68,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 def test_a_start_on_the_wire() -> None:
-    """One head, no body, each header once, nothing that was not asked for."""
+    """The request has one head, no body and no other headers, each header once."""
     with RawServer(always(RUNS)) as server:
         reply = ask(server)
     assert isinstance(reply, Answer)
@@ -89,7 +89,7 @@ def test_a_start_on_the_wire() -> None:
 
 
 def test_a_read_on_the_wire_has_no_content_length() -> None:
-    """A GET declares no body at all."""
+    """A GET has no Content-Length."""
     with RawServer(always(answer())) as server:
         ask(server, status_request(Service.EMAIL, "abc-1"))
     assert server.requests[0].startswith(b"GET /email/bulk/v1/batches/abc-1 HTTP/1.1\r\n")
@@ -97,7 +97,7 @@ def test_a_read_on_the_wire_has_no_content_length() -> None:
 
 
 def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The token reaches no proxy."""
+    """The token is not sent to a proxy."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with RawServer(always(RUNS)) as server:
@@ -105,7 +105,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_replies_are_stamped_by_the_clock_that_was_given() -> None:
-    """Just before the first byte and just after the last."""
+    """The times are just before the first byte and just after the last."""
     ticks = iter(range(100))
     with RawServer(always(RUNS)) as server, Client(server.endpoint, TOKEN, clock=lambda: float(next(ticks))) as client:
         first, second = client.send(START), client.send(START)
@@ -113,7 +113,7 @@ def test_replies_are_stamped_by_the_clock_that_was_given() -> None:
 
 
 def test_ipv6_is_spoken() -> None:
-    """An address in brackets."""
+    """The address is in brackets."""
     try:
         server = RawServer(always(RUNS), family=socket.AF_INET6)
         with server:
@@ -127,14 +127,14 @@ def test_ipv6_is_spoken() -> None:
 
 
 def closed_port() -> int:
-    """A port nobody listens on."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
         return port
 
 
 def test_a_refused_connection_is_not_sent() -> None:
-    """And says so."""
+    """The cause says so."""
     with Client(Endpoint(scheme="http", host="127.0.0.1", port=closed_port()), TOKEN) as client:
         reply = client.send(START)
     assert isinstance(reply, NotSent)
@@ -142,7 +142,7 @@ def test_a_refused_connection_is_not_sent() -> None:
 
 
 def test_a_name_that_does_not_resolve_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing can have left."""
+    """Nothing can have been sent."""
 
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -155,7 +155,7 @@ def test_a_name_that_does_not_resolve_is_not_sent(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The deadline holds for DNS too; what comes of it later is closed unused."""
+    """The deadline includes DNS. A later connection is closed unused."""
     release = threading.Event()
     real = socket.getaddrinfo
 
@@ -177,14 +177,14 @@ def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_deadline_that_has_passed_sends_nothing() -> None:
-    """Not even a connection."""
+    """No connection is made."""
     with RawServer(always(RUNS)) as server:
         assert isinstance(ask(server, within(0.0)), NotSent)
     assert server.connections == 0
 
 
 def test_a_closed_client_sends_nothing() -> None:
-    """Neither after close nor after cut."""
+    """This holds after close and after cut."""
     with RawServer(always(RUNS)) as server:
         closed, cut = Client(server.endpoint, TOKEN), Client(server.endpoint, TOKEN)
         assert isinstance(cut.send(START), Answer)
@@ -200,7 +200,7 @@ def test_a_closed_client_sends_nothing() -> None:
 
 
 def say(*parts: bytes) -> Callable[[Peer], None]:
-    """Answers one request with these bytes, then closes."""
+    """Answer one request with these bytes, then close."""
     return once(b"".join(parts))
 
 
@@ -211,7 +211,7 @@ def reset_after_request(peer: Peer) -> None:
 
 
 def reset_in_the_body(peer: Peer) -> None:
-    """Half an answer, then a reset."""
+    """Send half an answer, then reset."""
     peer.request()
     peer.say(RUNS[:-5])
     peer.reset()
@@ -246,7 +246,7 @@ BROKEN: dict[str, Callable[[Peer], None]] = {
 
 @pytest.mark.parametrize("handler", BROKEN.values(), ids=BROKEN)
 def test_what_is_not_a_complete_answer_is_broken_and_never_sent_again(handler: Callable[[Peer], None]) -> None:
-    """Once, on one connection, and the start is in doubt."""
+    """It is sent once, on one connection, and its outcome is unknown."""
     with RawServer(handler) as server:
         reply = ask(server, within(5.0))
     assert isinstance(reply, Broken)
@@ -279,7 +279,7 @@ def test_an_answer_with_our_reference_id_keeps_its_connection() -> None:
 
 
 def drip(peer: Peer) -> None:
-    """A byte at a time, each in time for the next wait."""
+    """Send one byte at a time, each before the timeout of a single wait."""
     peer.request()
     peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     while not peer.server.over.wait(0.05):
@@ -287,7 +287,7 @@ def drip(peer: Peer) -> None:
 
 
 def drip_head(peer: Peer) -> None:
-    """A header a byte at a time."""
+    """Send a header one byte at a time."""
     peer.request()
     peer.say(b"HTTP/1.1 200 OK\r\nX: ")
     while not peer.server.over.wait(0.05):
@@ -295,20 +295,20 @@ def drip_head(peer: Peer) -> None:
 
 
 def endless_continue(peer: Peer) -> None:
-    """100 Continue without end."""
+    """Send 100 Continue without end."""
     peer.request()
     while not peer.server.over.wait(0.01):
         peer.say(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def hang(peer: Peer) -> None:
-    """Hear the request and say nothing."""
+    """Read the request and send nothing."""
     peer.request()
     peer.hold()
 
 
 def no_end(peer: Peer) -> None:
-    """A whole document, delimited by a close that does not come."""
+    """Send a complete document without Content-Length and do not close."""
     peer.request()
     peer.say(b'HTTP/1.1 200 OK\r\n\r\n{"result": {"batch_id": "abc-1", "status": "processing"}}')
     peer.hold()
@@ -316,7 +316,7 @@ def no_end(peer: Peer) -> None:
 
 @pytest.mark.parametrize("handler", [drip, drip_head, endless_continue, hang, no_end])
 def test_a_deadline_is_kept_whatever_the_server_does(handler: Callable[[Peer], None]) -> None:
-    """Within half a second, and the answer counts as broken even if it looked complete."""
+    """The call ends within half a second, and the answer is broken even if it looks complete."""
     with RawServer(handler) as server:
         began = time.monotonic()
         reply = ask(server, within(0.3))
@@ -327,7 +327,7 @@ def test_a_deadline_is_kept_whatever_the_server_does(handler: Callable[[Peer], N
 
 
 def test_deadlines_of_different_requests_do_not_mix() -> None:
-    """A short one ends while a longer one, that began before it, goes on."""
+    """A short deadline ends while a longer one, which began earlier, continues."""
     heard, go = threading.Event(), threading.Event()
 
     def handler(peer: Peer) -> None:
@@ -351,7 +351,7 @@ def test_deadlines_of_different_requests_do_not_mix() -> None:
 
 
 def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
-    """Its length is enough to know."""
+    """The announced length is enough to refuse it."""
 
     def handler(peer: Peer) -> None:
         peer.request()
@@ -368,7 +368,7 @@ def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
 
 
 def test_a_redirect_is_an_answer_and_not_followed() -> None:
-    """The token reaches no other origin."""
+    """The token is not sent to another origin."""
     with RawServer(always(RUNS)) as other:
         location = f"Location: http://127.0.0.1:{other.port}/phone/bulk/v1/batches/abc-1/start\r\n"
         with RawServer(always(answer(307, b"", location))) as server:
@@ -380,7 +380,7 @@ def test_a_redirect_is_an_answer_and_not_followed() -> None:
 
 
 def test_a_compressed_body_is_not_unpacked() -> None:
-    """It comes as it is, and is no success."""
+    """The body is returned unchanged, and it is not a success."""
     bomb = b"\x1f\x8b\x08" + bytes(100)
     with RawServer(always(answer(200, bomb, "Content-Encoding: gzip\r\n"))) as server:
         reply = ask(server)
@@ -391,7 +391,7 @@ def test_a_compressed_body_is_not_unpacked() -> None:
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500, 503, 999])
 def test_any_complete_answer_comes_as_it_is(status: int) -> None:
-    """Status, headers with names in lower case, body."""
+    """The answer has the status, headers with names in lower case, and the body."""
     with RawServer(always(answer(status, b"<p>", "X-Rate-Limit-Reset: 5\r\nX-A: 1\r\nX-A: 2\r\n"))) as server:
         reply = ask(server)
     assert isinstance(reply, Answer)
@@ -409,7 +409,7 @@ def test_bodies_may_come_in_chunks_or_end_with_the_connection() -> None:
 
 
 def test_a_list_may_be_larger_than_a_start() -> None:
-    """Each request brings its own limit."""
+    """Each request has its own limit."""
     body = b'{"result": {"batches": [' + b" " * (2 << 20) + b"]}}"
     with RawServer(always(answer(200, body))) as server, Client(server.endpoint, TOKEN) as client:
         assert isinstance(client.send(list_request(Service.PHONE)), Answer)
@@ -422,7 +422,7 @@ def test_a_list_may_be_larger_than_a_start() -> None:
     ids=["half-head", "no-head", "no-length"],
 )
 def test_a_failure_that_may_have_been_cut_off_is_doubtful(data: bytes) -> None:
-    """It ended with the connection, so nobody knows what else it would have said."""
+    """It ended with the connection, so it may be truncated."""
     with RawServer(once(data)) as server:
         reply = ask(server)
     assert isinstance(reply, Answer)
@@ -434,7 +434,7 @@ def test_a_failure_that_may_have_been_cut_off_is_doubtful(data: bytes) -> None:
 
 
 def test_a_connection_is_used_again() -> None:
-    """For answers of every status, with or without a body."""
+    """This holds for every status, with and without a body."""
     replies = iter(
         [RUNS, answer(400, b"{}"), answer(204, b""), CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", answer(500, b"x"), RUNS]
     )
@@ -451,7 +451,7 @@ def test_a_connection_is_used_again() -> None:
 
 
 def test_a_connection_the_server_closed_is_noticed_before_the_next_request() -> None:
-    """It is replaced; the request is neither lost nor sent twice."""
+    """It is replaced, and the request is sent exactly once."""
     closed = threading.Event()
 
     def handler(peer: Peer) -> None:
@@ -465,12 +465,12 @@ def test_a_connection_the_server_closed_is_noticed_before_the_next_request() -> 
             closed.clear()
             assert isinstance(client.send(START), Answer)
             assert closed.wait(5.0)
-            time.sleep(0.01)  # the close must reach this end of the loopback
+            time.sleep(0.01)  # the close must reach the client before its next request
     assert server.connections == len(server.requests) == 5
 
 
 def test_a_connection_that_says_something_unasked_is_not_used_again() -> None:
-    """Its bytes would be taken for the answer to the next start."""
+    """The bytes would count as the answer to the next start."""
     taken, said = threading.Event(), threading.Event()
 
     def handler(peer: Peer) -> None:
@@ -485,13 +485,13 @@ def test_a_connection_that_says_something_unasked_is_not_used_again() -> None:
         client.send(START)
         taken.set()
         assert said.wait(5.0)
-        time.sleep(0.01)  # the bytes must reach this end of the loopback
+        time.sleep(0.01)  # the bytes must reach the client before its next request
         client.send(START)
     assert server.connections == 2
 
 
 def test_a_connection_is_never_opened_in_the_middle_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If it goes after the last look, the request ends there: what could not be sent is in doubt, not sent anew."""
+    """If the connection is closed after the last check, the outcome is unknown and the request is not sent again."""
     with RawServer(always(RUNS)) as server, Client(server.endpoint, TOKEN) as client:
         client.send(START)
         monkeypatch.setattr(client_module, "_is_dropped", lambda line: line.close())
@@ -501,7 +501,7 @@ def test_a_connection_is_never_opened_in_the_middle_of_a_request(monkeypatch: py
 
 @pytest.mark.parametrize("extra", [answer(429), answer(429, b"x" * 300_000)], ids=["small", "large"])
 def test_a_second_answer_is_never_that_of_the_next_start(extra: bytes) -> None:
-    """Even when it comes together with the first."""
+    """This holds even if both answers arrive together."""
     with RawServer(always(RUNS + extra)) as server, Client(server.endpoint, TOKEN) as client:
         for _ in range(3):
             reply = client.send(START)
@@ -510,7 +510,7 @@ def test_a_second_answer_is_never_that_of_the_next_start(extra: bytes) -> None:
 
 @pytest.mark.parametrize("interim", [101, 102, 103])
 def test_an_interim_answer_is_doubtful_and_ends_the_connection(interim: int) -> None:
-    """The real answer, still to come, must not be taken for that of the next start."""
+    """The final answer must not count as the answer to the next start."""
 
     def handler(peer: Peer) -> None:
         peer.request()
@@ -526,7 +526,7 @@ def test_an_interim_answer_is_doubtful_and_ends_the_connection(interim: int) -> 
 
 
 def test_connection_close_is_honoured() -> None:
-    """The next request dials anew."""
+    """The next request makes a new connection."""
     with (
         RawServer(once(answer(200, b"{}", "Connection: close\r\n"))) as server,
         Client(server.endpoint, TOKEN) as client,
@@ -545,23 +545,23 @@ def test_a_connection_that_rested_too_long_is_replaced(monkeypatch: pytest.Monke
 
 
 def test_a_reset_between_requests_is_noticed() -> None:
-    """Like a close."""
+    """This is the same as after a close."""
 
     def handler(peer: Peer) -> None:
         peer.request()
         peer.say(RUNS)
-        time.sleep(0.01)  # let the client take the answer before the reset throws it away
+        time.sleep(0.01)  # let the client read the answer before the reset discards it
         peer.reset()
 
     with RawServer(handler) as server, Client(server.endpoint, TOKEN) as client:
         assert isinstance(client.send(START), Answer)
-        time.sleep(0.1)  # the reset must reach this end of the loopback
+        time.sleep(0.1)  # the reset must reach the client before its next request
         assert isinstance(client.send(START), Answer)
     assert len(server.requests) == 2
 
 
 def test_sixty_four_threads_at_once() -> None:
-    """Each gets its own answer, over no more connections than there are threads."""
+    """Each thread gets its own answer, with at most one connection per thread."""
 
     def handler(peer: Peer) -> None:
         while True:
@@ -584,7 +584,7 @@ def test_sixty_four_threads_at_once() -> None:
 
 
 def test_cut_ends_what_is_under_way_at_once() -> None:
-    """From another thread; every call returns soon, as broken."""
+    """Another thread cuts the connections. Every call returns soon, as broken."""
     heard = threading.Barrier(9)
 
     def handler(peer: Peer) -> None:
@@ -604,7 +604,7 @@ def test_cut_ends_what_is_under_way_at_once() -> None:
 
 
 def test_cut_ends_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that still resolves a name is not sent."""
+    """A call that is still resolving a name sends nothing."""
     asked, release = threading.Event(), threading.Event()
 
     def slow(*_: object, **__: object) -> None:
@@ -623,7 +623,7 @@ def test_cut_ends_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_close_lets_what_is_under_way_end() -> None:
-    """Only new calls are turned away."""
+    """Only new calls are refused."""
     heard, go = threading.Event(), threading.Event()
 
     def handler(peer: Peer) -> None:
@@ -646,7 +646,7 @@ def test_close_lets_what_is_under_way_end() -> None:
 
 
 def test_the_token_is_in_nothing_that_comes_out(caplog: pytest.LogCaptureFixture) -> None:
-    """Whether the server repeats it in a header, a body, a status line or nonsense."""
+    """The server repeats it in a header, the body, the status line or malformed data."""
     caplog.set_level(logging.DEBUG)
     echo = TOKEN.encode()
     replies = [
@@ -669,7 +669,7 @@ def test_the_token_is_in_nothing_that_comes_out(caplog: pytest.LogCaptureFixture
 
 @pytest.mark.parametrize("token", ["", "a b", "line\r\nX: y"], ids=repr)
 def test_a_token_that_is_none_stops_the_client(token: str) -> None:
-    """Before anything is sent."""
+    """It is refused before anything is sent."""
     with pytest.raises(UsageError):
         Client(Endpoint(scheme="http", host="127.0.0.1", port=1), token)
 

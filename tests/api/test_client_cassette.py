@@ -1,4 +1,4 @@
-"""The client under vcrpy, on one thread: what is recorded, and that a replay needs no server."""
+"""The client under vcrpy, on one thread: the recording, and a replay without a server."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BODY = b'{"result": {"batch_id": "abc-1", "status": "processing"}}'
 
 
 def without_token(request: Any) -> Any:
-    """What is kept of a request."""
+    """The part of a request that is recorded."""
     request.headers.pop("Auth-Token", None)
     return request
 
 
 def test_a_cassette_records_and_replays(tmp_path: Path) -> None:
-    """The same replies both times, two requests on one connection, and no token on disk."""
+    """The replies are equal both times, with two requests on one connection and no token on disk."""
     tape = tmp_path / "tape.yaml"
     start, read = start_request(Service.PHONE, "abc-1", "ref-1"), status_request(Service.PHONE, "abc-1")
     recorder = vcr.VCR(before_record_request=without_token)
@@ -40,7 +40,7 @@ def test_a_cassette_records_and_replays(tmp_path: Path) -> None:
     assert len(yaml.safe_load(tape.read_text())["interactions"]) == 2
     with recorder.use_cassette(str(tape), record_mode="none"), Client(server.endpoint, TOKEN) as client:
         replayed = [client.send(start), client.send(read)]
-        assert isinstance(client.send(start), Broken)  # played already, and nobody is asked instead
+        assert isinstance(client.send(start), Broken)  # already replayed, and no server is contacted instead
     for replies in (recorded, replayed):
         assert start_meaning(replies[0], "abc-1") == Accepted(status="processing")
         assert isinstance(read_meaning(replies[1], "abc-1"), Read)
@@ -49,7 +49,7 @@ def test_a_cassette_records_and_replays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 503])
 def test_failures_replay_too(status: int, tmp_path: Path) -> None:
-    """With their status and body."""
+    """The status and the body are kept."""
     tape = tmp_path / "tape.yaml"
     start = start_request(Service.PHONE, "abc-1", "ref-1")
     recorder = vcr.VCR(before_record_request=without_token)

@@ -1,4 +1,4 @@
-"""The client over TLS: whom it trusts, and what counts as sent when the encryption breaks."""
+"""The client over TLS: trusted certificates, and what counts as sent if the encryption fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CA = trustme.CA()
 
 
 def context(cert: trustme.LeafCert | None = None) -> ssl.SSLContext:
-    """A server's side, with a good certificate unless told otherwise."""
+    """A server context, by default with a valid certificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     (cert or CA.issue_cert("127.0.0.1")).configure_cert(made)
     return made
@@ -41,14 +41,14 @@ def context(cert: trustme.LeafCert | None = None) -> ssl.SSLContext:
 
 @pytest.fixture
 def ca_file(tmp_path: Path) -> str:
-    """Our certificate authority in a file."""
+    """The certificate authority of the tests, as a file."""
     path = tmp_path / "ca.pem"
     CA.cert_pem.write_to_path(str(path))
     return str(path)
 
 
 def test_a_server_that_is_trusted_is_spoken_to(ca_file: str) -> None:
-    """And its connection used again."""
+    """The connection is used again."""
     with (
         RawServer(always(answer()), tls=context()) as server,
         Client(server.endpoint, TOKEN, trust=Trust(path=ca_file)) as client,
@@ -58,7 +58,7 @@ def test_a_server_that_is_trusted_is_spoken_to(ca_file: str) -> None:
 
 
 def test_the_environment_may_name_the_store(ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As every program that uses OpenSSL does."""
+    """Other programs that use OpenSSL read this variable, too."""
     monkeypatch.setenv("SSL_CERT_FILE", ca_file)
     with RawServer(always(answer()), tls=context()) as server, Client(server.endpoint, TOKEN) as client:
         assert isinstance(client.send(START), Answer)
@@ -68,7 +68,7 @@ def test_the_environment_may_name_the_store(ca_file: str, monkeypatch: pytest.Mo
 def test_the_certificate_must_be_for_the_name(
     name: str, kind: type, ca_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever address the name resolves to."""
+    """The name counts, not the address to which it resolves."""
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda _, *args, **kwargs: real("127.0.0.1", *args, **kwargs))
     with RawServer(always(answer()), tls=context(CA.issue_cert("api.example.test"))) as server:
@@ -79,7 +79,7 @@ def test_the_certificate_must_be_for_the_name(
 
 @pytest.mark.parametrize("case", ["unknown", "expired", "other-name"])
 def test_a_server_that_is_not_trusted_hears_nothing(case: str, ca_file: str) -> None:
-    """Not one byte of the request leaves."""
+    """No byte of the request is sent."""
     yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
     certs = {
         "unknown": trustme.CA().issue_cert("127.0.0.1"),
@@ -98,13 +98,13 @@ def test_a_server_that_is_not_trusted_hears_nothing(case: str, ca_file: str) -> 
 
 
 def test_the_system_store_does_not_know_our_authority() -> None:
-    """Without `ca_file` the same server is not trusted."""
+    """Without `ca_file`, the same server is not trusted."""
     with RawServer(always(answer()), tls=context()) as server, Client(server.endpoint, TOKEN) as client:
         assert isinstance(client.send(START), NotSent)
 
 
 def test_a_server_without_tls_is_not_sent(ca_file: str) -> None:
-    """It answers the handshake with something else."""
+    """The server answers the handshake with other bytes."""
 
     def plain(peer: Peer) -> None:
         peer.some()
@@ -118,7 +118,7 @@ def test_a_server_without_tls_is_not_sent(ca_file: str) -> None:
 
 @pytest.mark.parametrize("dripping", [False, True], ids=["silent", "dripping"])
 def test_a_slow_handshake_ends_at_the_deadline(ca_file: str, *, dripping: bool) -> None:
-    """Nothing is sent, and the wait is bounded."""
+    """Nothing is sent, and the wait is limited."""
 
     def slow(peer: Peer) -> None:
         peer.some()
@@ -139,12 +139,12 @@ def test_a_slow_handshake_ends_at_the_deadline(ca_file: str, *, dripping: bool) 
 
 
 def raw(peer: Peer) -> socket.socket:
-    """The connection below the encryption."""
+    """The TCP connection without TLS."""
     return socket.socket(fileno=peer.wire.detach())
 
 
 def garbage(peer: Peer) -> None:
-    """Break the encryption once the request is there."""
+    """Send garbage instead of TLS records after the request."""
     peer.request()
     with raw(peer) as wire:
         wire.sendall(b"\x17\x03\x03\x00\x20" + b"garbage" * 10)
@@ -154,20 +154,20 @@ def garbage(peer: Peer) -> None:
 
 
 def truncated(peer: Peer) -> None:
-    """End the connection below the encryption, in the middle of the body."""
+    """End the TCP connection in the middle of the body."""
     peer.request()
     peer.say(answer(200, b"x" * 100)[:-50])
     raw(peer).close()
 
 
 def hang(peer: Peer) -> None:
-    """Say nothing."""
+    """Send nothing."""
     peer.request()
     peer.hold()
 
 
 def drip(peer: Peer) -> None:
-    """Say a little, again and again."""
+    """Send a few bytes repeatedly."""
     peer.request()
     peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     while not peer.server.over.wait(0.05):
@@ -176,7 +176,7 @@ def drip(peer: Peer) -> None:
 
 @pytest.mark.parametrize("handler", [garbage, truncated, hang, drip])
 def test_what_breaks_after_the_request_is_broken(handler: Handler, ca_file: str) -> None:
-    """It was sent once, and may have been heard."""
+    """The request was sent once, and the server may have received it."""
     with (
         RawServer(handler, tls=context()) as server,
         Client(server.endpoint, TOKEN, trust=Trust(path=ca_file)) as client,
@@ -189,7 +189,7 @@ def test_what_breaks_after_the_request_is_broken(handler: Handler, ca_file: str)
 
 
 def test_cut_works_below_the_encryption(ca_file: str) -> None:
-    """A thread that waits on TLS is freed as well."""
+    """A thread that waits on TLS returns, too."""
     heard = threading.Event()
 
     def handler(peer: Peer) -> None:
@@ -209,7 +209,7 @@ def test_cut_works_below_the_encryption(ca_file: str) -> None:
 
 
 def test_what_waits_inside_the_encryption_is_noticed(ca_file: str) -> None:
-    """Unasked bytes that were received, but not read, are not taken for the next answer."""
+    """Unexpected bytes that are received but not read do not count as the next answer."""
     data = answer() + answer(429, b"x" * 12_000)
     with (
         RawServer(always(data), tls=context()) as server,
@@ -220,7 +220,7 @@ def test_what_waits_inside_the_encryption_is_noticed(ca_file: str) -> None:
 
 
 def test_stopping_a_connection_leaves_its_encryption_on() -> None:
-    """A thread that is just sending must not find itself on a bare socket."""
+    """A thread that is sending must not continue on an unencrypted socket."""
     ours, theirs = socket.socketpair()
     with (
         theirs,
@@ -229,14 +229,14 @@ def test_stopping_a_connection_leaves_its_encryption_on() -> None:
         ) as wire,
     ):
         Watch(wire=wire, ends=0.0).stop("test")
-        assert wire.session is None  # asks the encryption, which would be gone
+        assert wire.session is None  # uses the encryption, which would be gone
         with pytest.raises(OSError, match=r"(?i)eof|shut|protocol|pipe"):
             wire.do_handshake()
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"], ids=["absent", "empty", "garbage"])
 def test_a_ca_file_of_no_use_is_a_usage_error(content: str | None, tmp_path: Path) -> None:
-    """Before anything is sent; the system's store is no silent substitute."""
+    """It is refused before anything is sent, and the system's store is not used instead."""
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)

@@ -1,4 +1,4 @@
-"""What requests look like and what answers mean, status by status and oddity by oddity."""
+"""The requests, and the meaning of answers with any status and any irregularity."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ GZIP = (("content-encoding", "gzip"),)
 
 
 def ok(**result: Any) -> Answer:
-    """A 200 with that result."""
+    """A 200 with this result."""
     return reply(200, {"result": result})
 
 
 def reply(status: int, document: Any = None, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-    """A complete answer; bytes stand as they are, anything else as JSON, None for no body."""
+    """A complete answer. Bytes are used unchanged, anything else as JSON; None means no body."""
     body = document if isinstance(document, bytes) else b"" if document is None else json.dumps(document).encode()
     return Answer(status=status, headers=headers, body=body)
 
@@ -59,7 +59,7 @@ def reply(status: int, document: Any = None, headers: tuple[tuple[str, str], ...
 
 
 def test_a_start_declares_no_body() -> None:
-    """Content-Length 0, no Content-Type, 20 seconds."""
+    """The start has Content-Length 0, no Content-Type, and 20 seconds."""
     request = start_request(Service.PHONE, ID, "crm-4711")
     assert (request.method, request.path) == ("POST", f"/phone/bulk/v1/batches/{ID}/start")
     assert dict(request.headers) == {
@@ -71,7 +71,7 @@ def test_a_start_declares_no_body() -> None:
 
 
 def test_a_status_read_and_a_list_are_gets() -> None:
-    """Each with its own deadline and size."""
+    """Each has its own deadline and size limit."""
     read, listing = status_request(Service.EMAIL, ID), list_request(Service.ADDRESS)
     assert (read.method, read.path, read.deadline) == ("GET", f"/email/bulk/v1/batches/{ID}", 20.0)
     assert (listing.method, listing.path) == ("GET", "/address/bulk/v1/batches")
@@ -85,7 +85,7 @@ def test_a_status_read_and_a_list_are_gets() -> None:
     ids=repr,
 )
 def test_an_id_is_one_path_segment(batch_id: str) -> None:
-    """Anything that could lead to another path is refused before there is a request."""
+    """Any id that could lead to another path is refused before a request is made."""
     with pytest.raises(ValueError, match="not a batch_id"):
         start_request(Service.PHONE, batch_id, "r")
     with pytest.raises(ValueError, match="not a batch_id"):
@@ -94,7 +94,7 @@ def test_an_id_is_one_path_segment(batch_id: str) -> None:
 
 @pytest.mark.parametrize("reference_id", ["", "a\r\nAuth-Token: x", "a\n", "é", "a" * 257, "a;b", "a\tb"], ids=repr)
 def test_a_reference_id_cannot_add_a_header(reference_id: str) -> None:
-    """Only the documented characters."""
+    """Only the documented characters are allowed."""
     with pytest.raises(ValueError, match="not a Reference-Id"):
         start_request(Service.PHONE, ID, reference_id)
 
@@ -113,7 +113,7 @@ STATUSES = {401: Refused, 403: Refused, 406: Refused, 415: Refused, 429: Throttl
 @pytest.mark.parametrize("status", [*range(100, 600), 600, 999])
 @pytest.mark.parametrize("body", [None, PROBLEM, b"<html>"], ids=["empty", "problem", "html"])
 def test_every_status_of_a_start(status: int, body: Any) -> None:
-    """Five statuses are plain; with these bodies all others, 200 included, are doubtful and keep their status."""
+    """Five statuses are clear. With these bodies all others, including 200, are doubtful and keep their status."""
     meaning = start_meaning(reply(status, body), ID)
     assert type(meaning) is STATUSES.get(status, Doubtful)
     if isinstance(meaning, (Doubtful, Refused)):
@@ -124,7 +124,7 @@ def test_every_status_of_a_start(status: int, body: Any) -> None:
     "status", [100, 103, 201, 202, 204, 206, 301, 302, 307, 308, 400, 404, 408, 409, 500, 502, 503]
 )
 def test_only_a_200_is_a_success(status: int) -> None:
-    """The body of a success under another status is doubtful."""
+    """The body of a success with another status is doubtful."""
     meaning = start_meaning(reply(status, {"result": {"batch_id": ID, "status": "processing"}}), ID)
     assert isinstance(meaning, Doubtful)
     assert meaning.problem.status == status
@@ -147,7 +147,7 @@ def test_only_a_200_is_a_success(status: int) -> None:
     ids=["processing", "completed", "capitals", "more-fields", "capital-keys", "bom", "odd-numbers"],
 )
 def test_a_clean_200_is_accepted(document: Any, status: str) -> None:
-    """Complete, no error, our id, and a status that shows it runs."""
+    """The answer is complete, without an error, with our id and a status that shows that the batch runs."""
     assert start_meaning(reply(200, document), ID) == Accepted(status=status)
 
 
@@ -204,7 +204,7 @@ RUNS = {"batch_id": ID, "status": "processing"}
     ids=lambda d: str(d)[:48],
 )
 def test_any_other_200_is_doubtful(document: Any) -> None:
-    """Whatever is missing, odd, about another batch or said twice."""
+    """Something is missing, malformed, about another batch, or duplicated."""
     meaning = start_meaning(reply(200, document), ID)
     assert isinstance(meaning, Doubtful)
     assert meaning.problem.status == 200
@@ -225,7 +225,7 @@ def test_any_other_200_is_doubtful(document: Any) -> None:
     ids=["result", "both", "half", "list", "gzip", "br"],
 )
 def test_a_refusal_that_claims_a_result_is_doubtful(status: int, body: Any, headers: Any) -> None:
-    """Only what claims nothing may be sent again, or end the run, without a look."""
+    """Only an answer without a result may lead to another start or end the run without a status read."""
     assert isinstance(start_meaning(reply(status, body, headers), ID), Doubtful)
 
 
@@ -235,12 +235,12 @@ def test_a_refusal_that_claims_a_result_is_doubtful(status: int, body: Any, head
     ids=lambda b: str(b)[:20],
 )
 def test_an_odd_429_is_still_throttled(body: Any) -> None:
-    """A content delivery network may write what it likes."""
+    """A content delivery network may send any body."""
     assert start_meaning(reply(429, body, (("content-encoding", "identity"),)), ID) == Throttled()
 
 
 def test_a_failure_that_ended_with_the_connection_needs_a_whole_document() -> None:
-    """An object cannot be half and readable; an empty body or a page can."""
+    """A JSON object cannot be truncated and still be valid; an empty body or a page can."""
     assert start_meaning(replace(reply(429, PROBLEM), framed=False), ID) == Throttled()
     assert isinstance(read_meaning(replace(reply(404, PROBLEM), framed=False), ID), Missing)
     for body in (None, b"<html>", b"{"):
@@ -251,7 +251,7 @@ def test_a_failure_that_ended_with_the_connection_needs_a_whole_document() -> No
 
 
 def test_a_broken_reply_is_doubtful_and_an_unsent_one_passes() -> None:
-    """A broken one has no status; of an unsent one nothing left."""
+    """A broken one has no status, and of an unsent one nothing was sent."""
     broken = start_meaning(Broken(cause="the deadline passed"), ID)
     assert isinstance(broken, Doubtful)
     assert (broken.problem.status, broken.problem.detail) == (None, "the deadline passed")
@@ -267,7 +267,7 @@ READS = {400: Missing, 404: Missing, 401: Refused, 403: Refused, 406: Refused, 4
 @pytest.mark.parametrize("status", [*range(100, 600), 999])
 @pytest.mark.parametrize("body", [None, PROBLEM, b"<html>"], ids=["empty", "problem", "html"])
 def test_every_status_of_a_read(status: int, body: Any) -> None:
-    """With these bodies nothing tells a status."""
+    """With these bodies no status is known."""
     assert type(read_meaning(reply(status, body), ID)) is READS.get(status, NoAnswer)
 
 
@@ -303,7 +303,7 @@ def test_a_full_reading() -> None:
     [("submitted", "submitted"), (" SUBMITTED\n", "submitted"), ("Completed", "completed"), ("On Hold ", "On Hold ")],
 )
 def test_known_words_are_folded_and_others_passed_on(word: str, status: str) -> None:
-    """An unrecognised word is nobody's to interpret."""
+    """An unrecognised status is not interpreted."""
     assert read_meaning(ok(batch_id=ID, status=word), ID) == Read(
         reading=Reading(batch_id=ID, source=Source.READ, status=status)
     )
@@ -329,13 +329,13 @@ def test_known_words_are_folded_and_others_passed_on(word: str, status: str) -> 
     ids=lambda a: repr(a)[:60],
 )
 def test_a_read_without_a_plain_status_is_no_answer(answer: Reply) -> None:
-    """It releases nothing."""
+    """It does not release the batch."""
     assert isinstance(read_meaning(answer, ID), NoAnswer)
 
 
 @pytest.mark.parametrize("field", ["date_submitted", "date_started", "date_ended"])
 def test_each_date_of_a_reading_is_its_own(field: str) -> None:
-    """None is taken for another."""
+    """None of them counts as a known status."""
     meaning = read_meaning(ok(batch_id=ID, status="completed", **{field: "2025-09-10T01:02:03Z"}), ID)
     dates: dict[str, Any] = {field: datetime(2025, 9, 10, 1, 2, 3, tzinfo=UTC)}
     assert meaning == Read(reading=Reading(batch_id=ID, source=Source.READ, status="completed", **dates))
@@ -343,14 +343,14 @@ def test_each_date_of_a_reading_is_its_own(field: str) -> None:
 
 @pytest.mark.parametrize("odd", [True, "5", -1, 1.0, 1e300, [], {}, 10**18, None], ids=repr)
 def test_an_odd_count_is_unknown(odd: object) -> None:
-    """Not a number that could be added up."""
+    """It is not a number that can be added."""
     meaning = read_meaning(ok(batch_id=ID, status="submitted", records=odd, reason=odd), ID)
     assert isinstance(meaning, Read)
     assert meaning.reading.records is None
 
 
 def test_texts_can_be_written_as_utf_8() -> None:
-    """Lone surrogates are replaced, long texts cut."""
+    """Lone surrogates are replaced, and long texts are truncated."""
     meaning = read_meaning(ok(batch_id=ID, status="a\ud800b", reason="x" * 1000), ID)
     assert isinstance(meaning, Read)
     assert meaning.reading.status == "a?b"
@@ -361,7 +361,7 @@ def test_texts_can_be_written_as_utf_8() -> None:
 
 
 def statuses(meaning: object) -> dict[str, str | None]:
-    """What a listing says, in short."""
+    """The statuses of a listing."""
     assert isinstance(meaning, Listing)
     assert all(reading.source is Source.LIST for reading in meaning.readings.values())
     return {batch_id: reading.status for batch_id, reading in meaning.readings.items()}
@@ -373,7 +373,7 @@ def statuses(meaning: object) -> dict[str, str | None]:
     ids=repr,
 )
 def test_an_empty_list_is_a_list(result: object) -> None:
-    """Null and absent count as empty, entries without an id as nothing."""
+    """Null and a missing list are empty, and entries without an id are skipped."""
     assert statuses(list_meaning(reply(200, {"result": result}))) == {}
 
 
@@ -384,25 +384,25 @@ def test_an_empty_list_is_a_list(result: object) -> None:
     ids=lambda d: str(d)[:40],
 )  # fmt: skip
 def test_what_is_no_list_is_no_answer(document: Any) -> None:
-    """An empty list is never made up."""
+    """An empty list is never invented."""
     assert isinstance(list_meaning(reply(200, document)), NoAnswer)
 
 
 @pytest.mark.parametrize("status", [*range(100, 600)])
 def test_every_status_of_a_list(status: int) -> None:
-    """Only a 200 lists anything."""
+    """Only a 200 contains a list."""
     expected = {200: Listing, 401: Refused, 403: Refused, 406: Refused, 415: Refused, 429: Throttled}
     assert type(list_meaning(reply(status, {"result": {"batches": []}}))) is expected.get(status, NoAnswer)
 
 
 def test_a_listed_batch_may_lack_everything_but_its_id() -> None:
-    """The rest is None."""
+    """The others are None."""
     meaning = list_meaning(reply(200, {"result": {"batches": [{"batch_id": "a"}, {"batch_id": "b/c", "status": "x"}]}}))
     assert meaning == Listing(readings={"a": Reading(batch_id="a", source=Source.LIST)})
 
 
 def test_what_has_no_usable_id_does_not_end_the_list() -> None:
-    """What comes after it is read all the same."""
+    """The entries after it are read."""
     entries = [None, {"status": "stopped"}, {"batch_id": "b/c", "status": "stopped"}, {"batch_id": "a", "status": "x"}]
     assert statuses(list_meaning(reply(200, {"result": {"batches": entries}}))) == {"a": "x"}
 
@@ -426,7 +426,7 @@ def test_what_has_no_usable_id_does_not_end_the_list() -> None:
     ids=str,
 )
 def test_of_an_id_listed_twice_the_further_one_is_kept(words: list[str | None], kept: str) -> None:
-    """A list can confirm a start, never deny one."""
+    """The list can confirm a start but never disprove one."""
     entries = [{"batch_id": "a", "status": word} for word in words]
     assert statuses(list_meaning(reply(200, {"result": {"batches": entries}}))) == {"a": kept}
 
@@ -448,7 +448,7 @@ NO_ANSWERS = [
 
 
 def check_problem(meaning: object, kind: type[NoAnswer | Doubtful], answer: Reply, title: str) -> None:
-    """It is of that kind, and says under that title what came; the status is the answer's."""
+    """The problem has this title, a description of the answer, and its status."""
     assert isinstance(meaning, kind)
     assert meaning.problem.title == title
     assert meaning.problem.status == (answer.status if isinstance(answer, Answer) else None)
@@ -456,7 +456,7 @@ def check_problem(meaning: object, kind: type[NoAnswer | Doubtful], answer: Repl
 
 @pytest.mark.parametrize(("answer", "title"), NO_RESULTS)
 def test_a_start_without_a_plain_result_says_why(answer: Reply, title: str) -> None:
-    """The problem stands in the state until the batch is settled."""
+    """The problem is in the state until the batch is settled."""
     check_problem(start_meaning(answer, ID), Doubtful, answer, title)
 
 
@@ -469,7 +469,7 @@ def test_a_start_without_a_plain_result_says_why(answer: Reply, title: str) -> N
     ],
 )
 def test_a_read_without_an_answer_says_why(answer: Reply, title: str) -> None:
-    """A person may have to find out what stands between."""
+    """A user may need to find the cause."""
     check_problem(read_meaning(answer, ID), NoAnswer, answer, title)
 
 
@@ -478,7 +478,7 @@ def test_a_read_without_an_answer_says_why(answer: Reply, title: str) -> None:
     [*NO_ANSWERS, pytest.param(ok(batches={}), "The answer holds no list of batches", id="no list")],
 )
 def test_a_list_without_an_answer_says_why(answer: Reply, title: str) -> None:
-    """The same."""
+    """The same for the list."""
     check_problem(list_meaning(answer), NoAnswer, answer, title)
 
 
@@ -499,7 +499,7 @@ def test_a_list_without_an_answer_says_why(answer: Reply, title: str) -> None:
     ],
 )
 def test_a_date_is_understood(text: str, micro: int) -> None:
-    """With any offset and any fraction; without a zone it is UTC."""
+    """Any offset and any fraction are accepted, and without a time zone the time is UTC."""
     assert date_of(text) == datetime(2025, 9, 10, 1, 2, 3, micro, tzinfo=UTC)
 
 
@@ -511,7 +511,7 @@ def test_a_date_is_understood(text: str, micro: int) -> None:
     ids=repr,
 )  # fmt: skip
 def test_another_date_is_none(text: object) -> None:
-    """Never an error, never a guess."""
+    """There is no exception and no guess."""
     assert date_of(text) is None
 
 
@@ -521,7 +521,7 @@ def test_another_date_is_none(text: object) -> None:
     )
 )
 def test_every_date_comes_back(moment: datetime) -> None:
-    """As the same instant, unless it is outside what UTC can name."""
+    """It is the same time, unless UTC cannot represent it."""
     found = date_of(moment.isoformat())
     assert found == moment if found is not None else moment.year in {1, 9999}
 
@@ -531,7 +531,7 @@ MOMENTS = st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\
 
 @given(MOMENTS | st.datetimes().map("{0:%Y-%m-%dT%H:%M:%S.%f}Z".format))
 def test_the_usual_date_is_read_as_any_other(text: str) -> None:
-    """By the short way, and, in lower case, by the long one."""
+    """The fast path accepts it, and the general path accepts it in lower case."""
     assert date_of(text) == date_of(text.lower())
 
 
@@ -543,7 +543,7 @@ PAIRS = st.recursive(
 
 @given(PAIRS.filter(lambda value: isinstance(value, list)))
 def test_an_object_is_read_alike_by_the_short_way_and_the_long(pairs: list[tuple[str, object]]) -> None:
-    """Keys in lower case, and what stands twice is nobody's answer."""
+    """Keys are in lower case, and a duplicate key counts as no answer."""
 
     def written(value: object) -> str:
         if not isinstance(value, list):
@@ -565,7 +565,7 @@ def test_an_object_is_read_alike_by_the_short_way_and_the_long(pairs: list[tuple
 
 
 def test_of_a_list_only_what_is_wanted_is_read() -> None:
-    """The account may hold thousands more."""
+    """The account may have thousands of other batches."""
     batches = [{"batch_id": each, "status": "submitted"} for each in ("a", "b", "c/d")]
     meaning = list_meaning(reply(200, {"result": {"batches": batches}}), {"b", "z"})
     assert isinstance(meaning, Listing)
@@ -590,13 +590,13 @@ def test_rate_headers() -> None:
     "value", ["", "-1", "1.5", "1e3", "0x1", "٣", "1_0", "9" * 16, "1,2", "soon", "\xa05"], ids=repr
 )
 def test_garbage_in_headers_is_none(value: str) -> None:
-    """Each by itself."""
+    """Each header is checked separately."""
     names = ("x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset", "date")
     assert rate_of(Answer(status=200, headers=tuple((name, value) for name in names))) == RateHeaders()
 
 
 def test_a_header_given_twice_counts_only_when_both_agree() -> None:
-    """Two values are none."""
+    """Two different values count as none."""
     name = "x-rate-limit-remaining"
     assert rate_of(Answer(status=200, headers=((name, "5"), (name, "5")))).remaining == 5
     assert rate_of(Answer(status=200, headers=((name, "5"), (name, "6")))).remaining is None
@@ -625,13 +625,13 @@ def test_a_header_given_twice_counts_only_when_both_agree() -> None:
     ids=lambda v: str(v)[:30],
 )
 def test_a_problem_is_found_in_any_form(status: int, document: Any, title: str, detail: str) -> None:
-    """Object, string, bare, empty, HTML or garbage; cut to a sane length."""
+    """The problem is an object, a string, at the top level, empty, HTML or garbage. It is truncated."""
     problem = problem_of(reply(status, document))
     assert (problem.status, problem.title, problem.detail) == (status, title, detail)
 
 
 def test_a_compressed_problem_is_not_unpacked() -> None:
-    """Nor shown."""
+    """It is not shown either."""
     assert problem_of(reply(500, b"\x1f\x8b123", GZIP)).detail == "(compressed)"
 
 
@@ -666,7 +666,7 @@ LIKELY = st.fixed_dictionaries(
 
 
 def check_everything(answer: Answer) -> None:
-    """Ask every question; all that comes out can be written as UTF-8."""
+    """Interpret an answer in every way. Every result can be encoded as UTF-8."""
     found = (
         start_meaning(answer, ID),
         read_meaning(answer, ID),
@@ -691,7 +691,7 @@ def test_no_bytes_raise(status: int, body: bytes, headers: tuple[tuple[str, str]
     garbage=st.just(b"") | st.binary(),
 )
 def test_a_random_document_is_accepted_only_when_it_says_so(status: int, document: Any, garbage: bytes) -> None:
-    """Whenever a start counts as accepted, each condition holds by itself."""
+    """If a start counts as accepted, each condition is true."""
     body = json.dumps(document).encode() + garbage
     answer = Answer(status=status, body=body)
     check_everything(answer)
@@ -706,7 +706,7 @@ def test_a_random_document_is_accepted_only_when_it_says_so(status: int, documen
 
 
 def test_the_property_above_can_accept() -> None:
-    """A document of that form is accepted, so the property is not idle."""
+    """A document of this form is accepted, so the property above is meaningful."""
     assert isinstance(start_meaning(ok(batch_id=ID, status="completed"), ID), Accepted)
 
 
@@ -718,13 +718,13 @@ def test_the_property_above_can_accept() -> None:
     ids=["nested", "nested-objects", "long-number", "zeros", "odd-fields", "title", "titles"],
 )  # fmt: skip
 def test_hostile_bodies_do_not_raise(body: bytes) -> None:
-    """Depth, length and repetition."""
+    """The bodies are deep, long or repetitive."""
     check_everything(Answer(status=200, body=body))
     check_everything(Answer(status=500, body=body))
 
 
 def test_keys_that_stand_twice_are_no_claim() -> None:
-    """Also when only their letter case differs."""
+    """This includes keys that differ only in letter case."""
     document = json_value(b'{"a": 1, "A": 2, "b": 3}')
     assert isinstance(document, dict)
     assert not isinstance(document["a"], int)

@@ -1,4 +1,4 @@
-"""Where requests may go, and with which token."""
+"""Valid endpoints and tokens."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ BAD = [
 
 @pytest.mark.parametrize(("text", "normal"), GOOD.items(), ids=GOOD)
 def test_an_origin_is_taken_in_its_normal_form(text: str, normal: str) -> None:
-    """Case, default ports and a single slash do not matter."""
+    """Letter case, default ports and a single slash do not matter."""
     endpoint = parse_endpoint(text)
     assert str(endpoint) == normal
     assert parse_endpoint(str(endpoint)) == endpoint
@@ -88,7 +88,7 @@ def test_an_origin_is_taken_in_its_normal_form(text: str, normal: str) -> None:
 
 @pytest.mark.parametrize("text", BAD, ids=[repr(text)[:40] for text in BAD])
 def test_what_could_lead_the_token_elsewhere_is_refused(text: str) -> None:
-    """Each is a usage error that says nothing was sent."""
+    """Each is a usage error that says that nothing was sent."""
     with pytest.raises(UsageError) as caught:
         parse_endpoint(text)
     assert caught.value.summary == "The endpoint is not usable"
@@ -97,20 +97,20 @@ def test_what_could_lead_the_token_elsewhere_is_refused(text: str) -> None:
 
 
 def test_plain_http_says_what_is_accepted() -> None:
-    """The way out names the literals."""
+    """The message names the loopback addresses."""
     with pytest.raises(UsageError) as caught:
         parse_endpoint("http://localhost:8080")
     assert "127.0.0.1 or [::1], written as a number" in caught.value.detail
 
 
 def test_the_default_is_an_endpoint() -> None:
-    """And in normal form."""
+    """It is in normal form."""
     assert parse_endpoint(str(DEFAULT_ENDPOINT)) == DEFAULT_ENDPOINT
 
 
 @given(st.text() | st.text(alphabet="htps:/.[]@#?%127 0a-x\\").map("https://".__add__))
 def test_any_text_is_an_endpoint_or_a_usage_error(text: str) -> None:
-    """Nothing else is raised, and what is taken comes out the same when taken again."""
+    """There is no other exception, and an accepted endpoint is parsed again to the same value."""
     try:
         endpoint = parse_endpoint(text)
     except UsageError:
@@ -120,7 +120,7 @@ def test_any_text_is_an_endpoint_or_a_usage_error(text: str) -> None:
 
 @pytest.mark.parametrize("token", ["x", "3f0c1f6e-2a55-4d0e", "!~{}\"'<>&", "a" * 4096], ids=lambda t: t[:12])
 def test_visible_ascii_is_a_token(token: str) -> None:
-    """It is handed back unchanged."""
+    """It is returned unchanged."""
     assert check_token(token) == token
 
 
@@ -153,12 +153,12 @@ def test_a_token_is_redacted_where_it_was_escaped() -> None:
 
 
 def test_a_redactor_does_not_show_its_token() -> None:
-    """Not even when it is printed in a traceback."""
+    """It is not shown in a traceback either."""
     assert "hunter2" not in repr(Redactor("hunter2-hunter2"))
 
 
 def test_a_short_token_is_redacted_only_where_people_read() -> None:
-    """It could be part of any word a program reads."""
+    """It could be part of any word in data for programs."""
     redactor = Redactor("sub")
     assert redactor.body(b'"submitted"', 200) == b'"submitted"'
     assert redactor.header("sub") == "sub"

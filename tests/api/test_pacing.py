@@ -1,4 +1,4 @@
-"""The pacer against a server that counts in fixed windows, under every latency and order of answers."""
+"""The pacer against a server with fixed windows, with any latency and order of answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def told(remaining: int, reset: int, date: int | None = None, limit: int | None 
 
 @dataclass
 class Server:
-    """Fixed windows aligned to the epoch; Reset rounded up, Date cut to seconds. Times are epoch seconds."""
+    """Fixed windows aligned to the epoch. Reset is rounded up, Date has whole seconds. Times are epoch seconds."""
 
     limit: int
     window: int
@@ -38,7 +38,7 @@ class Server:
     used: dict[int, int] = field(default_factory=dict)
 
     def take(self, at: float) -> tuple[bool, RateHeaders]:
-        """Whether a request processed `at` is let through, and what the answer says."""
+        """Whether a request processed `at` is admitted, and the rate headers of the answer."""
         index = math.floor(at / self.window)
         before = self.used.get(index, 0)
         admitted = before < self.limit
@@ -55,7 +55,7 @@ class Server:
 
 @dataclass
 class Outcome:
-    """What a simulated run came to. Seconds, and 429s per window of the server."""
+    """The result of a simulated run: seconds, and 429s per window of the server."""
 
     took: float
     throttled: dict[int, int]
@@ -71,10 +71,10 @@ def run(
     lost: Collection[int] = (),
     others: float = 0.0,
 ) -> Outcome:
-    """Send `requests` through a pacer; `latencies` are (there, back) in seconds, used in turn.
+    """Send `requests` through a pacer. `latencies` are (there, back) in seconds, used in turn.
 
-    The requests whose number is in `lost` are processed but their answers do not come. `others` is the rate of
-    foreign requests a second. The monotonic clock starts at 1,000 when the server's shows `epoch`.
+    The requests whose numbers are in `lost` are processed, but their answers are lost. `others` is the number of
+    foreign requests per second. The monotonic clock starts at 1,000 when the server's clock shows `epoch`.
     """
     pacer = Pacer(limit=server.limit, window=float(server.window))
     start = now = 1000.0
@@ -129,7 +129,7 @@ def run(
 
 
 def floor_of(server: Server, requests: int, parallelism: int, latency: float, epoch: float) -> float:
-    """Seconds that no client can beat: the windows, and the latency of the workers."""
+    """The minimal time in seconds, given the windows and the latency of the workers."""
     to_turn = server.window - epoch % server.window
     first = min(server.limit, parallelism * math.ceil(to_turn / latency))
     busy = math.ceil(requests / parallelism) * latency
@@ -163,7 +163,7 @@ def test_it_never_draws_a_429_of_its_own(
     latencies: list[tuple[float, float]],
     epoch: float,
 ) -> None:
-    """Alone on the account, no request is ever throttled, with or without headers."""
+    """Without other users of the account no request is throttled, with or without headers."""
     server.headers = headers
     outcome = run(
         server, requests=min(requests, server.limit * 6), parallelism=parallelism, latencies=latencies, epoch=epoch
@@ -189,7 +189,7 @@ def test_lost_answers_are_counted_as_used(
     epoch: float,
     lost: set[int],
 ) -> None:
-    """Requests whose answers are lost were counted by the server; they cause no 429 either, and no standstill."""
+    """The server counted the requests with lost answers. They cause no 429 and no deadlock."""
     requests = min(requests, server.limit * 6)
     outcome = run(server, requests=requests, parallelism=parallelism, latencies=latencies, epoch=epoch, lost=lost)
     assert outcome.throttled == {}
@@ -231,7 +231,7 @@ def test_foreign_traffic_causes_no_storm(
     headers: bool,
     epoch: float,
 ) -> None:
-    """Where others use up the account, a window sees at most as many 429s as requests were in flight."""
+    """If others use the whole limit, a window has at most as many 429s as requests were in flight."""
     server = Server(limit=100, window=60, headers=headers)
     outcome = run(
         server, requests=requests, parallelism=parallelism, latencies=[(0.05, 0.1)], epoch=epoch, others=others
@@ -243,7 +243,7 @@ def test_foreign_traffic_causes_no_storm(
 
 
 def test_a_window_that_is_used_up_is_waited_out_by_the_servers_clock() -> None:
-    """Reset minus Date is what counts, wherever our own clock stands."""
+    """Only Reset minus Date counts, not our own clock."""
     pacer = Pacer()
     pacer.sent(500.0)
     pacer.answered(told(0, reset=1_700_000_030, date=1_700_000_010), 500.0)
@@ -253,7 +253,7 @@ def test_a_window_that_is_used_up_is_waited_out_by_the_servers_clock() -> None:
 
 
 def test_the_smallest_remaining_of_a_window_counts() -> None:
-    """An answer that was overtaken does not give requests back."""
+    """An answer that arrives late does not increase the number of requests left."""
     pacer = Pacer()
     for _ in range(2):
         pacer.sent(0.0)
@@ -263,7 +263,7 @@ def test_the_smallest_remaining_of_a_window_counts() -> None:
 
 
 def test_a_reset_that_jitters_is_the_same_window() -> None:
-    """One second more or less does not make a new window."""
+    """A difference of one second does not begin a new window."""
     pacer = Pacer()
     for reset, remaining in [(60, 10), (61, 9), (59, 8), (61, 12)]:
         pacer.sent(1.0)
@@ -272,7 +272,7 @@ def test_a_reset_that_jitters_is_the_same_window() -> None:
 
 
 def test_an_answer_of_the_window_before_counts_in_this_one_too() -> None:
-    """It may have been counted on either side of the turn."""
+    """It may count in either window."""
     pacer = Pacer()
     for _ in range(2):
         pacer.sent(0.0)
@@ -284,7 +284,7 @@ def test_an_answer_of_the_window_before_counts_in_this_one_too() -> None:
 
 @pytest.mark.parametrize(("moment", "left"), [(4.0, 10), (9.5, 9)], ids=["long-before", "just-before"])
 def test_a_request_lost_just_before_a_turn_counts_after_it_too(moment: float, left: int) -> None:
-    """Our idea of when a window turns is a little late, so the request may have been counted in the new one."""
+    """Our end of a window is a little late, so the request may count in the new window."""
     pacer = Pacer(limit=10)
     pacer.sent(0.0)
     pacer.answered(told(5, reset=1_700_000_010, date=1_700_000_000, limit=10), 0.0)
@@ -295,7 +295,7 @@ def test_a_request_lost_just_before_a_turn_counts_after_it_too(moment: float, le
 
 
 def test_a_straggler_of_an_ended_window_does_not_bring_it_back() -> None:
-    """A window left by the clock is not begun again by a late answer with nothing remaining."""
+    """A late answer with nothing remaining does not begin an ended window again."""
     pacer = Pacer()
     for _ in range(2):
         pacer.sent(0.0)
@@ -306,7 +306,7 @@ def test_a_straggler_of_an_ended_window_does_not_bring_it_back() -> None:
 
 
 def test_requests_in_flight_are_not_promised_twice() -> None:
-    """What was sent and not answered is taken off what remains."""
+    """Requests in flight are subtracted from what remains."""
     pacer = Pacer()
     pacer.sent(0.0)
     pacer.answered(told(2, reset=1_700_000_060, date=1_700_000_000), 0.5)
@@ -317,7 +317,7 @@ def test_requests_in_flight_are_not_promised_twice() -> None:
 
 
 def test_a_reserve_is_left_for_status_reads() -> None:
-    """Starts stop while reads still go."""
+    """Starts stop while reads continue."""
     pacer = Pacer()
     pacer.sent(0.0)
     pacer.answered(told(3, reset=1_700_000_060, date=1_700_000_000), 0.0)
@@ -327,12 +327,12 @@ def test_a_reserve_is_left_for_status_reads() -> None:
 
 
 def test_a_reserve_never_takes_the_whole_window() -> None:
-    """More doubts than the window has requests do not stop the run for ever."""
+    """Even more doubtful batches than requests in the window do not stop the run for ever."""
     assert Pacer(limit=5).admits(0.0, reserve=50) == 0.0
 
 
 def test_without_headers_the_limit_slides() -> None:
-    """No more than the limit end within any stretch of one window's length."""
+    """At most the limit end within any period of one window's length."""
     pacer = Pacer(limit=3, window=60.0)
     for moment in (0.0, 1.0, 2.0):
         assert pacer.admits(moment) == 0.0
@@ -356,7 +356,7 @@ def test_without_headers_the_limit_slides() -> None:
 )
 @pytest.mark.parametrize("random01", [0.0, 0.99])
 def test_a_reset_of_no_use_means_about_a_minute(rate: RateHeaders, random01: float) -> None:
-    """After a 429 whose Reset cannot be used, all wait a window's length, with jitter."""
+    """After a 429 with an unusable Reset, all wait for one window plus jitter."""
     pacer = Pacer()
     pacer.sent(100.0)
     pacer.throttled(rate, 100.0, random01)
@@ -365,7 +365,7 @@ def test_a_reset_of_no_use_means_about_a_minute(rate: RateHeaders, random01: flo
 
 
 def test_throttled_windows_are_counted_not_throttled_requests() -> None:
-    """Eight 429s at once are one window; a request let through starts the count again."""
+    """Eight 429s at once are one window, and an admitted request resets the count."""
     pacer = Pacer()
     for _ in range(8):
         pacer.sent(0.0)
@@ -395,7 +395,7 @@ def test_throttled_windows_are_counted_not_throttled_requests() -> None:
 )
 @settings(deadline=None)
 def test_whatever_the_headers_say_a_request_goes_within_minutes(rates: list[RateHeaders], steps: list[str]) -> None:
-    """Nonsense in headers neither raises nor stops the run: some request goes within about five minutes."""
+    """Malformed headers neither raise nor stop the run: a request is sent within about five minutes."""
     pacer = Pacer()
     now = 0.0
     for rate, step in zip(rates, steps, strict=False):
@@ -422,7 +422,7 @@ def test_whatever_the_headers_say_a_request_goes_within_minutes(rates: list[Rate
     [(0, 1.0, 1.0), (1, 1.0, 2.0), (3, 0.5, 4.0), (10, 1.0, 30.0), (5000, 1.0, 30.0), (4, 0.0, 0.0), (-1, 1.0, 1.0)],
 )
 def test_full_jitter(attempt: int, random01: float, seconds: float) -> None:
-    """Between zero and the capped exponential."""
+    """The wait is between zero and the capped exponential."""
     assert full_jitter(attempt, 1.0, 30.0, random01) == seconds
 
 
@@ -431,11 +431,11 @@ def test_full_jitter(attempt: int, random01: float, seconds: float) -> None:
     [(10, 10, 30.0, 0.0), (11, 10, 30.0, 30.0), (160, 10, 30.0, 30.0), (161, 10, 30.0, 90.0), (150, None, 30.0, 0.0)],
 )
 def test_estimate(requests: int, remaining: int | None, to_reset: float, seconds: float) -> None:
-    """The wait for windows, when requests themselves take no time."""
+    """This is the wait for windows if the requests take no time."""
     assert estimate(requests=requests, limit=150, remaining=remaining, seconds_to_reset=to_reset) == seconds
 
 
 def test_estimate_counts_the_requests_themselves() -> None:
-    """Slow requests weigh more than the windows."""
+    """Slow requests take longer than the windows."""
     assert estimate(requests=200, limit=150, remaining=150, seconds_to_reset=10.0, seconds_each=1.0) == 200.0
     assert estimate(requests=5, limit=150, seconds_each=1.0) == 5.0
