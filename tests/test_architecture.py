@@ -24,8 +24,16 @@ SOURCES: Final = {
     for path in sorted((ROOT / "src" / "batchform").rglob("*.py"))
 }
 
-OWNERS: Final = {"click": "cli", "urllib3": "api", "truststore": "api", "yaml": "config", "jsonschema": "config"}
-"""The one package that may import each library. No other library may be imported at all."""
+OWNERS: Final = {
+    "boto3": "state.objects",
+    "click": "cli",
+    "jsonschema": "config",
+    "obstore": "state.objects",
+    "truststore": "api",
+    "urllib3": "api",
+    "yaml": "config",
+}
+"""The one package or module that may import each library. No other library may be imported at all."""
 
 PURE: Final = (
     "api.certificate",
@@ -47,6 +55,7 @@ PURE: Final = (
     "simulator.tokens",
     "simulator.world",
     "source_text",
+    "state.address",
     "state.codec",
     "state.event_codec",
     "state.events",
@@ -238,6 +247,7 @@ def test_the_table_of_decisions_names_what_exists() -> None:
         (foreign_libraries, "simulator.world_file", "import yaml"),
         (foreign_libraries, "cli.validate", "from jsonschema import validators"),
         (foreign_libraries, "cli.main", "import requests"),
+        (foreign_libraries, "state.remote", "import obstore"),
         (simulator_imports, "simulator.server", "from batchform.model import Service"),
         (simulator_imports, "simulator.world", "from batchform import model"),
         (impure_imports, "protocol", "import time"),
