@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
+from batchform.state.address import Bucket
+from batchform.state.objects import Objects
 from batchform.state.registers import Down, Held, Taken, Unsure, Why, obtain, replace
-from tests.state.engines import ENGINES, engine
+from tests.proof.toll import Toll
+from tests.state.engines import BUCKET, ENGINES, engine, environment, server
 from tests.state.memory import FAILED, FAULTS, FORBIDDEN, HANGS, LATE, LOST, REFUSED_BUT_DONE, Memory, Time
 
 if TYPE_CHECKING:
@@ -121,6 +125,19 @@ def test_a_store_that_ignores_conditions_is_seen() -> None:
         tag = one.write("", b"one", None)
         one.write("", b"two", tag)
         assert one.write("", b"three", tag)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "lost", "gone"])
+def test_the_library_tries_nothing_again(fault: str) -> None:
+    """After a lost answer its second try would be refused, although the first one took place."""
+    pytest.importorskip("obstore", reason="it has no wheel for this machine")
+    with Toll(server("moto")) as toll, environment("moto", toll.port):
+        one = Objects(Bucket(scheme="s3", bucket=BUCKET, key=f"{uuid.uuid4().hex}/state.json"))
+        toll.begin(1, fault)
+        with pytest.raises(Unsure) as caught:
+            one.write("", b"one", None)
+        assert toll.count == 1
+        assert caught.value.why in {Why.OTHER, Why.SILENT}
 
 
 # --- Replace, with every fault ---------------------------------------------------------------------------------------
