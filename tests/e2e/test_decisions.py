@@ -1,8 +1,8 @@
-"""The decision table, each row reached through the real commands against the simulator, offline and refreshed.
+"""Each row of the decision table, through the real commands against the simulator, offline and refreshed.
 
-A folder a case in tests/golden/decisions, no Python per case: `batchform.yaml` (and others to be put in its place),
-`world.yaml` for the simulator, `steps.txt` with a command a line (`use FILE` puts that file in place of
-`batchform.yaml`), and `expected.txt`: what each step said and exited with, and what the simulator was asked.
+One folder for each case in tests/golden/decisions, no Python: `batchform.yaml` (and files to replace it), `world.yaml`
+for the simulator, `steps.txt` with one command a line (`use FILE` copies that file over `batchform.yaml`), and
+`expected.txt`: the output and exit code of each step, and the requests that the simulator got.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ FOLDERS = sorted(path for path in CASES.iterdir() if path.is_dir())
 
 
 FACTOR = 50.0
-"""How much faster the clock of these commands runs: no fault here is about time."""
+"""The clock of these commands runs so much faster. No case depends on time."""
 
-# What is another in each run is shown as something of the same width, so that lines break at the same places.
+# Values that differ in each run are replaced by values of the same width, so that lines break at the same places.
 _PASSING = (
     (r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", "YYYY-MM-DD"),
     (r"\b[0-9]{2}:[0-9]{2}\b", "hh:mm"),
@@ -49,7 +49,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 
 def transcript(place: Site, warm: Warm, steps: list[str]) -> Iterator[str]:
-    """What each step said, its exit code, and the requests it made."""
+    """The output of each step, its exit code and its requests."""
     for step in steps:
         words = shlex.split(step)
         if words[0] == "use":
@@ -65,15 +65,15 @@ def transcript(place: Site, warm: Warm, steps: list[str]) -> Iterator[str]:
 
 
 def timeless(text: str) -> str:
-    """Without what is another in each run."""
+    """The text without values that differ in each run."""
     for pattern, instead in _PASSING:
         text = re.sub(pattern, instead, text)
     return text
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
-def test_each_row_of_the_table_as_people_meet_it(folder: Path, tmp_path: Path, warm: Warm) -> None:
-    """And no case pays for anything twice."""
+def test_each_row_of_the_table_reads_as_written_down(folder: Path, tmp_path: Path, warm: Warm) -> None:
+    """And no case pays for a start twice."""
     for file in folder.iterdir():
         shutil.copy(file, tmp_path)
     steps = (folder / "steps.txt").read_text(encoding="utf-8").splitlines()
@@ -99,8 +99,8 @@ ROWS = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_is_met_in_some_case(row: str) -> None:
-    """A row that nobody meets in a case is a row that nobody has looked at."""
+def test_every_row_has_a_case(row: str) -> None:
+    """A row without a case would be a row without a review."""
     said = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in CASES.glob("*/expected.txt"))
     assert ROWS[row] in said
 

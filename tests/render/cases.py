@@ -1,4 +1,4 @@
-"""Golden folders -> plans and accounts. What a folder may hold stands in `plan_of` and `account_of`."""
+"""Golden folders -> plans and reports. `plan_of` and `report_of` describe the files of a folder."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def folders(kind: str) -> list[Path]:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """`case.json`: `now`, and as needed `endpoint`, `selected`, `overridden` and `recovered`."""
+    """`case.json`: `now`, and optionally `endpoint`, `selected`, `overridden` and `recovered`."""
     loaded: dict[str, Any] = _json(folder / "case.json", {})
     return loaded
 
 
 def plan_of(folder: Path) -> Plan:
-    """The plan of a case: `plan.json` as it stands, or made of `batchform.yaml`, `state.json`, `observed.json`.
+    """The plan of a case: `plan.json`, or the plan from `batchform.yaml`, `state.json` and `observed.json`.
 
     The folder must be the working directory, so that places show the names a user would see.
     """
@@ -61,15 +61,15 @@ def plan_of(folder: Path) -> Plan:
     )
 
 
-def account_of(folder: Path) -> tuple[Report, list[Event]]:
-    """The account of a case and its events: `events.jsonl`, `unrecorded.jsonl` and `end.json` beside what a plan is."""
+def report_of(folder: Path) -> tuple[Report, list[Event]]:
+    """The report of a case and its events: from `events.jsonl`, `unrecorded.jsonl`, `end.json` and the plan."""
     events = _events(folder / "events.jsonl")
     lost = _events(folder / "unrecorded.jsonl")
     return report(plan_of(folder), events, lost, _end(_json(folder / "end.json", None))), events + lost
 
 
 def check(path: Path, text: str) -> None:
-    """The file says exactly this (nothing: there is no file). `BATCHFORM_UPDATE_GOLDEN=1` writes it instead."""
+    """The file has exactly this text (no text: no file). `BATCHFORM_UPDATE_GOLDEN=1` writes it instead."""
     wanted = f"{text}\n" if text else None
     if os.environ.get("BATCHFORM_UPDATE_GOLDEN") == "1":
         if wanted is None:

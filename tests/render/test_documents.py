@@ -1,4 +1,4 @@
-"""A saved plan comes back as it was, or is refused in words; documents keep Terraform's meaning."""
+"""A saved plan is read back unchanged or refused with a message; documents keep Terraform's meaning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ JSON = st.recursive(
 
 
 def document(made: Plan) -> dict[str, Any]:
-    """What stands in the file of a saved plan."""
+    """The content of the file of a saved plan."""
     loaded: dict[str, Any] = json.loads(json.dumps(plan_document(made, version="1.2.3")))
     return loaded
 
@@ -61,14 +61,14 @@ def one_start() -> Plan:
 
 @given(bf.plans())
 def test_saved_plan_comes_back_as_it_was(made: Plan) -> None:
-    """Nothing of an approval is lost or changed on the way through a file."""
+    """A file neither loses nor changes a part of an approval."""
     assert plan_from_document(document(made)) == made
     assert load_plan(json.dumps(plan_document(made, version="1")).encode()) == made
 
 
 @given(bf.plans(), st.text(), JSON)
 def test_unknown_keys_are_ignored(made: Plan, key: str, value: Any) -> None:
-    """A later minor version may say more."""
+    """A later minor version may have more keys."""
     saved = document(made)
     saved.setdefault(f"new {key}", value)
     for change in saved["resource_changes"]:
@@ -78,18 +78,18 @@ def test_unknown_keys_are_ignored(made: Plan, key: str, value: Any) -> None:
 
 @pytest.mark.parametrize("version", ["2.0", "0.9", "", "one", "11.0"])
 def test_unknown_major_version_is_refused(version: str) -> None:
-    """What it says might mean something else."""
+    """Its keys may have other meanings."""
     with pytest.raises(UsageError, match="another format"):
         plan_from_document(document(one_start()) | {"format_version": version})
 
 
 def test_later_minor_version_is_read() -> None:
-    """It means the same, and more."""
+    """The known keys keep their meaning."""
     assert plan_from_document(document(one_start()) | {"format_version": "1.7"}) == one_start()
 
 
 @given(JSON)
-def test_anything_else_is_refused_in_words(value: Any) -> None:
+def test_anything_else_is_refused_with_a_message(value: Any) -> None:
     """Never with a traceback."""
     with pytest.raises(UsageError) as caught:
         plan_from_document(value)
@@ -98,7 +98,7 @@ def test_anything_else_is_refused_in_words(value: Any) -> None:
 
 @given(bf.plans(), JSON, st.data())
 def test_a_damaged_plan_is_refused_or_harmless(made: Plan, value: Any, data: st.DataObject) -> None:
-    """One value of it replaced by any other: words, or a plan."""
+    """Any other value in place of one: a message or a plan, no traceback."""
     saved = document(made)
     spot, key = data.draw(st.sampled_from(list(_spots(saved))))
     spot[key] = value
@@ -107,15 +107,15 @@ def test_a_damaged_plan_is_refused_or_harmless(made: Plan, value: Any, data: st.
 
 
 def _spots(value: Any) -> list[tuple[Any, Any]]:
-    """Every place in a JSON value that something could be written to."""
+    """Every place in a JSON value, as a container and a key."""
     items = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
     return [spot for key, item in items for spot in [(value, key), *_spots(item)]]
 
 
-def test_actions_that_do_not_fit_are_refused() -> None:
-    """A policy judges `change.actions`; what it judged must be what is approved."""
+def test_actions_that_do_not_match_are_refused() -> None:
+    """A policy checks `change.actions`, so they must match the approved action."""
     saved = document(one_start())
     saved["resource_changes"][0]["change"]["actions"] = ["no-op"]
     with pytest.raises(UsageError, match="not a saved plan") as caught:
@@ -139,8 +139,8 @@ def test_actions_that_do_not_fit_are_refused() -> None:
     ],
     ids=repr,
 )
-def test_bytes_that_are_no_plan_are_refused_in_words(data: bytes) -> None:
-    """Neither depth nor size ends in a traceback."""
+def test_bytes_that_are_no_plan_are_refused_with_a_message(data: bytes) -> None:
+    """No depth and no size causes a traceback."""
     with pytest.raises(UsageError, match="not a saved plan"):
         load_plan(data)
 
@@ -173,7 +173,7 @@ def test_a_plan_over_the_size_limit_is_refused(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_a_wrong_value_is_named(field: str, value: object) -> None:
-    """The message says which."""
+    """The message has its path."""
     saved = copy.deepcopy(document(one_start()))
     saved["resource_changes"][0][field] = value
     with pytest.raises(UsageError) as caught:
@@ -195,7 +195,7 @@ def test_only_a_start_creates(made: Plan) -> None:
 
 @given(bf.plans())
 def test_unknown_records_are_never_counted_as_none(made: Plan) -> None:
-    """The upper bound holds them at their most."""
+    """The upper bound counts them as 10,000."""
     numbers = document(made)["summary"]
     starts = made.having(Action.START)
     assert numbers["records_at_stake"] == sum(change.records or 0 for change in starts)
@@ -204,14 +204,14 @@ def test_unknown_records_are_never_counted_as_none(made: Plan) -> None:
 
 
 def test_plan_that_is_refused_says_so() -> None:
-    """And one of selected batches is not complete."""
+    """And a plan of all batches is complete."""
     saved = document(one_start())
     assert (saved["applyable"], saved["complete"], saved["errored"], saved["prior_state"]) == (True, True, False, None)
 
 
 @given(bf.events())
-def test_event_line_holds_the_words_of_the_journal(event: Event) -> None:
-    """And a message on one printable line."""
+def test_event_line_has_the_fields_of_the_journal(event: Event) -> None:
+    """And a message of one printable line."""
     line = event_document(event, service=Service.PHONE)
     assert line["kind"] == KIND_OF[type(event.what)]
     assert (line["batch_id"], line["name"], line["seq"]) == (event.batch_id, event.name, event.seq)
@@ -226,17 +226,17 @@ def test_event_line_holds_the_words_of_the_journal(event: Event) -> None:
 
 
 @given(bf.plans())
-def test_planned_lines_leave_out_what_is_as_declared(made: Plan) -> None:
-    """As the text does."""
+def test_planned_lines_leave_out_batches_that_are_as_declared(made: Plan) -> None:
+    """The text leaves them out, too."""
     lines = [line for line in planned_documents(made, at=NOW) if line["type"] == "planned_change"]
     assert len(lines) == len(made.changes) - len(made.having(Action.KEEP))
     assert all(line["@message"].isprintable() for line in lines)
 
 
 @given(bf.reports())
-def test_account_document_counts_every_outcome(account: Report) -> None:
-    """Each result is named, also where there was none of it."""
-    made = report_document(account)
+def test_report_document_counts_every_outcome(report: Report) -> None:
+    """Each result has a number, also when it is 0."""
+    made = report_document(report)
     counts = {key: value for key, value in made["summary"].items() if "records" not in key}
-    assert sum(counts.values()) == len(account.outcomes) == len(made["outcomes"])
-    assert made["exit_code"] == int(account.exit)
+    assert sum(counts.values()) == len(report.outcomes) == len(made["outcomes"])
+    assert made["exit_code"] == int(report.exit)

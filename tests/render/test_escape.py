@@ -1,4 +1,4 @@
-"""Nothing from outside moves a cursor, hides from a reader or passes for a command."""
+"""Text from outside has no control characters, invisible characters or commands after `printable`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_printable_shows_what_must_not_be_obeyed(text: str, shown: str) -> None:
 
 @given(texts(), st.none() | st.integers(1, 40))
 def test_printable_text_is_one_line_of_visible_characters(text: str, limit: int | None) -> None:
-    """Whatever goes in, and not wider than asked for."""
+    """Any text, and no wider than the limit."""
     shown = printable(text, limit)
     assert shown.isprintable()
     assert not shown.lstrip().startswith(("::", "##["))
@@ -55,7 +55,7 @@ def test_printable_text_is_one_line_of_visible_characters(text: str, limit: int 
 
 @given(texts())
 def test_printable_text_stays_as_it_is(text: str) -> None:
-    """What was escaped once is not escaped again."""
+    """An escaped text is not escaped again."""
     assert printable(printable(text)) == printable(text)
 
 
@@ -85,7 +85,7 @@ def test_columns_are_counted_as_a_terminal_does() -> None:
 
 @given(st.text(), st.sampled_from(["", "  ", "Error: "]))
 def test_wrapped_lines_fit_and_lose_nothing(text: str, first: str) -> None:
-    """Only blanks go where a line ends, and what would have been a command is escaped."""
+    """Only blanks at line ends are lost, and commands are escaped."""
     shown = printable(text)
     lines = wrap(shown, first=first, rest="  ")
     assert all(width(line) <= COLUMNS for line in lines)
@@ -95,18 +95,18 @@ def test_wrapped_lines_fit_and_lose_nothing(text: str, first: str) -> None:
 
 
 def test_wrap_defuses_a_command_in_the_middle_of_a_long_word() -> None:
-    """A word that is broken must not begin its next line with one."""
+    """A broken word must not begin its next line with a command."""
     word = "x" * 97 + "::error::y"
     assert wrap(word)[1].startswith(r"\x3a:error")
 
 
 def test_pack_breaks_between_sentences() -> None:
-    """As many on a line as fit."""
+    """As many sentences on a line as fit."""
     assert pack(["a" * 60 + ".", "b" * 38 + ".", "c."]) == ["a" * 60 + ".", "b" * 38 + ". c."]
 
 
 def test_every_control_and_bidi_character_is_escaped() -> None:
-    """All of them, not only those that came to mind."""
+    """All of Unicode, not a selection."""
     hidden = [c for c in map(chr, range(0x110000)) if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"}]
     assert len(hidden) > 2_000
     assert [hex(ord(character)) for character in hidden if not printable(character).isascii()] == []

@@ -10,13 +10,13 @@ from batchform.source_text import Place
 def problem(
     number: int = 1, severity: Severity = Severity.ERROR, *, file: str = "f.yaml", detail: str = "", hint: str = ""
 ) -> Problem:
-    """One at line `number`."""
+    """A problem at line `number`."""
     place = Place(file=file, line=number, column=5, end_line=number, end_column=9)
     return Problem(code="BF202", summary="Unknown key", detail=detail, hint=hint, place=place, severity=severity)
 
 
 def test_a_problem_is_one_command() -> None:
-    """File, place, title and message, the hint and what is related on lines of its own."""
+    """File, place, title and message; the hint and related places on lines of their own."""
     whole = problem(hint="Write it.", detail="100% wrong.")
     assert github_text([whole], lambda file: f"conf/{file}") == (
         "::error file=conf/f.yaml,line=1,col=5,endLine=1,endColumn=9,title=Unknown key [BF202]"
@@ -25,20 +25,20 @@ def test_a_problem_is_one_command() -> None:
 
 
 def test_properties_and_data_are_escaped_each_in_its_way() -> None:
-    """A file's name may hold what would end the property; a line break would end the command."""
+    """A file name may have characters that end the property; a line break would end the command."""
     (line,) = github_text([problem(file="a:b,c%\n.yaml", detail="a::b, c%\r\nd")], str).splitlines()
     assert line.startswith("::error file=a%3Ab%2Cc%25%0A.yaml,line=1,")
     assert line.endswith("::a::b, c%25\\x0d\\x0ad")
 
 
 def test_a_warning_is_a_warning_and_comes_after_the_errors() -> None:
-    """Errors first: there is room for ten of each."""
+    """Errors first, ten of each kind."""
     lines = github_text([problem(1, Severity.WARNING), problem(2)], str).splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["::error", "::warning"]
 
 
-def test_ten_of_a_kind_are_told_and_the_rest_counted() -> None:
-    """In one line, of a kind that is not full."""
+def test_ten_of_a_kind_are_shown_and_the_rest_counted() -> None:
+    """In one line, as a notice."""
     many = [problem(number) for number in range(1, 13)] + [problem(number, Severity.WARNING) for number in range(1, 12)]
     lines = github_text(many, str).splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["::error"] * 10 + ["::warning"] * 10 + ["::notice"]
@@ -52,7 +52,7 @@ def test_what_has_no_place_has_no_file() -> None:
 
 
 def test_over_several_lines_there_is_no_end_column() -> None:
-    """GitHub would take it for one of the first line."""
+    """GitHub would read it as a column of the first line."""
     place = Place(file="f", line=1, column=5, end_line=3, end_column=2)
     whole = Problem(code="BF202", summary="s", detail="d", place=place)
     assert github_text([whole], str) == "::error file=f,line=1,col=5,endLine=3,title=s [BF202]::d"

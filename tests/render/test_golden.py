@@ -1,4 +1,4 @@
-"""What people read, exactly: a folder a case, no Python per case."""
+"""The texts for people, exactly: one folder for each case, no Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from batchform.render.style import Style
 from batchform.render.text.event import event_text
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.text.report import report_text
-from tests.render.cases import account_of, check, folders, plan_of, settings
+from tests.render.cases import check, folders, plan_of, report_of, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +28,10 @@ def test_plan_reads_as_written_down(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("folder", folders("apply"), ids=lambda path: path.name)
-def test_account_reads_as_written_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`expected.txt` is the account, `progress.txt` the line of each event."""
+def test_report_reads_as_written_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`expected.txt` is the report, `progress.txt` has the line of each event."""
     monkeypatch.chdir(folder)
-    what, events = account_of(folder)
+    what, events = report_of(folder)
     check(folder / "expected.txt", report_text(what, PLAIN, state_path="batchform.state.json"))
     check(folder / "progress.txt", "\n".join(event_text(event, PLAIN) for event in events))
 

@@ -1,4 +1,4 @@
-"""A thousand hostile texts through every renderer: none is a command to a CI system, none reaches a terminal raw."""
+"""A thousand hostile texts through every renderer: no commands to a CI system or a terminal in the output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMMAND = re.compile(r"\s*::|.*##[A-Za-z]*\[")
 
 
 def rendered(name: str, note: str, server: str) -> Iterator[str]:
-    """What people read of a world in which everything is called so."""
+    """All texts for people, with these strings wherever a text from outside goes."""
     place = Place(file=note, line=1, column=1, end_line=1, end_column=2)
     change = Change(
         name=name,
@@ -63,7 +63,7 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
     )
     said = ServerProblem(status=400, title=name, detail=server)
     outcome = Outcome(change=change, result=Result.REJECTED, cause=Cause.REFUSED, problem=said)
-    account = Report(outcomes=(outcome,), end=Stopped(problem=said))
+    report = Report(outcomes=(outcome,), end=Stopped(problem=said))
     entry = Entry(
         batch_id="a", name=name, phase=Phase.UNKNOWN, status=server, reason=server, problem=said,
         reference_id=note, updated_at=NOW, run="r",
@@ -71,7 +71,7 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
     state = State(lineage="l", service=Service.PHONE, endpoint=note, entries={"a": entry})
     event = Event(run="r", seq=1, at=NOW, batch_id="a", name=name, what=Unknown(problem=said))
     problem = Problem(code="BF101", summary=name, detail=note, hint=server, place=place, related=((place, note),))
-    told = report_text(account, PLAIN, state_path=note)
+    told = report_text(report, PLAIN, state_path=note)
     yield from (plan_text(made, PLAIN), notices_text(made, PLAIN), told, event_text(event, PLAIN))
     yield from (state_list_text(state, PLAIN), entry_text(entry, PLAIN))
     yield problems_text([problem], PLAIN)
@@ -81,7 +81,7 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
 @settings(max_examples=1000)
 @given(name=texts(), note=texts(), server=texts(200))
 def test_no_renderer_lets_a_hostile_text_through(name: str, note: str, server: str) -> None:
-    """No line is a command, and nothing acts on a terminal or hides from the reader."""
+    """No line is a command. No character controls a terminal or is invisible."""
     for shown in rendered(name, note, server):
         assert [line for line in shown.split("\n") if COMMAND.match(line)] == []
         acting = {character for character in shown if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}

@@ -1,4 +1,4 @@
-"""The comment under a pull request: nothing from outside acts in it, and it always fits."""
+"""The comment under a pull request: text from outside has no effect in it, and it keeps the limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOSTILE = (
 
 
 def hostile() -> st.SearchStrategy[str]:
-    """Texts made to break out."""
+    """Texts that try to leave their code span or cell."""
     return st.lists(st.sampled_from(HOSTILE) | texts(), min_size=1, max_size=4).map(" ".join)
 
 
@@ -61,7 +61,7 @@ def plan_of(*changes: Change, **more: object) -> Plan:
 
 
 def parsed(text: str) -> list[tuple[str, str]]:
-    """Type and text of all that a CommonMark parser with GitHub's tables, links and HTML sees."""
+    """Type and text of each token from a CommonMark parser with tables, links and HTML."""
     tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(text)
     return [
         (one.type, one.content) for token in tokens for one in (token, *(token.children or [])) if one.type != "inline"
@@ -69,7 +69,7 @@ def parsed(text: str) -> list[tuple[str, str]]:
 
 
 def bare(text: str) -> str:
-    """What stands outside code: all that mentions, references and autolinks are looked for in."""
+    """The text outside code, in which services search for mentions, references and links."""
     return " ".join(content for kind, content in parsed(text) if kind == "text")
 
 
@@ -85,8 +85,8 @@ OURS = {
 @settings(max_examples=1000)
 @given(made=plans(), name=hostile(), words=hostile())
 @example(made=plan_of(change()), name="| x |", words="`|`")
-def test_nothing_from_outside_acts_in_the_comment(made: Plan, name: str, words: str) -> None:
-    """No mention, reference, link, HTML or command; every row of the table has its cells and no other row is made."""
+def test_text_from_outside_has_no_effect_in_the_comment(made: Plan, name: str, words: str) -> None:
+    """No mention, reference, link, HTML or command. The table has one row for each change, with all its cells."""
     stopped = change(name, Action.BLOCKED, Reason.STOPPED, server_reason=words, place=replace(PLACE, file=words))
     made = replace(made, changes=(*made.changes, stopped), notices=(*made.notices, Notice(name=name, text=words)))
     text = plan_markdown(made, key=KEY)
@@ -109,16 +109,16 @@ def test_nothing_from_outside_acts_in_the_comment(made: Plan, name: str, words: 
 
 @settings(max_examples=50)
 @given(words=texts(), serial=st.integers(0, 9))
-def test_the_verdict_stands_in_one_line_after_the_marker(words: str, serial: int) -> None:
-    """The first line is the marker a later run looks for, the second says what is at stake."""
+def test_the_verdict_is_one_line_after_the_marker(words: str, serial: int) -> None:
+    """The first line is the marker for later runs, the second has the records at stake."""
     made = plan_of(change(words, records=9800), change("b", Action.BLOCKED, Reason.EXPIRED), serial=serial)
     first, second, *_ = plan_markdown(made, key=KEY).splitlines()
     assert first == f"<!-- batchform:plan {KEY} -->"
     assert second == "### batchform plan: start 1 batch, 9,800 records at stake; 1 blocked"
 
 
-def test_a_guard_that_forbids_it_is_in_the_verdict() -> None:
-    """The reviewer sees at once that apply would refuse, why, and where the limit stands."""
+def test_a_guard_that_blocks_it_is_in_the_verdict() -> None:
+    """The reviewer sees that apply would refuse, why, and where the limit is set."""
     check = GuardCheck(guard=Guard(name=GuardName.MAX_STARTS, limit=1, place=PLACE), measured=2)
     text = plan_markdown(plan_of(change("a"), change("b"), guards=(check,)), key=KEY)
     assert "start 2 batches, 2 batches of unknown size at stake (**blocked by a guard**)" in text
@@ -126,14 +126,14 @@ def test_a_guard_that_forbids_it_is_in_the_verdict() -> None:
 
 
 def test_a_row_has_records_deadline_and_place() -> None:
-    """What a reviewer decides by."""
+    """The facts that a reviewer needs."""
     deadline = NOW + timedelta(days=3)
     text = plan_markdown(plan_of(change(records=9800, deadline=deadline)), key=KEY)
     assert "| `+` | `uk` | start | 9,800 | 2026-11-26 | expires in 3 days | `batchform.yaml:3` |" in text
 
 
 def test_no_changes_is_said_without_a_table() -> None:
-    """Nothing to look at, nothing to scroll."""
+    """The comment stays short."""
     text = plan_markdown(plan_of(change(action=Action.KEEP, reason=Reason.RUNNING)), key=KEY)
     assert "### batchform plan: no changes" in text
     assert "|---|" not in text
@@ -141,7 +141,7 @@ def test_no_changes_is_said_without_a_table() -> None:
 
 @pytest.mark.parametrize("letter", ["x", "\u00e9", "クレ"])
 def test_five_thousand_batches_fit_into_a_comment(letter: str) -> None:
-    """Details go first, rows last; what is left out is counted, and what needs attention stays."""
+    """Details are left out first, rows last. Left out rows are counted, and blocked rows stay."""
     names = [f"{letter * (90 // len(letter))}-{number}" for number in range(5000)]
     changes = [change(name, records=10_000) for name in names]
     changes[4321] = change(names[4321], Action.BLOCKED, Reason.STOPPED, server_reason="z" * 5000)
@@ -159,7 +159,7 @@ def test_five_thousand_batches_fit_into_a_comment(letter: str) -> None:
 
 
 def test_a_summary_of_an_apply_keeps_the_totals_when_it_must_cut() -> None:
-    """The totals and what to do next stand last."""
+    """The totals and next steps come last."""
     text = "\n".join([*(f"  + batch {number} started" for number in range(9000)), "", "Apply complete! ```"])
     shown = report_markdown(text, title="exit 0", limit=10_000)
     assert len(shown.encode()) <= 10_000

@@ -1,4 +1,4 @@
-"""What holds for the texts and documents about an account, whatever the server, the state and the files hold."""
+"""The texts and documents of refresh, status, why, history and import are safe for any input."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ ENDPOINT = "https://api.example"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """A configuration, a state and what was heard, of the same few batches."""
+class Known:
+    """A configuration, a state and the readings of the same few batches."""
 
     config: Config
     state: State
@@ -48,18 +48,18 @@ class Report:
 
     @property
     def plan(self) -> Plan:
-        """What would be done."""
+        """The plan made from them."""
         return plan(self.config, self.state, self.observed, NOW, endpoint=ENDPOINT)
 
     @property
     def look(self) -> Snapshot:
-        """Where they stand."""
+        """The progress of the batches."""
         return snapshot(self.config, self.state, self.observed, NOW, endpoint=ENDPOINT)
 
 
 @st.composite
-def accounts(draw: st.DrawFn) -> Report:
-    """Anything that can be known of the same few batches."""
+def known(draw: st.DrawFn) -> Known:
+    """Any configuration, state and readings of the same few batches."""
     batches: list[Batch] = draw(
         st.lists(bf.batches(), max_size=4, unique_by=(lambda one: one.name, lambda one: one.batch_id))
     )
@@ -71,18 +71,18 @@ def accounts(draw: st.DrawFn) -> Report:
         if draw(st.booleans()):
             readings[batch.batch_id] = draw(bf.readings(batch.batch_id))
     service = draw(st.sampled_from(Service))
-    return Report(
+    return Known(
         config=Config(service=service, batches=tuple(batches)),
         state=State(lineage="l", service=service, endpoint=ENDPOINT, entries=MappingProxyType(entries)),
         observed=Observed(listed=draw(st.booleans()), readings=MappingProxyType(readings)),
     )
 
 
-@given(accounts())
-def test_refresh_is_safe_and_fits_its_schema(account: Report) -> None:
-    """Names, statuses and reasons are somebody else's words."""
-    made = account.plan
-    found = drift(known_plan(account.config, account.state, made, None), made)
+@given(known())
+def test_refresh_is_safe_and_fits_its_schema(known: Known) -> None:
+    """Names, statuses and reasons come from outside."""
+    made = known.plan
+    found = drift(known_plan(known.config, known.state, made, None), made)
     check_safe(refresh_text(found, made, PLAIN, saved_as="s.json"))
     assert drift(made, made) == ()
     document = refresh_document(made, found, version="1.2.3", changed=True)
@@ -90,10 +90,10 @@ def test_refresh_is_safe_and_fits_its_schema(account: Report) -> None:
     strict("plan-1").validate(through_json(plan_document(made, version="1.2.3", drift=found)))
 
 
-@given(accounts())
-def test_status_is_safe_and_fits_its_schema(account: Report) -> None:
+@given(known())
+def test_status_is_safe_and_fits_its_schema(known: Known) -> None:
     """The table, the words of a log, the document, and the line of the stream."""
-    seen = account.look
+    seen = known.look
     check_safe(status_text(seen, PLAIN))
     check_safe(status_text(seen, PLAIN, only=()))
     for line in changed_lines(None, seen):
@@ -103,10 +103,10 @@ def test_status_is_safe_and_fits_its_schema(account: Report) -> None:
     strict("events-1").validate(through_json(waited_document(seen, exit_code=3)))
 
 
-@given(accounts(), st.integers(1, 200), st.integers(1, 60), st.none() | st.floats(0, 10**9))
-def test_a_frame_fits_any_window(account: Report, columns: int, rows: int, left: float | None) -> None:
-    """However small; and colour adds nothing but colour."""
-    seen = account.look
+@given(known(), st.integers(1, 200), st.integers(1, 60), st.none() | st.floats(0, 10**9))
+def test_a_frame_fits_any_window(known: Known, columns: int, rows: int, left: float | None) -> None:
+    """However small. Colour adds no lines."""
+    seen = known.look
     lines = frame(seen, PLAIN, columns=columns, rows=rows, left=left, footer="the last line")
     assert len(lines) <= rows
     assert all(width(line) <= columns for line in lines)
@@ -114,18 +114,18 @@ def test_a_frame_fits_any_window(account: Report, columns: int, rows: int, left:
     assert len(coloured) == len(lines)
 
 
-@given(accounts())
-def test_why_is_one_safe_paragraph(account: Report) -> None:
-    """Whatever is known of the batch."""
-    made = account.plan
-    for batch in account.config.batches:
+@given(known())
+def test_why_is_one_safe_paragraph(known: Known) -> None:
+    """For any configuration, state and readings."""
+    made = known.plan
+    for batch in known.config.batches:
         case = Case(
             name=batch.name,
             change=next((change for change in made.changes if change.batch_id == batch.batch_id), None),
             batch=batch,
-            entry=account.state.entries.get(batch.batch_id),
-            reading=account.observed.readings.get(batch.batch_id),
-            refreshed=account.observed.listed,
+            entry=known.state.entries.get(batch.batch_id),
+            reading=known.observed.readings.get(batch.batch_id),
+            refreshed=known.observed.listed,
         )
         text = why_text(case, made, PLAIN)
         check_safe(text)
@@ -134,7 +134,7 @@ def test_why_is_one_safe_paragraph(account: Report) -> None:
 
 @given(st.lists(bf.runs(), max_size=4), st.none() | st.integers(1, 3))
 def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None) -> None:
-    """Who ran it, and where, is the environment's word."""
+    """The person, the job and the commit come from the environment."""
     check_safe(history_text(runs, PLAIN, last=last))
     state = State(lineage="l", service=Service.PHONE, endpoint=ENDPOINT, runs=tuple(runs))
     strict("history-1").validate(through_json(history_document(state, runs)))
@@ -144,7 +144,7 @@ def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None) 
 def test_whatever_is_imported_can_be_read_back(
     tmp_path_factory: pytest.TempPathFactory, readings: list[Reading], service: Service
 ) -> None:
-    """The same ids, each once, under names that are taken by nobody."""
+    """Each id once, under a name that was free."""
     names = names_for(readings, {"taken"})
     assert len({*names.values(), "taken"}) == len(readings) + 1
     place = Place(file="", line=1, column=1, end_line=1, end_column=1)
@@ -165,8 +165,8 @@ def test_whatever_is_imported_can_be_read_back(
     assert {batch.batch_id: batch.name for batch in config.batches} == names
 
 
-def test_a_pace_is_known_once_something_was_done() -> None:
-    """And the slowest batch tells how long it takes."""
+def test_a_pace_is_known_once_records_were_processed() -> None:
+    """The slowest batch decides how long it takes."""
     place = Place(file="f", line=1, column=1, end_line=1, end_column=1)
     config = Config(batches=tuple(Batch(name=one, batch_id=one, place=place) for one in ("a", "b")))
 

@@ -1,4 +1,4 @@
-"""The schemas are valid, described throughout, and say exactly what is printed: no key more, none less."""
+"""The schemas are valid and fully described. They have exactly the keys that are printed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The schema as it stands in its file."""
+    """The schema in its file."""
     loaded: dict[str, Any] = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
     return loaded
 
@@ -70,7 +70,7 @@ def _closed(value: Any, key: str) -> Any:
 
 
 def through_json(document: Any) -> Any:
-    """What a reader gets."""
+    """The value that a reader of the JSON gets."""
     return json.loads(json.dumps(document, allow_nan=False))
 
 
@@ -89,7 +89,7 @@ def objects(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_schema_is_valid_and_described(name: str) -> None:
-    """It is a 2020-12 schema with its own address; each property says what it means."""
+    """It is a 2020-12 schema with its own address, and each property has a description."""
     loaded = schema(name)
     Draft202012Validator.check_schema(loaded)
     assert loaded["$id"] == f"https://batchform.dev/schemas/{name}.json"
@@ -100,13 +100,13 @@ def test_schema_is_valid_and_described(name: str) -> None:
 
 @given(bf.plans())
 def test_plan_document_fits_its_schema(made: Plan) -> None:
-    """Whatever the plan holds."""
+    """Any plan."""
     strict("plan-1").validate(through_json(plan_document(made, version="1.2.3")))
 
 
 @given(bf.states())
 def test_state_document_fits_its_schema(state: State) -> None:
-    """Whatever the state holds; it is the file's own content."""
+    """Any state. The document is the content of the file."""
     strict("state-1").validate(through_json(state_document(state)))
 
 
@@ -128,19 +128,19 @@ def test_planned_lines_fit_their_schema(made: Plan) -> None:
 
 
 @given(bf.reports())
-def test_account_lines_fit_their_schema(account: Report) -> None:
+def test_report_lines_fit_their_schema(report: Report) -> None:
     """One for each outcome, and the totals with the exit code last."""
-    lines = [through_json(line) for line in report_documents(account, at=NOW)]
+    lines = [through_json(line) for line in report_documents(report, at=NOW)]
     for line in lines:
         strict("events-1").validate(line)
-    assert len(lines) == len(account.outcomes) + 1
-    assert lines[-1]["exit_code"] == int(account.exit)
+    assert len(lines) == len(report.outcomes) + 1
+    assert lines[-1]["exit_code"] == int(report.exit)
 
 
 @given(bf.reports())
-def test_account_document_fits_its_schema(account: Report) -> None:
-    """The account in one piece."""
-    strict("events-1", "account").validate(through_json(report_document(account)))
+def test_report_document_fits_its_schema(report: Report) -> None:
+    """The whole report in one document."""
+    strict("events-1", "account").validate(through_json(report_document(report)))
 
 
 @given(bf.problems())
@@ -161,7 +161,7 @@ def test_the_first_line_fits_its_schema() -> None:
 
 
 def test_strict_schemas_refuse_what_is_not_described() -> None:
-    """So that the tests above can fail."""
+    """Without this the tests above could not fail."""
     document = version_document("1.2.3", at=NOW) | {"surprise": 1}
     assert not strict("events-1").is_valid(through_json(document))
     assert Draft202012Validator(schema("events-1")).is_valid(through_json(document))

@@ -1,4 +1,4 @@
-"""What holds for every text people read, whatever is in it."""
+"""Properties of every text for people, for any input, and the layout of some."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SGR = re.compile(r"\x1b\[[0-9]{1,2}m")
 
 
 def check_safe(text: str, columns: int | None = COLUMNS) -> None:
-    """No line obeys, hides or overflows; there is no newline at the end."""
+    """No commands, invisible characters, long lines or newline at the end."""
     assert not text.endswith("\n")
     for line in text.split("\n"):
         assert line.isprintable()
@@ -49,20 +49,20 @@ def check_safe(text: str, columns: int | None = COLUMNS) -> None:
 
 @given(bf.plans(), st.integers(0, 3))
 def test_plan_text_is_safe_whatever_the_plan_holds(made: Plan, recovered: int) -> None:
-    """A saved plan is somebody else's words."""
+    """A saved plan comes from outside."""
     check_safe(plan_text(made, PLAIN, recovered=recovered))
     check_safe(notices_text(made, PLAIN))
 
 
 @given(bf.reports(), bf.texts())
-def test_account_text_is_safe_whatever_the_server_said(account: Report, path: str) -> None:
-    """Problems are the server's words."""
-    check_safe(report_text(account, PLAIN, state_path=path))
+def test_report_text_is_safe_whatever_the_server_said(report: Report, path: str) -> None:
+    """Problems come from the server."""
+    check_safe(report_text(report, PLAIN, state_path=path))
 
 
 @given(bf.events())
 def test_event_text_is_safe_and_says_all(event: Event) -> None:
-    """What the server said is broken into lines, never cut off; the lines that follow are set off."""
+    """The server's words are broken into lines, never cut. Later lines are indented."""
     text = event_text(event, PLAIN)
     check_safe(text)
     assert all(line.startswith("  ") for line in text.split("\n")[1:])
@@ -81,7 +81,7 @@ def test_state_texts_are_safe(state: State) -> None:
 
 @given(st.lists(bf.problems(), max_size=3), bf.texts())
 def test_problems_text_is_safe_with_any_source(problems: list[Problem], source: str) -> None:
-    """The excerpt shows what somebody else wrote."""
+    """The excerpt shows text from a file."""
     places = [problem.place for problem in problems if problem.place is not None]
     sources = {place.file: SourceText(place.file, "\n" * (place.line % 50) + source) for place in places}
     near = [replace(p, place=p.place and replace(p.place, line=p.place.line % 50 + 1)) for p in problems]
@@ -96,12 +96,12 @@ def test_error_and_end_texts_are_safe(summary: str, detail: str, end: Interrupte
 
 
 @given(bf.plans(), bf.reports(), bf.events(), bf.states())
-def test_colour_adds_nothing_but_colour(made: Plan, account: Report, event: Event, state: State) -> None:
-    """Without its sequences the coloured text is the plain one, so nobody needs colour to understand."""
+def test_colour_adds_nothing_but_colour(made: Plan, report: Report, event: Event, state: State) -> None:
+    """Without its sequences the coloured text equals the plain text."""
     for coloured, plain in (
         (plan_text(made, COLOUR), plan_text(made, PLAIN)),
         (notices_text(made, COLOUR), notices_text(made, PLAIN)),
-        (report_text(account, COLOUR, state_path="s"), report_text(account, PLAIN, state_path="s")),
+        (report_text(report, COLOUR, state_path="s"), report_text(report, PLAIN, state_path="s")),
         (event_text(event, COLOUR), event_text(event, PLAIN)),
         (state_list_text(state, COLOUR), state_list_text(state, PLAIN)),
     ):
@@ -117,7 +117,7 @@ def test_the_plan_is_coloured_by_what_needs_attention() -> None:
 
 @given(bf.plans())
 def test_every_change_but_keep_has_a_line(made: Plan) -> None:
-    """And the line that sums up begins as it always will."""
+    """And the summary line has its fixed prefix."""
     text = plan_text(made, PLAIN)
     shown = [change for change in made.changes if change.action is not Action.KEEP]
     assert len(re.findall(r"^  [+=?.!-] ", text, re.MULTILINE)) == len(shown)
@@ -160,7 +160,7 @@ def _plan(*changes: Change, service: Service = Service.PHONE) -> Plan:
     ],
 )
 def test_start_says_when_it_expires_soon(days: float, words: str | None) -> None:
-    """Within seven days, and in the fitting unit."""
+    """Within seven days, in days, hours or minutes."""
     text = plan_text(_plan(_change(days=days)), PLAIN)
     assert (words in text) if words else ("expires" not in text)
 
@@ -171,7 +171,7 @@ def test_no_deadline_is_claimed_where_none_is_documented() -> None:
 
 
 def test_spans_are_rounded_down() -> None:
-    """Nobody is promised more time than there is."""
+    """A text never promises more time than is left."""
     assert [span(timedelta(hours=h)) for h in (71.9, 47.9, 1.99, 1 / 60)] == [
         "2 days",
         "47 hours",
@@ -181,7 +181,7 @@ def test_spans_are_rounded_down() -> None:
     assert timedelta(days=7) == NEAR
 
 
-# --- Accounts --------------------------------------------------------------------------------------------------------
+# --- Reports ---------------------------------------------------------------------------------------------------------
 
 
 def _outcomes(number: int, result: Result, **fields: Any) -> list[Outcome]:
@@ -191,13 +191,13 @@ def _outcomes(number: int, result: Result, **fields: Any) -> list[Outcome]:
 
 
 def test_forty_ordinary_lines_are_shown() -> None:
-    """Nothing is folded that still can be read."""
+    """So few lines are not folded."""
     text = report_text(Report(outcomes=tuple(_outcomes(40, Result.STARTED))), PLAIN, state_path="s")
     assert "started-039" in text
 
 
-def test_many_ordinary_lines_are_folded_and_troubles_are_not() -> None:
-    """What went as planned is a number; what did not is a line each; a few are never folded."""
+def test_many_ordinary_lines_are_folded_and_problems_are_not() -> None:
+    """Results as planned become a number, problems keep a line each, and a few lines are never folded."""
     problem = ServerProblem(status=500, title="Internal Server Error")
     outcomes = [
         *_outcomes(41, Result.STARTED),
@@ -213,14 +213,14 @@ def test_many_ordinary_lines_are_folded_and_troubles_are_not() -> None:
 
 
 def test_an_outcome_that_is_not_on_disk_is_never_folded() -> None:
-    """It is the only place where it is told."""
+    """No other place has it."""
     outcomes = [*_outcomes(41, Result.STARTED), *_outcomes(1, Result.STARTED, recorded=False)]
     text = report_text(Report(outcomes=tuple(outcomes)), PLAIN, state_path="s")
     assert text.count("NOT RECORDED") == 1
 
 
 def test_an_unknown_outcome_is_not_said_to_be_unstarted() -> None:
-    """The sentence on how the run ended claims no more than is known."""
+    """The sentence about the end of the run claims only what is known."""
     unknown = Report(outcomes=tuple(_outcomes(1, Result.UNKNOWN)), end=Interrupted(signum=2))
     assert "No batch is known to be started" in report_text(unknown, PLAIN, state_path="s")
 
@@ -235,7 +235,7 @@ def _problem(place: Place | None, **fields: str) -> Problem:
 
 
 def test_problem_is_shown_in_its_line() -> None:
-    """The place, the line, the carets, the words; then how many."""
+    """The place, the line, the carets, the text, and the number of problems."""
     place = Place(file="b.yaml", line=4, column=5, end_line=4, end_column=12)
     first = Place(file="b.yaml", line=3, column=3, end_line=3, end_column=5)
     problem = replace(_problem(place), hint="Write `batch_id`.", related=((first, "the batch is here"),))
@@ -254,7 +254,7 @@ def test_problem_is_shown_in_its_line() -> None:
 
 
 def test_carets_stand_below_what_is_shown() -> None:
-    """Behind escapes and wide characters, and in a line too long to be shown whole."""
+    """After escapes and wide characters, and in a line that is cut."""
     line = "東京\x1b" + "a" * 300 + " BAD " + "b" * 300
     place = Place(file="b", line=1, column=305, end_line=1, end_column=308)
     shown, carets = problems_text([_problem(place)], PLAIN, {"b": SourceText("b", line)}).splitlines()[1:3]
@@ -266,14 +266,14 @@ def test_carets_stand_below_what_is_shown() -> None:
 
 
 def test_warnings_are_counted_apart() -> None:
-    """And begin as warnings do."""
+    """And have their own prefix."""
     text = problems_text([_problem(None), replace(_problem(None), severity=Severity.WARNING)], PLAIN)
     assert text.endswith("1 error, 1 warning.")
     assert "\nWarning: Unknown key [BF202]" in text
 
 
 def test_error_text_wraps_and_keeps_line_breaks() -> None:
-    """Summary first, detail indented; the problems of a configuration error are all shown."""
+    """The summary first, the detail indented. A configuration error shows all its problems."""
     error = BatchformError("It went wrong", "word " * 30 + "\nNext.")
     lines = error_text(error, PLAIN).splitlines()
     assert lines[0] == "Error: It went wrong"
@@ -285,8 +285,8 @@ def test_error_text_wraps_and_keeps_line_breaks() -> None:
 # --- States and events -----------------------------------------------------------------------------------------------
 
 
-def test_entry_text_says_every_field_in_words() -> None:
-    """Times in full; what is not known is left out."""
+def test_entry_text_has_every_field_in_words() -> None:
+    """Times in full, without unknown fields."""
     entry = Entry(
         batch_id="3f0c",
         name="uk-mobiles",
@@ -335,7 +335,7 @@ def test_state_list_text_is_a_table() -> None:
 
 
 def test_event_text_names_the_batch_first() -> None:
-    """So that a log can be read by batch."""
+    """A log can be searched by batch."""
     what = Started(status="processing", evidence=Evidence.STATUS)
     event = Event(run="r", seq=1, at=NOW, batch_id="1", name="uk-mobiles", what=what)
     assert event_text(event, PLAIN) == "uk-mobiles: started, confirmed by its status"
