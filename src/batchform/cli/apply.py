@@ -32,7 +32,7 @@ from batchform.protocol import rules
 from batchform.render.documents.report import report_document
 from batchform.render.documents.saved import MAX_BYTES, load_plan
 from batchform.render.escape import printable
-from batchform.render.words import count, told_by_author
+from batchform.render.words import batches, stake, told_by_author
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -248,11 +248,8 @@ def _question(made: Plan) -> str:
     starts = made.having(Action.START)
     if not starts:
         return "Record these changes?\n  No batch is started, and nothing is spent."
-    known = sum(change.records or 0 for change in starts)
-    unknown = sum(change.records is None for change in starts)
-    unsized = f" and {count(unknown, 'batch', 'batches')} of unknown size" if unknown else ""
-    stake = f"{count(known, 'record')}{told_by_author(starts)}{unsized}"
-    return f"Start {count(len(starts), 'batch', 'batches')} ({stake})?\n  A start spends credits and cannot be undone."
+    size = stake(starts, told_by_author(starts))
+    return f"Start {batches(len(starts))} ({size})?\n  A start spends credits and cannot be undone."
 
 
 def _commit(store: Store) -> BatchformError | None:
