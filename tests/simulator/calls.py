@@ -1,4 +1,4 @@
-"""Ways to talk to a world, straight and over a socket, and a clock that stands still."""
+"""Requests to a world, directly and over a socket, and a clock that does not advance."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ BATCHES = "/phone/bulk/v1/batches"
 
 
 class Clock:
-    """Stands still until it is told to move on."""
+    """Does not advance unless `now` is set."""
 
     def __init__(self, now: float = NOW) -> None:
         self.now = now
 
     def __call__(self) -> float:
-        """UTC epoch seconds."""
+        """The time in UTC epoch seconds."""
         return self.now
 
 
 class Watched(Log):
-    """A log that tells when something has been written to it."""
+    """A log with an event that is set after a write."""
 
     def __init__(self) -> None:
         super().__init__()
         self.written = threading.Event()
 
     def write(self, entry: Entry) -> None:
-        """Add one entry and tell."""
+        """Add an entry and set the event."""
         super().write(entry)
         self.written.set()
 
@@ -57,7 +57,7 @@ def request(
     body: object = b"",
     **headers: str,
 ) -> Request:
-    """A request; underscores in header names stand for hyphens, a body that is not bytes is sent as JSON."""
+    """A request. Underscores in header names become hyphens; a body that is not bytes is sent as JSON."""
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     if token is not None:
         named.append(("Auth-Token", token))
@@ -71,7 +71,7 @@ def status_of(world: World, batch_id: str) -> Status:
 
 
 def start(world: World, batch_id: str = "b1", now: float = NOW) -> Decision:
-    """Ask for a start."""
+    """Send a start."""
     return world.handle(request(path=f"{BATCHES}/{batch_id}/start"), now)
 
 
@@ -94,7 +94,7 @@ def result(decision: Decision) -> dict[str, Any]:
 
 
 def address(url: str) -> tuple[str, int]:
-    """Host and port of a URL."""
+    """The host and port of a URL."""
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port
@@ -103,7 +103,7 @@ def address(url: str) -> tuple[str, int]:
 
 @contextmanager
 def connected(url: str) -> Iterator[http.client.HTTPConnection]:
-    """An HTTP connection that gives up after 10 seconds."""
+    """An HTTP connection with a timeout of 10 seconds."""
     connection = http.client.HTTPConnection(*address(url), timeout=10)
     try:
         yield connection
@@ -114,7 +114,7 @@ def connected(url: str) -> Iterator[http.client.HTTPConnection]:
 def call(
     url: str, method: str = "POST", path: str = f"{BATCHES}/b1/start", body: bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of one call over a connection of its own."""
+    """The status, headers and body of one call over a new connection."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with connected(url) as connection:
         connection.request(method, path, body=body, headers={"Auth-Token": TOKEN, **named})
@@ -128,11 +128,11 @@ def raw_start(batch_id: str = "b1") -> bytes:
 
 
 def raw(url: str, sent: bytes) -> bytes:
-    """What comes back for these bytes until the server closes the connection.
+    """Send these bytes and return everything received until the server closes the connection.
 
     Raises:
-        ConnectionResetError: the server tore the connection down.
-        TimeoutError: it did neither for 10 seconds.
+        ConnectionResetError: The server reset the connection.
+        TimeoutError: Nothing was received for 10 seconds.
     """
     with socket.create_connection(address(url), timeout=10) as connection:
         connection.sendall(sent)

@@ -37,7 +37,7 @@ def test_the_command_serves_until_a_signal(tmp_path: Path, number: signal.Signal
 
 
 def test_the_command_listens_on_loopback_only() -> None:
-    """Another address ends with exit code 1."""
+    """Another address is refused with exit code 1."""
     ended = subprocess.run([*COMMAND, "--listen", "0.0.0.0:0"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "not a loopback address" in ended.stderr

@@ -26,7 +26,7 @@ def world(*faults: dict[str, Any], **options: Any) -> World:
 
 
 def test_faults_come_in_order_and_are_used_up() -> None:
-    """Twice the first, once the second, then the truth."""
+    """The first fault occurs twice, the second once, and then the answer is right."""
     there = world(
         {"operation": "start", "batch": "b1", "fault": "answer", "status": 503, "times": 2},
         {"operation": "start", "batch": "b1", "fault": "answer", "status": 500},
@@ -37,7 +37,7 @@ def test_faults_come_in_order_and_are_used_up() -> None:
 
 
 def test_a_fault_can_last_for_ever() -> None:
-    """It never gives way to the one behind it."""
+    """The next fault never occurs."""
     there = world({"operation": "start", "fault": "answer", "status": 503, "forever": True})
     with serve(there) as url:
         assert {call(url)[0] for _ in range(20)} == {503}
@@ -55,7 +55,7 @@ def test_a_fault_can_last_for_ever() -> None:
     ids=["operation and batch", "operation", "batch", "list", "any"],
 )
 def test_a_fault_concerns_its_operation_and_batch_only(fault: dict[str, Any], spoilt: set[str]) -> None:
-    """And a path that is no operation is never spoilt."""
+    """A path without an operation never has a fault."""
     calls = {
         "start b1": ("POST", f"{BATCHES}/b1/start"),
         "start b2": ("POST", f"{BATCHES}/b2/start"),
@@ -69,7 +69,7 @@ def test_a_fault_concerns_its_operation_and_batch_only(fault: dict[str, Any], sp
 
 
 def test_a_throttled_request_uses_up_no_fault() -> None:
-    """The limit stands in front of everything else."""
+    """The rate limit applies before any fault."""
     clock = Clock()
     there = world({"operation": "start", "fault": "answer", "status": 503}, rate={"limit": 1, "window": 60})
     with serve(there, clock=clock) as url:
@@ -85,7 +85,7 @@ def test_a_throttled_request_uses_up_no_fault() -> None:
 @pytest.mark.parametrize("status", [200, 299, 400, 401, 403, 404, 406, 408, 415, 418, 429, 500, 503, 599])
 @pytest.mark.parametrize("act", [False, True])
 def test_any_status_acted_or_not(status: int, act: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """The status says nothing about whether the batch was started."""
+    """The status does not show whether the batch was started."""
     there = world({"operation": "start", "fault": "answer", "status": status, "act": act})
     with serve(there) as url:
         got, _, body = call(url)
@@ -108,7 +108,7 @@ BODIES = {
 
 @pytest.mark.parametrize(("body", "fits"), BODIES.items(), ids=BODIES.keys())
 def test_any_body(body: str, fits: Any) -> None:
-    """Each kind is what its name says, and arrives whole."""
+    """Each body has its kind and is complete."""
     with serve(world({"fault": "answer", "status": 500, "body": body})) as url:
         status, headers, received = call(url)
     assert status == 500
@@ -117,13 +117,13 @@ def test_any_body(body: str, fits: Any) -> None:
 
 
 def test_a_literal_body() -> None:
-    """Goes out as it is."""
+    """The text is sent unchanged."""
     with serve(world({"fault": "answer", "status": 502, "text": "<b>ünwell</b>"})) as url:
         assert call(url)[2] == "<b>ünwell</b>".encode()
 
 
 def test_a_status_without_a_body_leaves_the_connection_in_step() -> None:
-    """204 has none, whatever the script says."""
+    """A 204 has no body in any case."""
     with serve(world({"fault": "answer", "status": 204})) as url, connected(url) as connection:
         for expected in (204, 200):
             connection.request("GET", STATUS, headers={"Auth-Token": TOKEN})
@@ -134,7 +134,7 @@ def test_a_status_without_a_body_leaves_the_connection_in_step() -> None:
 
 @pytest.mark.parametrize("status", [302, 307, 308])
 def test_redirects(status: int) -> None:
-    """With the location that was given."""
+    """The location is as configured."""
     there = world({"fault": "answer", "status": status, "location": "http://127.0.0.1:9/elsewhere", "body": "empty"})
     with serve(there) as url:
         got, headers, _ = call(url)
@@ -152,7 +152,7 @@ RATES = {
 
 @pytest.mark.parametrize(("kind", "shown"), RATES.items(), ids=RATES.keys())
 def test_odd_rate_headers(kind: str, shown: tuple[str | None, ...]) -> None:
-    """On a 429 that the client did not bring about."""
+    """The 429 is a fault, not the limit."""
     there = world({"fault": "answer", "status": 429, "rate_headers": kind})
     with serve(there, clock=Clock()) as url:
         status, headers, _ = call(url)
@@ -162,7 +162,7 @@ def test_odd_rate_headers(kind: str, shown: tuple[str | None, ...]) -> None:
 
 @pytest.mark.parametrize("operation", ["start", "status"])
 def test_wrong_batch_id(operation: str) -> None:
-    """A success for somebody else's batch."""
+    """It is a success for another batch."""
     there = world({"operation": operation, "fault": "wrong_batch_id"}, {"fault": "wrong_batch_id", "batch_id": "b2"})
     method, path = ("POST", f"{STATUS}/start") if operation == "start" else ("GET", STATUS)
     with serve(there) as url:
@@ -173,7 +173,7 @@ def test_wrong_batch_id(operation: str) -> None:
 
 @pytest.mark.parametrize("value", [None, "paused"])
 def test_odd_status(value: str | None) -> None:
-    """Null, or a word nobody knows; the start has happened."""
+    """The status is null or unrecognised, but the batch is started."""
     there = world({"operation": "start", "fault": "odd_status", "value": value})
     with serve(there) as url:
         status, _, body = call(url)
@@ -182,7 +182,7 @@ def test_odd_status(value: str | None) -> None:
 
 
 def test_without_acting_the_answer_reads_as_if_it_had() -> None:
-    """A 200 that is a lie: for clients that believe the first half of it."""
+    """The answer contains a result and an error."""
     there = world({"operation": "start", "fault": "odd_status", "value": "processing", "act": False})
     with serve(there) as url:
         assert json.loads(call(url)[2]) == {"result": {"batch_id": "b1", "status": "processing"}}
@@ -191,7 +191,7 @@ def test_without_acting_the_answer_reads_as_if_it_had() -> None:
 
 
 def test_a_refusal_stays_what_it_is() -> None:
-    """There is no batch id or status to replace in it."""
+    """It has no batch id or status to replace."""
     with serve(world({"fault": "odd_status"}, {"fault": "list", "how": "null_batches"})) as url:
         assert call(url, Auth_Token="wrong")[0] == 401
         assert call(url, "GET", BATCHES, Auth_Token="wrong")[0] == 401
@@ -227,7 +227,7 @@ LISTS: dict[str, tuple[dict[str, Any], Any]] = {
 
 @pytest.mark.parametrize(("fault", "fits"), LISTS.values(), ids=LISTS.keys())
 def test_lists_that_mislead(fault: dict[str, Any], fits: Any) -> None:
-    """Once; the next list tells the truth."""
+    """This happens once; the next list is right."""
     with serve(world({"operation": "list", "fault": "list"} | fault)) as url:
         first, second = (json.loads(call(url, "GET", BATCHES)[2])["result"]["batches"] for _ in range(2))
     assert fits(first)
@@ -247,7 +247,7 @@ def test_lists_that_mislead(fault: dict[str, Any], fits: Any) -> None:
     ],
 )
 def test_no_answer_acted_or_not(fault: str, raised: type[Exception], act: bool) -> None:  # noqa: FBT001 - as above
-    """The client sees no status either way; the log knows."""
+    """The client reads no status, but the log shows whether the batch was started."""
     there, log = world({"operation": "start", "fault": fault, "act": act}), Log()
     with serve(there, log=log) as url:
         with pytest.raises(raised) as caught:
@@ -261,7 +261,7 @@ def test_no_answer_acted_or_not(fault: str, raised: type[Exception], act: bool) 
 
 @pytest.mark.parametrize("act", [False, True])
 def test_half_a_body(act: bool) -> None:  # noqa: FBT001 - as above
-    """The head promises more than comes."""
+    """The headers announce more than is sent."""
     there = world({"operation": "start", "fault": "half_body", "act": act})
     with serve(there) as url, pytest.raises(http.client.IncompleteRead) as caught:
         call(url)
@@ -271,7 +271,7 @@ def test_half_a_body(act: bool) -> None:  # noqa: FBT001 - as above
 
 @pytest.mark.parametrize("act", [False, True])
 def test_hang_until_the_client_leaves(act: bool) -> None:  # noqa: FBT001 - as above
-    """Nothing comes; what was done was done at once."""
+    """Nothing is sent, but the world has acted."""
     there, log = world({"operation": "start", "fault": "hang", "act": act}), Watched()
     with serve(there, log=log) as url:
         with socket.create_connection(address(url), timeout=10) as connection:
@@ -285,7 +285,7 @@ def test_hang_until_the_client_leaves(act: bool) -> None:  # noqa: FBT001 - as a
 
 @pytest.mark.parametrize("fault", [{"fault": "hang"}, {"fault": "drip", "interval": "1h"}], ids=str)
 def test_stopping_ends_what_hangs_and_drips(fault: dict[str, Any]) -> None:
-    """At once, and the client hears of it."""
+    """The client sees the close at once."""
     there, log = world(fault), Watched()
     with serve(there, log=log) as url:
         connection = socket.create_connection(address(url), timeout=10)
@@ -299,7 +299,7 @@ def test_stopping_ends_what_hangs_and_drips(fault: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_drip(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - as above
-    """Every byte by itself, after the interval; together they are the answer."""
+    """The bytes are sent one by one after the interval, and together they are the answer."""
     pauses: list[float] = []
     monkeypatch.setattr(server.Server, "_pause", lambda _, seconds: pauses.append(seconds))
     there = world({"operation": "start", "fault": "drip", "interval": 0.5, "whole": whole})

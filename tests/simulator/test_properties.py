@@ -1,4 +1,4 @@
-"""What holds for every history of one world, whatever is asked, when, and what goes wrong on the way."""
+"""Properties of every history of one world, with any requests, times and faults."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ histories = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 3.0, 61.0, DAY, -
 
 @given(world=worlds, history=histories)
 def test_no_batch_is_accepted_twice_and_credits_follow_from_what_was_accepted(world: World, history: Any) -> None:
-    """One request at most starts a batch, and none that was under way or too old; each record is paid for once."""
+    """At most one request starts a batch, and only a submitted one of at most 28 days. Each record is charged once."""
     records = {batch.batch_id: batch.records for batch in world.batches}
     now, accepted = NOW, []
     for step, asked in history:
@@ -95,7 +95,7 @@ def test_no_batch_is_accepted_twice_and_credits_follow_from_what_was_accepted(wo
 
 @given(world=worlds, history=histories)
 def test_429_comes_exactly_when_the_window_is_spent(world: World, history: Any) -> None:
-    """A model that keeps every request's time agrees on each answer; nothing remains below zero."""
+    """A model that keeps the time of each request agrees with every answer, and the rest is never negative."""
     now = latest = NOW
     world.begin(now)
     let_in: list[int] = []
@@ -121,7 +121,7 @@ def test_429_comes_exactly_when_the_window_is_spent(world: World, history: Any) 
 
 @given(world=worlds, history=histories)
 def test_a_batch_only_ever_moves_forward(world: World, history: Any) -> None:
-    """Submitted, processing, then completed or stopped, and what has ended stays as it is."""
+    """A batch goes from submitted to processing, then to completed or stopped, and then never changes."""
     order = {Status.SUBMITTED: 0, Status.PROCESSING: 1, Status.COMPLETED: 2, Status.STOPPED: 2}
     now = NOW
     world.begin(now)

@@ -1,4 +1,4 @@
-"""The world over HTTP: framing, order, the log, and an end that leaves nothing behind."""
+"""The world over HTTP: framing, order, the log, and a complete shutdown."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def world(**options: Any) -> World:
-    """A world with 100 submitted batches, b0 to b99, and room for many requests."""
+    """A world with 100 submitted batches, b0 to b99, and a high rate limit."""
     batches = tuple(Batch(batch_id=f"b{number}") for number in range(100))
     given: dict[str, Any] = {"token": TOKEN, "batches": batches, "rate_limit": 1_000_000}
     return World(**given | options)
 
 
 def test_a_connection_serves_many_requests() -> None:
-    """HTTP/1.1 keeps it open, and a body does not leak into the next request."""
+    """HTTP/1.1 keeps the connection open, and a body is not read as the next request."""
     with serve(world()) as url, connected(url) as connection:
         ports = set()
         for _ in range(3):
@@ -48,7 +48,7 @@ def test_a_connection_serves_many_requests() -> None:
     ],
 )
 def test_the_connection_closes_when_asked_to(head: str, closes: bool) -> None:  # noqa: FBT001 - a test's parameter
-    """And only then."""
+    """Otherwise it stays open."""
     asked = f"GET {BATCHES}/b1 {head}\r\nAuth-Token: {TOKEN}\r\n\r\n".encode()
     last = f"GET {BATCHES}/b1 HTTP/1.1\r\nConnection: close\r\n\r\n".encode()
     with serve(world()) as url:
@@ -56,7 +56,7 @@ def test_the_connection_closes_when_asked_to(head: str, closes: bool) -> None:  
 
 
 def test_a_chunked_body() -> None:
-    """Is put together, extensions and trailers forgotten."""
+    """The chunks are joined; extensions and trailers are ignored."""
     body = b'4;x=y\r\n{"ph\r\nA\r\nones":[{}]\r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n'
     head = f"POST {BATCHES} HTTP/1.1\r\nAuth-Token: {TOKEN}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     with serve(world()) as url:
@@ -64,7 +64,7 @@ def test_a_chunked_body() -> None:
 
 
 def test_expect_100_continue() -> None:
-    """Is told to go on before the body comes."""
+    """The server sends 100 Continue before the body arrives."""
     head = (
         f"POST {BATCHES}/b1/start HTTP/1.1\r\nAuth-Token: {TOKEN}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
     )
@@ -76,7 +76,7 @@ def test_expect_100_continue() -> None:
 
 
 def test_head_has_no_body() -> None:
-    """Or the next answer would be read as one."""
+    """A body would be read as the next answer."""
     with serve(world()) as url, connected(url) as connection:
         connection.request("HEAD", f"{BATCHES}/b1", headers={"Auth-Token": TOKEN})
         response = connection.getresponse()
@@ -106,7 +106,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED.keys())
 def test_malformed_http_is_answered_400(sent: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    """In good order, with a line in the log and not a word on stderr; the server lives on."""
+    """It is logged, nothing is printed, and the server continues."""
     log, there = Log(), world()
     with serve(there, log=log) as url:
         with socket.create_connection(address(url), timeout=10) as connection:
@@ -121,7 +121,7 @@ def test_malformed_http_is_answered_400(sent: bytes, capsys: pytest.CaptureFixtu
     "sent", [b"", b"POST /pho", raw_start()[:-3], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"]
 )
 def test_a_client_that_leaves_early_is_no_request(sent: bytes) -> None:
-    """Nothing is acted on, nothing is logged, nobody is troubled."""
+    """Nothing is changed, logged or printed."""
     log, there = Log(), world()
     with serve(there, log=log) as url:
         socket.create_connection(address(url)).close()
@@ -135,7 +135,7 @@ def test_a_client_that_leaves_early_is_no_request(sent: bytes) -> None:
 
 @pytest.fixture
 def restless() -> Iterator[None]:
-    """Threads take turns so often that what is not held together falls apart."""
+    """Switch threads very often, to provoke races."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -144,7 +144,7 @@ def restless() -> Iterator[None]:
 
 @pytest.mark.usefixtures("restless")
 def test_a_hundred_connections_at_once() -> None:
-    """Every batch is asked for by each of them at the same moment and started once; the log is in order of acting."""
+    """All start each batch at the same time, and it is started once. The log has the order of acting."""
     there, log, together = world(), Log(), threading.Barrier(100)
 
     def client(_: int) -> list[int]:
@@ -171,7 +171,7 @@ def test_a_hundred_connections_at_once() -> None:
 
 
 def test_the_log_file_has_a_line_per_request_and_no_token(tmp_path: Path) -> None:
-    """The same entries as in memory, on disk before the answer is."""
+    """They equal the entries in memory and are on disk before the answer is sent."""
     path = tmp_path / "log.jsonl"
     with Log(path) as log, serve(world(), log=log, clock=Clock()) as url:
         call(url, Reference_Id="run-7", X_App_Key="secret-1", Authorization="Bearer secret-2")
@@ -197,7 +197,7 @@ def test_the_log_file_has_a_line_per_request_and_no_token(tmp_path: Path) -> Non
 
 
 def test_tokens_are_hidden_in_any_case() -> None:
-    """However the header is written, and however often."""
+    """This holds for any letter case and for repeated headers."""
     sent = (
         f"POST {BATCHES}/b1/start HTTP/1.1\r\nAUTH-TOKEN: {TOKEN}\r\nauth-token: another\r\nx-APP-key: third\r\n"
         "A: one\r\nA: two\r\nConnection: close\r\n\r\n"
@@ -224,7 +224,7 @@ def test_the_log_goes_on_where_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
 def test_a_log_that_cannot_be_written_is_no_trouble_of_a_connection() -> None:
-    """It is said aloud: evidence would be missing."""
+    """It must be reported, because entries would be missing."""
     with Log() as log, serve(world(), log=log) as url:
         call(url)
     with Log(Path("/dev/full")) as full, pytest.raises(RuntimeError, match="cannot be written"):
@@ -233,7 +233,7 @@ def test_a_log_that_cannot_be_written_is_no_trouble_of_a_connection() -> None:
 
 
 def test_half_the_latency_comes_before_acting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And half after it, as on any real server."""
+    """The other half comes after it, as on a real server."""
     pauses: list[tuple[float, int]] = []
     log = Log()
     monkeypatch.setattr(server.Server, "_pause", lambda _, seconds: pauses.append((seconds, len(log.entries))))
@@ -243,7 +243,7 @@ def test_half_the_latency_comes_before_acting(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_client_that_leaves_before_the_answer_has_started_its_batch() -> None:
-    """The server does not take it back, and the log has it."""
+    """The start stays accepted and is in the log."""
     there, log = world(), Watched()
     with serve(there, log=log) as url:
         with socket.create_connection(address(url)) as connection:
@@ -256,7 +256,7 @@ def test_a_client_that_leaves_before_the_answer_has_started_its_batch() -> None:
 
 
 def test_the_options_replace_what_the_world_says() -> None:
-    """Token, rate and speed; what is not given stays."""
+    """Token, rate and speed are replaced; the other settings stay."""
     there = world(rate_limit=7, speed=3.0)
     with serve(there, token="another", rate_limit=1, rate_window=1e9) as url:
         assert call(url, Auth_Token="another")[0] == 200
@@ -266,13 +266,13 @@ def test_the_options_replace_what_the_world_says() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.com", ""])
 def test_only_loopback_is_bound(host: str) -> None:
-    """Unless told otherwise."""
+    """Other addresses are refused."""
     with pytest.raises(ValueError, match="not a loopback address"), serve(world(), host=host):
         pass
 
 
 def test_localhost_is_loopback() -> None:
-    """By name as well as by number."""
+    """The name works like the number."""
     with serve(world(), host="localhost") as url:
         assert url.startswith("http://localhost:")
         assert call(url)[0] == 200
@@ -290,13 +290,13 @@ def test_ipv6_loopback() -> None:
 
 
 def test_a_port_that_is_taken_is_an_error_and_leaves_nothing() -> None:
-    """The same port cannot be had twice."""
+    """A port cannot be used twice."""
     with serve(world()) as url, pytest.raises(OSError, match="in use"), serve(world(), port=address(url)[1]):
         pass
 
 
 def test_stopping_closes_idle_connections_and_ends_every_thread() -> None:
-    """A keep-alive connection keeps nobody waiting."""
+    """An idle keep-alive connection does not delay the shutdown."""
     before = set(threading.enumerate())
     with serve(world()) as url:
         idle = [socket.create_connection(address(url), timeout=10) for _ in range(20)]

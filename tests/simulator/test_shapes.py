@@ -1,4 +1,4 @@
-"""The answers against the vendor's OpenAPI document, where `BATCHFORM_OPENAPI` says that it is at hand."""
+"""The answers compared with the vendor's OpenAPI document, if `BATCHFORM_OPENAPI` names it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def document() -> dict[str, Any]:
 
 
 def check(document: dict[str, Any], name: str, value: object) -> None:
-    """The value is what that component says."""
+    """Validate a value against this component."""
     schema = {"$ref": f"#/components/schemas/{name}", "components": dialect(document["components"])}
     jsonschema.validate(value, schema, cls=jsonschema.Draft202012Validator)
 
@@ -67,7 +67,7 @@ CREATION = {"phones": [{"number": "441206250380"}], "defaults": {"country_iso": 
 @pytest.mark.parametrize("service", ["phone", "email", "address"])
 @pytest.mark.parametrize("status", STATUSES)
 def test_status(document: dict[str, Any], service: str, status: str) -> None:
-    """In every state, with metadata and without."""
+    """In every status, with and without metadata."""
     for metadata in ("true", "false"):
         asked = request("GET", f"/{service}/bulk/v1/batches/{status}", Add_Metadata=metadata)
         value = payload(there(service).handle(asked, NOW))
@@ -91,13 +91,13 @@ def test_list_start_and_stop(document: dict[str, Any], service: str) -> None:
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("metadata", ["true", "false"])
 def test_results(document: dict[str, Any], status: str, metadata: str) -> None:
-    """Of phone; the other two services' records are not in this document."""
+    """For phone only: the document has no records of the other services."""
     asked = request("GET", f"/phone/bulk/v1/batches/{status}/results", Add_Metadata=metadata)
     check(document, "BulkPhoneV1GetBatchResultsResponse", payload(there().handle(asked, NOW)))
 
 
 def test_create(document: dict[str, Any]) -> None:
-    """A right request, its answer, and the status metadata that comes of it."""
+    """A valid request, its answer, and the resulting status metadata."""
     check(document, "BulkPhoneV1CreateBatchRequest", CREATION)
     world = there()
     value = payload(world.handle(request(path="/phone/bulk/v1/batches", body=CREATION), NOW))
@@ -109,7 +109,7 @@ def test_create(document: dict[str, Any]) -> None:
 
 
 def test_the_vendors_example_requests_are_accepted(document: dict[str, Any]) -> None:
-    """Every one of them."""
+    """Every refusal is checked."""
     content = document["paths"]["/phone/bulk/v1/batches"]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         decision = there().handle(request(path="/phone/bulk/v1/batches", body=example["value"]), NOW)
@@ -126,7 +126,7 @@ def test_the_vendors_example_requests_are_accepted(document: dict[str, Any]) -> 
     ],
 )
 def test_errors(document: dict[str, Any], asked: Request, status: int) -> None:
-    """A refusal fits every response, because `error` takes the place of `result`."""
+    """A refusal is valid for every response, because `error` replaces `result`."""
     decision = there().handle(asked, NOW)
     assert decision.response.status == status
     for name in document["components"]["schemas"]:
@@ -136,22 +136,22 @@ def test_errors(document: dict[str, Any], asked: Request, status: int) -> None:
 
 @pytest.mark.parametrize(("example", "status"), [("Incomplete", "processing"), ("Completed", "completed")])
 def test_status_shows_the_fields_of_the_vendors_examples(document: dict[str, Any], example: str, status: str) -> None:
-    """No more and no fewer."""
+    """The fields are exactly those of the example."""
     assert shown_fields(status) == example_fields(document, example)
 
 
 def test_a_stopped_batch_shows_the_fields_of_the_vendors_example(document: dict[str, Any]) -> None:
-    """With the reason."""
+    """This includes the reason."""
     assert shown_fields("stopped") == example_fields(document, "Stopped")
 
 
 def shown_fields(status: str) -> set[str]:
-    """What a status read of the simulator shows."""
+    """The fields of the simulator's status read."""
     value = payload(there().handle(request("GET", f"/phone/bulk/v1/batches/{status}"), NOW))
     return set(value["result"])
 
 
 def example_fields(document: dict[str, Any], example: str) -> set[str]:
-    """What the vendor's example of a status read shows."""
+    """The fields of the vendor's example of a status read."""
     answer = document["paths"]["/phone/bulk/v1/batches/{batch_id}"]["get"]["responses"]["200"]
     return set(answer["content"]["application/json"]["examples"][example]["value"]["result"])

@@ -1,4 +1,4 @@
-"""The server's rules, without a server."""
+"""The rules of the server, without a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def world(**options: Any) -> World:
 
 
 def test_a_start_needs_neither_body_nor_content_type() -> None:
-    """The documented call is accepted as it is."""
+    """The documented call is accepted."""
     there = world()
     decision = start(there)
     assert result(decision) == {"batch_id": "b1", "status": "processing"}
@@ -31,7 +31,7 @@ def test_a_start_needs_neither_body_nor_content_type() -> None:
 
 @pytest.mark.parametrize("status", [Status.PROCESSING, Status.COMPLETED, Status.STOPPED])
 def test_what_was_started_is_never_accepted_again(status: Status) -> None:
-    """Whatever became of it, a started batch answers 400 to a start."""
+    """In every later status, a start is answered 400."""
     there = world(batches=(Batch(batch_id="b1", records=100, status=status),))
     decision = start(there)
     assert (decision.response.status, decision.did) == (400, "refused: already started")
@@ -40,7 +40,7 @@ def test_what_was_started_is_never_accepted_again(status: Status) -> None:
 
 
 def test_a_batch_stopped_by_hand_is_never_accepted_again() -> None:
-    """Stop does not lead back to submitted."""
+    """A stop does not make the batch startable again."""
     there = world()
     start(there)
     assert result(there.handle(request(path=f"{BATCHES}/b1/stop"), NOW)) == {"batch_id": "b1", "status": "stopped"}
@@ -51,13 +51,13 @@ def test_a_batch_stopped_by_hand_is_never_accepted_again() -> None:
 @pytest.mark.parametrize("service", ["phone", "email", "address"])
 @pytest.mark.parametrize(("age", "status"), [(27.9 * DAY, 200), (28 * DAY, 200), (28 * DAY + 1, 400), (400 * DAY, 400)])
 def test_the_28_day_rule(service: str, age: float, status: int) -> None:
-    """28 days are still in time, a second more is too late, for every service."""
+    """After exactly 28 days a batch can be started, a second later it cannot, for every service."""
     there = world(batches=(Batch(batch_id="b1", age=age, service=service),))
     assert there.handle(request(path=f"/{service}/bulk/v1/batches/b1/start"), NOW).response.status == status
 
 
 def test_age_counts_from_the_moment_the_world_begins() -> None:
-    """A batch grows older while the world runs."""
+    """A batch grows older during the run."""
     there = world(batches=(Batch(batch_id="b1", age=27 * DAY),))
     there.begin(NOW)
     assert start(there, now=NOW + DAY + 1).did == "refused: older than 28 days"
@@ -136,35 +136,35 @@ def test_refusals(asked: Any, status: int) -> None:
     ids=str,
 )
 def test_headers_that_pass(headers: dict[str, str]) -> None:
-    """What is documented as right is not refused."""
+    """Valid headers are not refused."""
     assert start_with(headers).response.status == 200
 
 
 def start_with(headers: dict[str, str]) -> Any:
-    """A start with these headers, in a fresh world."""
+    """A start with these headers in a new world."""
     return world().handle(request(**headers), NOW)
 
 
 @pytest.mark.parametrize("name", ["auth-token", "AUTH-TOKEN", "x-app-key", "X-App-Key"])
 def test_the_token_is_found_under_any_of_its_names(name: str) -> None:
-    """Header names have no case, and x-app-key is declared too."""
+    """Header names are not case-sensitive, and x-app-key is declared, too."""
     assert world().handle(request(token=None, **{name: TOKEN}), NOW).response.status == 200
 
 
 def test_a_bearer_token_passes() -> None:
-    """The declared OAuth2 scheme is let in as well."""
+    """The declared OAuth2 scheme is accepted, too."""
     assert world().handle(request(token=None, Authorization=f"Bearer {TOKEN}"), NOW).response.status == 200
 
 
 def test_without_a_token_of_its_own_the_world_takes_any() -> None:
-    """But there has to be one."""
+    """A token is still required."""
     there = world(token=None)
     assert there.handle(request(token=None), NOW).response.status == 400
     assert there.handle(request(token="whatever"), NOW).response.status == 200
 
 
 def test_reference_id_is_echoed() -> None:
-    """On success and on refusal; a bad one is not."""
+    """It is returned on success and on refusal, unless it is invalid."""
     there = world()
     for _ in range(2):
         assert there.handle(request(Reference_Id="run-7"), NOW).response.header("reference-id") == "run-7"
@@ -172,7 +172,7 @@ def test_reference_id_is_echoed() -> None:
 
 
 def test_credits_are_charged_by_the_accepted_start_alone() -> None:
-    """One per record; what the balance does not cover is refused and stays submitted."""
+    """Each record costs one credit. A start that the balance does not cover is refused."""
     batches = (Batch(batch_id="b1", records=60), Batch(batch_id="b2", records=60), Batch(batch_id="b3", records=40))
     there = world(batches=batches, credits=100)
     assert start(there, "b1").credits_charged == 60
@@ -191,7 +191,7 @@ def test_credits_are_charged_by_the_accepted_start_alone() -> None:
     [(0, "processing", 0), (0.5, "processing", 50), (0.999, "processing", 99), (1, "completed", 100)],
 )
 def test_progress_is_a_function_of_time(seconds: float, status: str, processed: int) -> None:
-    """100 records a second at speed 1, and it completes on its own."""
+    """100 records per second are processed at speed 1, and the batch completes by itself."""
     there = world()
     start(there)
     shown = read(there, now=NOW + seconds)
@@ -201,7 +201,7 @@ def test_progress_is_a_function_of_time(seconds: float, status: str, processed: 
 
 
 def test_speed_is_a_factor() -> None:
-    """Speed 0 never ends, speed 10 takes a tenth of the time."""
+    """At speed 0 no batch ends; speed 10 takes a tenth of the time."""
     fast, still = world(speed=10), world(speed=0)
     start(fast)
     start(still)
@@ -210,7 +210,7 @@ def test_speed_is_a_factor() -> None:
 
 
 def test_max_processing_time_stops_a_batch() -> None:
-    """With the one reason that is documented, and what was processed by then."""
+    """The reason is the documented one, and the number of processed records is that of the stop."""
     there = world(batches=(Batch(batch_id="b1", records=100, max_processing_time=0.75),))
     start(there)
     shown = read(there, now=NOW + 5)
@@ -222,7 +222,7 @@ def test_max_processing_time_stops_a_batch() -> None:
 
 
 def test_a_stop_keeps_what_was_processed() -> None:
-    """Stopped by hand there is no reason, and time changes nothing any more."""
+    """A manual stop has no reason, and nothing changes afterwards."""
     there = world()
     start(there)
     there.handle(request(path=f"{BATCHES}/b1/stop"), NOW + 0.25)
@@ -232,7 +232,7 @@ def test_a_stop_keeps_what_was_processed() -> None:
 
 
 def test_a_world_may_begin_with_batches_under_way() -> None:
-    """Each status shows what the vendor's examples show of it."""
+    """Each status has the fields of the vendor's examples."""
     batches = {
         "p": {"status": "processing", "records": 100, "records_processed": 40},
         "c": {"status": "completed", "records": 100, "age": "2h"},
@@ -269,7 +269,7 @@ def test_from_create_to_results(service: str) -> None:
 
 
 def test_results_of_a_stopped_batch_tell_what_was_not_processed() -> None:
-    """Charged is what was processed, as in the vendor's example."""
+    """The charge is the number of processed records, as in the vendor's example."""
     there = world(batches=(Batch(batch_id="b1", records=4, status=Status.STOPPED, records_processed=3, reason="r"),))
     got = result(there.handle(request("GET", f"{BATCHES}/b1/results"), NOW))
     assert (got["credits_charged"], got["reason"]) == (3, "r")
@@ -289,13 +289,13 @@ def test_ids_of_created_batches_follow_from_the_seed() -> None:
 
 
 def test_a_list_holds_the_batches_of_its_service() -> None:
-    """And none of the others."""
+    """Batches of other services are not listed."""
     there = world(batches=(Batch(batch_id="b1"), Batch(batch_id="e1", service="email")))
     assert [batch["batch_id"] for batch in listed(there)] == ["b1"]
 
 
 def test_two_batches_of_one_id_are_no_world() -> None:
-    """Identity is the id, whatever the service."""
+    """The id must be unique across services."""
     with pytest.raises(ValueError, match="same batch_id"):
         World(batches=(Batch(batch_id="b1"), Batch(batch_id="b1", service="email")))
 
@@ -304,7 +304,7 @@ def test_two_batches_of_one_id_are_no_world() -> None:
 
 
 def test_lag_shows_a_start_late() -> None:
-    """Status and list reads count alike; the truth, and the answer to a second start, is known at once."""
+    """Status and list reads both count. A second start is refused at once."""
     there = world(lag=2)
     start(there)
     assert read(there)["status"] == "submitted"
@@ -314,14 +314,14 @@ def test_lag_shows_a_start_late() -> None:
 
 
 def test_a_batch_may_have_a_lag_of_its_own() -> None:
-    """It counts, and not the world's."""
+    """It replaces the world's lag."""
     there = world(batches=(Batch(batch_id="b1", lag=0),), lag=9)
     start(there)
     assert read(there)["status"] == "processing"
 
 
 def test_drawn_lag_follows_from_the_seed() -> None:
-    """Up to the limit, the same in every run, and not the same for every batch."""
+    """The lag has an upper limit, is reproducible, and differs between batches."""
 
     def lags(seed: int) -> list[int]:
         batches = tuple(Batch(batch_id=f"b{number}", records=10_000) for number in range(20))
@@ -340,7 +340,7 @@ def test_drawn_lag_follows_from_the_seed() -> None:
 
 
 def test_someone_else_starts_a_batch_at_the_nth_request() -> None:
-    """Just before it is handled; the credits are gone, but no request of ours was accepted."""
+    """The start comes just before the request. The credits are charged, but no request of ours was accepted."""
     there = world(console_starts=(ConsoleStart(batch_id="b1", at_request=2),))
     assert read(there)["status"] == "submitted"
     decision = start(there)
@@ -350,7 +350,7 @@ def test_someone_else_starts_a_batch_at_the_nth_request() -> None:
 
 @pytest.mark.parametrize("before", ["start", "list"])
 def test_someone_else_starts_a_batch_just_before_an_operation(before: str) -> None:
-    """Whichever request that is."""
+    """This works for any operation."""
     there = world(console_starts=(ConsoleStart(batch_id="b1", before=before),))
     assert read(there)["status"] == "submitted"
     if before == "list":
@@ -360,7 +360,7 @@ def test_someone_else_starts_a_batch_just_before_an_operation(before: str) -> No
 
 @pytest.mark.parametrize("batch", [Batch(batch_id="b1", age=29 * DAY), Batch(batch_id="b1", status=Status.STOPPED)])
 def test_someone_else_cannot_start_what_nobody_can(batch: Batch) -> None:
-    """The console knows the same rules."""
+    """The same rules apply to console starts."""
     there = world(batches=(batch,), console_starts=(ConsoleStart(batch_id="b1", at_request=1),))
     assert start(there).response.status == 400
     assert (there.console_started, there.credits_charged, there.requests) == ([], 0, 1)
@@ -375,7 +375,7 @@ def rate(decision: Any) -> tuple[str | None, ...]:
 
 
 def test_every_answer_has_the_rate_headers_and_the_date() -> None:
-    """Success, refusal, 404 and 429 alike."""
+    """They are on success, refusal, 404 and 429."""
     there = world(rate_limit=3)
     reset = str(int(NOW) + 60)
     first = start(there)
@@ -389,13 +389,13 @@ def test_every_answer_has_the_rate_headers_and_the_date() -> None:
 
 
 def test_windows_are_aligned_and_the_reset_is_rounded_up() -> None:
-    """A window of 2.5 s ends at a multiple of 2.5 s; the header says the next whole second."""
+    """A window of 2.5 s ends at a multiple of 2.5 s, and the header has the next whole second."""
     there = world(rate_window=2.5)
     assert rate(start(there, now=1001.0))[2] == "1003"
 
 
 def test_other_traffic_eats_the_budget_evenly() -> None:
-    """By the middle of the window half of it is gone."""
+    """In the middle of the window, half of it is used."""
     there = world(rate_limit=100, other_traffic=60)
     assert start(there, now=NOW).remaining == 98
     assert start(there, now=NOW + 30).remaining == 67
@@ -403,7 +403,7 @@ def test_other_traffic_eats_the_budget_evenly() -> None:
 
 
 def test_other_traffic_can_take_everything() -> None:
-    """Then we are throttled without a request of our own, and nothing is negative."""
+    """Our first request is throttled, and no number is negative."""
     decision = start(world(rate_limit=5, other_traffic=500), now=NOW + 30)
     assert (decision.response.status, decision.remaining) == (429, 0)
 
@@ -414,7 +414,7 @@ def test_rate_headers_can_be_missing() -> None:
 
 
 def test_the_servers_clock_can_differ() -> None:
-    """All that the server says follows its own clock."""
+    """All times of the server follow its own clock."""
     there = world(skew=600.0)
     decision = start(there)
     assert decision.response.header("date") == "Mon, 21 Sep 2026 14:24:00 GMT"
@@ -423,7 +423,7 @@ def test_the_servers_clock_can_differ() -> None:
 
 
 def test_time_never_runs_backwards() -> None:
-    """A caller's clock that jumps back opens no new window and undoes no progress."""
+    """If the caller's clock jumps back, no new window begins and no progress is lost."""
     there = world(rate_limit=2)
     start(there)
     assert read(there, now=NOW + 1)["status"] == "completed"

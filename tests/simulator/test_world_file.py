@@ -1,4 +1,4 @@
-"""World files: plain values in, a world or a message that names the path out; and the schema agrees."""
+"""World files: plain values make a world, or an error names the path. The schema agrees."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVERYTHING = ROOT / "tests" / "simulator" / "world-everything.yaml"
 
 
 def test_everything_a_world_file_can_say() -> None:
-    """Each key ends where it belongs."""
+    """Each key sets its property."""
     world = from_values(yaml.safe_load(EVERYTHING.read_text(encoding="utf-8")))
     assert world == World(
         token="let-me-in",
@@ -88,7 +88,7 @@ def test_everything_a_world_file_can_say() -> None:
 
 @pytest.mark.parametrize("values", [None, {}, {"version": 1}, {"batches": {}}], ids=str)
 def test_an_empty_world(values: object) -> None:
-    """Says nothing, and so has the documented limit and no batch."""
+    """It has the documented limit and no batches."""
     assert from_values(values) == World()
 
 
@@ -106,7 +106,7 @@ def test_an_empty_world(values: object) -> None:
     ],
 )
 def test_durations(written: object, seconds: float) -> None:
-    """A number of seconds, or days, hours, minutes and seconds in this order."""
+    """A duration is a number of seconds, or days, hours, minutes and seconds in this order."""
     assert from_values({"batches": {"b": {"age": written}}}).batches[0].age == seconds
 
 
@@ -166,7 +166,7 @@ WRONG: dict[str, object] = {
 
 @pytest.mark.parametrize(("path", "values"), WRONG.items(), ids=WRONG.keys())
 def test_what_is_wrong_is_named_by_its_path(path: str, values: object) -> None:
-    """And the schema, which editors use, sees it too (but for what a schema cannot say)."""
+    """The schema, which editors use, refuses it too, except what a schema cannot express."""
     with pytest.raises(WorldError) as caught:
         from_values(values)
     assert caught.value.path == path
@@ -194,14 +194,14 @@ WRONG_TOGETHER: dict[str, tuple[str, object]] = {
 
 @pytest.mark.parametrize(("path", "values"), WRONG_TOGETHER.values(), ids=WRONG_TOGETHER.keys())
 def test_what_is_wrong_together(path: str, values: object) -> None:
-    """Values that are right each by itself."""
+    """The values are valid separately."""
     with pytest.raises(WorldError) as caught:
         from_values(values)
     assert caught.value.path == path
 
 
 def test_the_schema_is_one() -> None:
-    """Of the dialect it names."""
+    """It is valid in its dialect."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$id"] == "https://batchform.dev/schemas/world-1.json"
 
@@ -212,7 +212,7 @@ def test_the_schema_is_one() -> None:
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_every_world_of_the_project_is_valid(path: Path) -> None:
-    """For the schema and for the simulator; one of them uses every key."""
+    """They are valid for the schema and for the simulator. One of them uses every key."""
     values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     jsonschema.validate(values, SCHEMA, cls=jsonschema.Draft202012Validator)
     from_values(values)
