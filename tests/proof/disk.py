@@ -227,6 +227,13 @@ class Disk:
         if self._locked.setdefault(inode, descriptor) != descriptor:
             raise _error(errno.EAGAIN, "")
 
+    def read(self, descriptor: int, most: int) -> bytes:
+        """As `os.read`."""
+        file = self._file(descriptor)
+        data = file.inode.now[file.at : file.at + most]
+        file.at += len(data)
+        return data
+
     def read_bytes(self, path: str) -> bytes:
         """As `Path.read_bytes`."""
         return self._there(path).now
@@ -262,7 +269,7 @@ class Machine:
     """A computer whose folder `/disk` is on `disk`; all else is as it was. Swap the disk to see it crashed."""
 
     _BY_PATH: Final = ("open", "unlink", "stat")
-    _BY_NUMBER: Final = ("write", "fsync", "ftruncate", "fchmod", "close", "fstat")
+    _BY_NUMBER: Final = ("write", "fsync", "ftruncate", "fchmod", "close", "fstat", "read")
     _BY_PATHS: Final = ("link", "replace")
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

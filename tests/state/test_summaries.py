@@ -62,7 +62,8 @@ def full(*_: object, **__: object) -> NoReturn:
 
 def not_to_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The state is not readable."""
-    monkeypatch.setattr(Path, "read_bytes", full)
+    path.touch()
+    monkeypatch.setattr("os.read", full)
     read(path)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from batchform import __version__
 from batchform.api.endpoint import DEFAULT_ENDPOINT, parse_endpoint
+from batchform.errors import StateError, UsageError
 from batchform.state.address import parse_address
 from batchform.state.codec import encode_time
 from batchform.state.known import Story
@@ -37,15 +38,44 @@ def endpoint() -> Endpoint:
 
 
 def state_file(given: str | None, configs: Sequence[str] = (DEFAULT_CONFIG,)) -> Place:
-    """Where the state is: as given, else a file beside the first configuration (inside it, if that is a folder).
+    """Where the state is: as given, else a file beside the configuration (inside it, if that is a folder).
 
     Raises:
-        UsageError: It is meant as an address, and is not a usable one.
+        UsageError: It is meant as an address, and is not a usable one; or the configuration is in several folders, so
+            that the order of `-f` would choose the state.
+        StateError: A link leads out of the checkout.
     """
     if given:
-        return parse_address(given) or Path(given)
-    first = Path(configs[0])
-    return (first if first.is_dir() else first.parent) / STATE_NAME
+        return parse_address(given) or inside_checkout(Path(given))
+    folders = [path if path.is_dir() else path.parent for path in map(Path, configs)]
+    if len({os.path.realpath(folder) for folder in folders}) > 1:
+        raise UsageError(
+            "The configuration is in several folders",
+            "The state file is beside the configuration, so it could be in each of them. Name it with `--state FILE`,"
+            " and use the same file in each run. Nothing was sent.",
+        )
+    return inside_checkout(folders[0] / STATE_NAME, folders[0])
+
+
+def inside_checkout(state: Path, folder: Path | None = None) -> Path:
+    """The path of a state, unchanged. In the checkout, or in the folder of the configuration, no link may lead out.
+
+    Raises:
+        StateError: A link leads out.
+    """
+    real = os.path.realpath(state)
+    if real == os.path.abspath(state):  # noqa: PTH100  # without resolving links
+        return state
+    from batchform.config.loader import is_inside, tree  # noqa: PLC0415  # only with a link in the path
+
+    limit = tree(os.fspath(state), is_folder=False) or (folder and tree(os.fspath(folder), is_folder=True))
+    if limit and not is_inside(real, limit):
+        raise StateError(
+            "The state is outside of the checkout",
+            f"{state} leads to {real}, outside {limit}. Links may not lead outside this folder. Remove the link, or"
+            " name the other file with `--state`. Nothing was sent.",
+        )
+    return state
 
 
 def new_run() -> str:

@@ -89,15 +89,15 @@ def _files(paths: Sequence[str | os.PathLike[str]], problems: list[Problem]) -> 
         for file in _in_folder(path, problems) if is_folder else [path]:
             # realpath, because resolve() raises on a loop of links. A NUL is refused when the file is opened.
             real = file if "\0" in file else os.path.realpath(file)
-            tree = _tree(path, is_folder=is_folder)
-            if tree is not None and real != file and not _is_inside(real, tree):
-                problems.append(_leads_out(file, real, tree))
+            limit = tree(path, is_folder=is_folder)
+            if limit is not None and real != file and not is_inside(real, limit):
+                problems.append(_leads_out(file, real, limit))
             else:
                 found.setdefault(real, file)
     return sorted(found.values())
 
 
-def _tree(path: str, *, is_folder: bool) -> str | None:
+def tree(path: str, *, is_folder: bool) -> str | None:
     """The folder that links below `path` must not leave, with its own links resolved. None: no limit.
 
     The command line may name any path. A link can come from a pull request that is not reviewed yet, so it may not:
@@ -105,12 +105,13 @@ def _tree(path: str, *, is_folder: bool) -> str | None:
     """
     here = os.path.realpath(os.curdir)
     checkout = next((str(folder) for folder in (Path(here), *Path(here).parents) if (folder / ".git").exists()), here)
-    if _is_inside(os.path.normpath(os.path.join(here, path)), checkout):  # noqa: PTH118  # lexically, and NUL is fine
+    if is_inside(os.path.normpath(os.path.join(here, path)), checkout):  # noqa: PTH118  # lexically, and NUL is fine
         return checkout
     return os.path.realpath(path) if is_folder else None
 
 
-def _is_inside(path: str, folder: str) -> bool:
+def is_inside(path: str, folder: str) -> bool:
+    """Whether the path is the folder or below it. Both are absolute, without links."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 

@@ -7,16 +7,26 @@ after a crash; and `.backup`, the state before the last commit.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from batchform.errors import StateError
 from batchform.state.codec import encode_state
 
 if TYPE_CHECKING:
     from batchform.state.known import State
+
+
+NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, but plans work there
+_TO_READ: Final = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Opening a pipe without O_NONBLOCK would wait for its writer."""
+
+MAX_BYTES: Final = 512 * 1024 * 1024
+"""The largest state or journal that is read: about a million batches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +40,14 @@ class Paths:
 
 
 def paths(state: str | os.PathLike[str]) -> Paths:
-    """The four files of a state file."""
+    """The four files of a state file.
+
+    Raises:
+        StateError: It is a folder.
+    """
     path = Path(os.path.realpath(state))
+    if os.path.isdir(path):  # noqa: PTH112  # unlike that of Path, it never raises
+        raise StateError("The state cannot be read", f"{path} is not a file.")
     return Paths(
         state=path,
         lock=path.with_name(path.name + ".lock"),
@@ -57,22 +73,37 @@ def write_fully(descriptor: int, data: bytes) -> None:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The content of the file, None if it does not exist. Raises StateError if it cannot be read."""
+    """The content of the file, None if it does not exist. Follows no link and never waits.
+
+    Raises:
+        StateError: It cannot be read, is not a file, or is too large.
+    """
     try:
-        is_file = path.is_file() or not path.exists()
-        data = path.read_bytes() if is_file else None  # reading a pipe would block
+        descriptor = os.open(path, _TO_READ)
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_BYTES:
+                return b"".join(iter(lambda: os.read(descriptor, found.st_size + 1), b""))
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateError("The state cannot be read", f"{path}: {error.strerror}.") from error
-    if not is_file:
-        raise StateError("The state cannot be read", f"{path} is not a file.")
-    return data
+        raise StateError("The state cannot be read", f"{path}: {reason(error)}.") from error
+    why = f"larger than {MAX_BYTES >> 20} MiB" if stat.S_ISREG(found.st_mode) else "not a file"
+    raise StateError("The state cannot be read", f"{path} is {why}.")
+
+
+def reason(error: OSError) -> str:
+    """Why a file of a state cannot be opened."""
+    if error.errno == errno.ELOOP:
+        return "it is a link, and links beside the state are not followed. Remove it"
+    return error.strerror or str(error)
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a new file durably. Raises OSError if it exists."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | NO_FOLLOW, mode)
     try:
         os.fchmod(descriptor, mode)
         write_fully(descriptor, data)

@@ -121,7 +121,8 @@ class Journal:
             FileExistsError: There is a journal already; its events must be committed first.
             OSError: The file cannot be written.
         """
-        self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | disk.NO_FOLLOW
+        self._descriptor = os.open(path, flags, 0o600)
         self._path = path
         self._broken = False
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 from typing import TYPE_CHECKING, Final
 
 from batchform.errors import StateError, StateLockedError
-from batchform.state.disk import paths, write_fully
+from batchform.state.disk import NO_FOLLOW, paths, reason, write_fully
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,11 +49,13 @@ def _try_lock(path: Path) -> int | None:
     except ImportError as error:
         raise StateError("This system cannot lock files", "apply runs on Linux and macOS only.") from error
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | NO_FOLLOW, 0o600)
     except OSError as error:
-        raise StateError("The lock file cannot be opened", f"{path}: {error.strerror}.") from error
+        raise StateError("The lock file cannot be opened", f"{path}: {reason(error)}. Nothing was sent.") from error
     held = False
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise StateError("The lock file cannot be opened", f"{path} is not a file. Nothing was sent.")
         # Another run holds the lock, or the file was deleted after `open`, so that other runs would lock another file.
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,7 +73,7 @@ def _try_lock(path: Path) -> int | None:
 
 def _really_locked(path: Path, flock: Callable[[int, int], None]) -> bool:
     """Whether a second lock is refused while we hold it: on some file systems every lock succeeds."""
-    second = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    second = os.open(path, os.O_RDWR | os.O_CLOEXEC | NO_FOLLOW)
     try:
         flock(second, 2 | 4)  # LOCK_EX | LOCK_NB
     except OSError:
@@ -90,7 +93,7 @@ def holder_of(state: Path) -> str | None:
         StateError: This system or file system cannot lock.
     """
     path = paths(state).lock
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     descriptor = _try_lock(path)
     if descriptor is None:
