@@ -1,17 +1,88 @@
-"""Files that commands write by name."""
+"""Files that commands write by name: which ones are refused, and how they are written."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batchform.cli import files
+from batchform.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+STATE = "batchform.state.json"
+YAML = "version: 1\nbatches: {a: {batch_id: a1}}\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration and something at the place of a state and its companions."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "batchform.yaml").write_text(YAML)
+    for name in (STATE, f"{STATE}.backup"):
+        (tmp_path / name).write_text("kept")
+    (tmp_path / "linked.json").symlink_to(STATE)
+    (tmp_path / "far.json").symlink_to("absent.json")
+    os.link(STATE, tmp_path / "hard.json")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+NOT_WRITTEN = [
+    STATE,
+    f"folder/../{STATE}",
+    f"{STATE}.journal",
+    f"{STATE}.lock",
+    f"{STATE}.backup",
+    "linked.json",
+    "hard.json",
+    "far.json",
+    "batchform.yaml",
+    "folder",
+]
+
+
+@pytest.mark.parametrize("file", NOT_WRITTEN)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["apply", "--auto-approve", "--report"],
+        ["plan", "--out"],
+        ["plan", "--markdown"],
+        ["plan", "--gitlab-report"],
+        ["import", "--all", "--out"],
+    ],
+    ids=lambda words: f"{words[0]} {words[-1]}",
+)
+def test_no_option_writes_the_state_or_the_configuration(place: Path, words: list[str], file: str) -> None:
+    """Nor their companions, by any spelling, nor a folder or a link. Nothing is removed, and nothing is sent."""
+    before = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    environment = {"BATCHFORM_ENDPOINT": "http://127.0.0.1:9", "BATCHFORM_AUTH_TOKEN": "t0ken-of-the-tests"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "batchform", *words, file],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert f"`{words[-1]}` cannot write this file" in ended.stderr
+    assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
+
+
+def test_a_saved_plan_is_not_overwritten_by_the_report(tmp_path: Path) -> None:
+    """It is the approval of the run."""
+    plan = tmp_path / "plan.json"
+    plan.write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        files.check_outputs({"--report": str(plan)}, [plan])
+    files.check_outputs({"--report": str(tmp_path / "other.json"), "--out": None}, [plan])
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -23,6 +94,17 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
         assert before.read() == "old"
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["plan.json"]  # noqa: PTH208  # names are enough
+
+
+def test_a_temporary_file_cannot_be_guessed_or_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its name is a link all the same, nothing is written through it."""
+    outside, path = tmp_path / "outside", tmp_path / "plan.json"
+    outside.write_text("kept")
+    monkeypatch.setattr(os, "urandom", bytes)
+    (tmp_path / f".batchform-{'00' * 8}.tmp").symlink_to(outside)
+    with pytest.raises(FileExistsError):
+        files.write(path, "new")
+    assert (outside.read_text(), path.exists()) == ("kept", False)
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,10 +122,11 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_pipe_and_a_link_are_written_to_and_stay(tmp_path: Path) -> None:
-    """As are devices: `--out /dev/stdout` must not replace the device."""
-    pipe, link = tmp_path / "pipe", tmp_path / "link"
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    """`--out /dev/stdout` must not replace the stream."""
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    files.check_outputs({"--out": str(pipe)}, [])
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
     reader.start()
@@ -51,24 +134,21 @@ def test_a_pipe_and_a_link_are_written_to_and_stay(tmp_path: Path) -> None:
     reader.join()
     assert got == ["piped"]
     assert pipe.is_fifo()
-    link.symlink_to("target")
-    files.write(link, "linked")
-    assert link.is_symlink()
-    assert (tmp_path / "target").read_text() == "linked"
+    files.remove(pipe)
+    assert pipe.is_fifo()
 
 
-@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
-def test_only_ordinary_files_may_be_removed(tmp_path: Path, kind: str) -> None:
-    """`apply` removes the report of an earlier run."""
-    path = tmp_path / "report"
-    assert files.is_ordinary(path)
-    path.write_text("")
-    assert files.is_ordinary(path)
-    path.unlink()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "link":
-        path.symlink_to("target")
+@pytest.mark.parametrize("into", ["pipe", "file"])
+def test_standard_output_is_written_in_order(place: Path, into: str) -> None:
+    """The saved plan comes first, then the plan for people, also where the output is a file."""
+    (place / STATE).unlink()
+    command = [sys.executable, "-m", "batchform", "plan", "--out", "/dev/stdout"]
+    if into == "pipe":
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     else:
-        path.mkdir()
-    assert not files.is_ordinary(path)
+        with (place / "text").open("w") as stream:
+            subprocess.run(command, stdout=stream, check=True)
+        text = (place / "text").read_text()
+    assert text.startswith("{\n")
+    assert "\n}\n" in text
+    assert "Plan: 1 to start" in text.partition("\n}\n")[2]

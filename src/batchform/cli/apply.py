@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,11 +117,8 @@ def command(
     Reads the account, shows the plan, asks for approval, then starts batches. With a PLANFILE (from `plan --out`) it
     does not ask, and starts only batches that this plan offered to start.
     """
-    written = Path(report_file) if report_file is not None else None
-    if written is not None and files.is_ordinary(written):
-        with suppress(OSError):  # a refused run must not leave the report of an earlier one
-            written.unlink(missing_ok=True)
     scope = session.load(configs, state, targets, excludes)
+    files.check_outputs({"--report": report_file}, [*scope.files, *([planfile] if planfile else [])])
     approved = _approval(planfile)
     if approved is None and not auto_approve and (as_json or not terminal.interactive):
         raise UsageError(
@@ -142,27 +138,38 @@ def command(
         parallelism=parallelism,
         overridden=overridden,
         as_json=as_json,
-        report=written,
+        report=Path(report_file) if report_file is not None else None,
     )
     seconds = wait_time(timeout, wait=wait)
     ci.problems(terminal, scope.config.warnings, scope.config.sources)
     if no_refresh:
         terminal.warn("With `--no-refresh`, only the refusal of the server shows that a batch was started elsewhere.")
-    with session.hold(
-        terminal,
-        scope.state_file,
-        fresh=scope.fresh_state(access.endpoint),
-        run=access.run,
-        command="apply",
-        timeout=lock_timeout,
-        overrides=overridden,
-    ) as store:
-        if approved is not None:
-            check_approval(approved, store.state)
-        code = _apply(run, store)
+    try:
+        with session.hold(
+            terminal,
+            scope.state_file,
+            fresh=scope.fresh_state(access.endpoint),
+            run=access.run,
+            command="apply",
+            timeout=lock_timeout,
+            overrides=overridden,
+        ) as store:
+            _forget_report(run)  # now that the state is read
+            if approved is not None:
+                check_approval(approved, store.state)
+            code = _apply(run, store)
+    except BatchformError:
+        _forget_report(run)
+        raise
     if not wait or code not in {Exit.DONE, Exit.INCOMPLETE}:
         return code
     return max(code, _wait(run, seconds), key=_SEVERITY.index)
+
+
+def _forget_report(run: _Run) -> None:
+    """Remove the report of an earlier run, so that a refused or killed run leaves none."""
+    if run.report is not None:
+        files.remove(run.report)
 
 
 def _approval(planfile: str | None) -> Plan | None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from batchform.errors import StateError
+from batchform.errors import StateError, UsageError
+from batchform.state.disk import NO_FOLLOW, paths
 from batchform.state.store import read
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
     from batchform.state.known import State
     from batchform.state.store import Place
+
+_STREAMS: Final = (Path("/dev"), Path("/proc"))
+"""Links in these folders, such as `/dev/stdout`, are made by the system and lead to streams."""
 
 
 def read_state(file: Place) -> State:
@@ -27,24 +35,119 @@ def read_state(file: Place) -> State:
     return known
 
 
-def is_ordinary(path: Path) -> bool:
-    """Whether the path can be removed or replaced: nothing is there, or a regular file, and no link."""
-    return not path.is_symlink() and (path.is_file() or not path.exists())
+def read_plain(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a plain file. Never waits.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is a pipe, a device or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a file")
+        return stream.read(most)
+
+
+def companions(state: Place) -> tuple[Path, ...]:
+    """The state file, its lock, its journal and its backup. None of a state in a store."""
+    if not isinstance(state, Path):
+        return ()
+    files = paths(state)
+    return files.state, files.lock, files.journal, files.backup
+
+
+def check_outputs(outputs: Mapping[str, str | None], protected: Iterable[str | os.PathLike[str]]) -> None:
+    """Check the files that options write, before anything is written or removed.
+
+    Args:
+        outputs: The files by their options, None for an option that is not given.
+        protected: The files that the command reads: the state and its companions, the configuration, the saved plan.
+
+    Raises:
+        UsageError: A file is protected, or is neither absent nor a plain file nor a stream.
+    """
+    kept = list(protected)
+    for option, file in outputs.items():
+        if file is None:
+            continue
+        why = _why_not(file)
+        if why is None and any(_is_same(file, one) for one in kept):  # safety: without the state, batches start again
+            why = "is read by this command, or belongs to the state"
+        if why is not None:
+            raise UsageError(
+                f"`{option}` cannot write this file", f"{file} {why}. Name another file. Nothing was sent or written."
+            )
+
+
+def _why_not(file: str) -> str | None:
+    """Why the file cannot be written, None if it can."""
+    try:
+        mode = os.lstat(file).st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be used ({error.strerror})"
+    if stat.S_ISREG(mode) or _is_stream(Path(file)):
+        return None
+    if stat.S_ISDIR(mode):
+        return "is a folder"
+    return "is a link" if stat.S_ISLNK(mode) else "is not a plain file"
+
+
+def _is_same(file: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    if os.path.realpath(file) == os.path.realpath(other):
+        return True
+    with suppress(OSError):  # one of them does not exist
+        return Path(file).samefile(other)  # a hard link, or another spelling where case does not count
+    return False
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether the path names a pipe or a character device, or is a link of the system, such as `/dev/stdout`."""
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            parent = path.parent.resolve()
+            return any(parent.is_relative_to(folder) for folder in _STREAMS) and not path.is_dir()
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def remove(path: Path) -> None:
+    """Remove a plain file, so that a run that fails does not leave the result of an earlier run."""
+    with suppress(OSError):
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            path.unlink()
 
 
 def write(path: Path, text: str) -> None:
-    """Write the whole file or nothing. Pipes, devices and links are written to, not replaced.
+    """Write the whole file or nothing. A stream is written to, not replaced. The path was checked by `check_outputs`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    if not is_ordinary(path):
-        path.write_text(text, encoding="utf-8")
+    if _is_stream(path):
+        with os.fdopen(_open_stream(path), "w", encoding="utf-8") as stream:
+            stream.write(text)
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".batchform-{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | NO_FOLLOW
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with os.fdopen(os.open(temporary, flags, 0o666), "w", encoding="utf-8") as stream:
+            stream.write(text)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _open_stream(path: Path) -> int:
+    """A descriptor for a stream. Standard output is shared, so that a file behind it is not written from its start."""
+    for own in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            if os.path.samestat(path.stat(), os.fstat(own.fileno())):
+                own.flush()
+                return os.dup(own.fileno())
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.apply import to_record
-from batchform.cli import environment, network, session
+from batchform.cli import environment, files, network, session
 from batchform.cli.environment import DEFAULT_CONFIG
 from batchform.cli.options import config_option, lock_timeout_option, proxy_option, state_option
 from batchform.config.selection import Item, select
@@ -80,6 +80,7 @@ def command(
     if sum((bool(ids), status is not None, everything)) != 1:
         raise UsageError("No batches are selected", "Give batch_ids, `--status STATUS` or `--all`: one of the three.")
     scope = _scope(configs, state, service)
+    files.check_outputs({"--out": out}, scope.files)
     path = Path(out)
     if os.path.lexists(path):
         raise _exists(path)

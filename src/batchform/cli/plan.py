@@ -23,7 +23,7 @@ from batchform.cli.options import (
     state_option,
     target_option,
 )
-from batchform.errors import Exit, StateError, UsageError
+from batchform.errors import Exit, StateError
 from batchform.model import NOTHING_OBSERVED
 from batchform.plan import Plan, plan
 from batchform.render.documents.plan import plan_document, summary
@@ -76,6 +76,8 @@ def command(
     lock, and writes only the files that you name.
     """
     scope = session.load(configs, state, targets, excludes)
+    outputs = {"--out": out, "--markdown": markdown_file, "--gitlab-report": gitlab_report}
+    files.check_outputs(outputs, scope.files)
     ci.problems(terminal, scope.config.warnings, scope.config.sources)
     endpoint = environment.endpoint()
     known = session.known(scope, endpoint if refresh else None)
@@ -148,10 +150,7 @@ def _publish(terminal: Terminal, made: Plan, markdown_file: str | None, *, key: 
 
 
 def _save(file: str, text: str) -> None:
-    path = Path(file)
-    if path.is_dir():
-        raise UsageError("The plan cannot be saved", f"{path} is a folder.")
     try:
-        files.write(path, text)
+        files.write(Path(file), text)
     except OSError as error:
-        raise StateError("The plan cannot be saved", f"{path}: {error.strerror}.") from error
+        raise StateError("The plan cannot be saved", f"{file}: {error.strerror}.") from error

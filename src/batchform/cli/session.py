@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from batchform.cli import environment, network
+from batchform.cli.files import companions
 from batchform.cli.terminal import Waiting, in_ci
 from batchform.config.loader import load as load_config
 from batchform.config.selection import select
@@ -19,6 +20,7 @@ from batchform.state.store import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from batchform.api.contract import Reply, Request
     from batchform.api.endpoint import Endpoint
@@ -65,6 +67,11 @@ class Scope:
     config: Config
     selected: frozenset[str] | None
     state_file: Place
+
+    @property
+    def files(self) -> tuple[str | Path, ...]:
+        """The files that no option may write: the state with its companions, and the configuration."""
+        return (*companions(self.state_file), *self.config.files)
 
     def fresh_state(self, endpoint: Endpoint) -> State:
         """The empty state to begin with when there is none."""

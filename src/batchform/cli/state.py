@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.cli import environment, session
-from batchform.cli.files import read_state
+from batchform.cli.files import check_outputs, companions, read_state
 from batchform.cli.options import Duration, json_option, state_option
 from batchform.config.selection import Item, select, select_one
 from batchform.errors import Exit, RefusedError, UsageError
@@ -147,6 +147,8 @@ def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, loc
         terminal.data(encode_state(both).decode().rstrip("\n"))
         return
     run = environment.new_run()
+    check_outputs({"--out": out}, [one for copy in (ours, theirs) for one in companions(Path(copy))[1:]])
+    environment.inside_checkout(Path(out))
     files = paths(out)
     holder = environment.holder("state merge", run, files.state, session.clock.now())
     with locked(files.lock, holder, lock_timeout):
