@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,6 +152,37 @@ def test_a_token_is_redacted_where_it_was_escaped() -> None:
     redactor = Redactor('a/b"c&d<e>f')
     body = rb'{"a": "a/b\"c&d<e>f", "b": "a\/b\"c&d<e>f"} a/b&quot;c&amp;d&lt;e&gt;f a%2Fb%22c%26d%3Ce%3Ef'
     assert redactor.body(body, 200).count(b"[token]") == 4
+
+
+PLUS = "bar+tok/en=3f0c1f6e-2a55"
+ESCAPED = {
+    "each character": "".join(f"\\u{ord(one):04x}" for one in PLUS),
+    "some, as .NET does": PLUS.replace("+", "\\u002B"),
+    "JSON within JSON": json.dumps(json.dumps(PLUS.replace("+", "\\u002b"))),
+    "slashes": PLUS.replace("/", "\\/"),
+    "a URL in lower case": PLUS.replace("+", "%2b").replace("/", "%2f").replace("=", "%3d"),
+    "a URL twice": PLUS.replace("+", "%252B"),
+    "HTML numbers": "".join(f"&#{ord(one)};" for one in PLUS),
+    "HTML numbers in hexadecimal": PLUS.replace("b", "&#x62;"),
+}
+
+
+@pytest.mark.parametrize("spelling", ESCAPED.values(), ids=ESCAPED)
+def test_a_token_is_redacted_however_it_is_escaped(spelling: str) -> None:
+    """The decoder would make the token of it, or a reader would."""
+    redactor = Redactor(PLUS)
+    body = f'{{"result": {{"reason": "the token {spelling} ends"}}}}'
+    for found in (redactor.body(body.encode(), 200).decode(), redactor.prose(body), redactor.header(body)):
+        assert found.replace("\\", "").replace('"', "") == "{result: {reason: the token [token] ends}}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_token_is_redacted_in_other_encodings(encoding: str) -> None:
+    """The first bytes of a body that is no JSON are shown."""
+    body = Redactor(PLUS).body(f"the {PLUS} \\u0062{PLUS[1:]}".encode(encoding), 400)
+    assert body.count(b"[token]") == 2
+    clean = "the reason".encode(encoding)
+    assert Redactor(PLUS).body(clean, 400) is clean
 
 
 def test_a_redactor_does_not_show_its_token() -> None:

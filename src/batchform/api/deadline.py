@@ -19,8 +19,6 @@ LATE = "the deadline passed"
 CUT = "this run cut the connection"
 CLOSED = "the client is closed"
 
-_CAUSE_LIMIT = 300
-
 
 class Connectable(Protocol):
     """What a `Dial` needs of a connection."""
@@ -43,7 +41,7 @@ def cause_of(error: BaseException) -> str:
         inner = inner.__cause__ or inner.__context__
     if isinstance(found, TimeoutError):
         return LATE
-    text = str(found)[:_CAUSE_LIMIT]
+    text = str(found)  # the client redacts it before it is cut
     return text if isinstance(found, OSError) and text else f"{type(found).__name__}: {text}".rstrip(": ")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
 import re
-from urllib.parse import quote
 
 from batchform.errors import UsageError
 
@@ -28,16 +26,16 @@ def check_token(token: str) -> str:
 
 
 class Redactor:
-    """Replaces secrets by `[token]`, also where they were escaped for JSON, HTML or a URL.
+    """Replaces secrets by `[token]`, also if any of their characters are escaped for JSON, HTML or a URL.
 
-    A secret of fewer than 8 characters could be part of any word, so it is left alone where programs read (the headers
-    and the body of a success) and replaced only in what people read.
+    A secret of fewer than 8 characters could be part of any word. It is kept where programs read (the headers and the
+    body of a success) and replaced only in texts for people.
     """
 
     def __init__(self, *secrets: str) -> None:
-        spellings = {spelling: len(secret) >= _LONG for secret in secrets for spelling in _spellings(secret)}
-        self._all = sorted(spellings, key=len, reverse=True)
-        self._long = [spelling for spelling in self._all if spellings[spelling]]
+        ordered = sorted(filter(None, set(secrets)), key=len, reverse=True)
+        self._all = [re.compile(_pattern(secret)) for secret in ordered]
+        self._long = [pattern for pattern, secret in zip(self._all, ordered, strict=True) if len(secret) >= _LONG]
 
     def __repr__(self) -> str:
         return "Redactor()"
@@ -52,17 +50,35 @@ class Redactor:
 
     def body(self, body: bytes, status: int) -> bytes:
         """The body of an answer with that HTTP status, without the secrets."""
-        for spelling in self._all if status >= 400 else self._long:
-            body = body.replace(spelling.encode(), REDACTED.encode())
-        return body
+        # Latin-1 keeps every byte, and the secrets are ASCII.
+        patterns = self._all if status >= 400 else self._long
+        text = body.decode("latin-1")
+        redacted = _without(text, patterns)
+        return body if redacted is text else redacted.encode("latin-1")
 
 
-def _spellings(secret: str) -> set[str]:
-    plain = json.dumps(secret)[1:-1]
-    return {secret, plain, plain.replace("/", "\\/"), html.escape(secret), quote(secret, safe="")}
+def _pattern(secret: str) -> str:
+    """A regular expression for a secret in which each character may be escaped, also twice."""
+    return "".join(map(_spellings, secret))
 
 
-def _without(text: str, spellings: list[str]) -> str:
-    for spelling in spellings:
-        text = text.replace(spelling, REDACTED)
-    return text
+def _spellings(character: str) -> str:
+    """A regular expression for a character, plain or escaped. Each alternative begins with a literal, for speed."""
+    number = ord(character)
+    digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{number:02x}")
+    found = [re.escape(character), rf"\\\\*u00{digits}", f"&#0*{number};", f"&#[xX]0*{digits};", f"%(?:25)*{digits}"]
+    if not character.isalnum():
+        found.append(rf"\\\\*{re.escape(character)}")
+    if (named := html.escape(character)) != character:
+        found.append(named)
+    return f"(?:{'|'.join(found)})"
+
+
+def _without(text: str, patterns: list[re.Pattern[str]]) -> str:
+    """The text without the secrets; the same object if it has none. Text with a secret in UTF-16 loses its NULs."""
+    redacted = text.replace("\0", "") if "\0" in text else text
+    found = 0
+    for pattern in patterns:
+        redacted, times = pattern.subn(REDACTED, redacted)
+        found += times
+    return redacted if found else text

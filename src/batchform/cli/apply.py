@@ -181,10 +181,11 @@ def _approval(planfile: str | None) -> Plan | None:
     if planfile is None:
         return None
     try:
-        with Path(planfile).open("rb") as stream:
-            return load_plan(stream.read(MAX_BYTES + 1))
-    except OSError as error:
-        raise UsageError("The plan cannot be read", f"{planfile}: {error.strerror}. Nothing was sent.") from error
+        data = files.read_plain(Path(planfile), MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError("The plan cannot be read", f"{planfile}: {why}. Nothing was sent.") from error
+    return load_plan(data)
 
 
 def _apply(run: _Run, store: Store) -> Exit:

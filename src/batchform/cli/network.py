@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchform.cli import environment
+from batchform.cli.files import read_plain
 from batchform.errors import UsageError
 
 if TYPE_CHECKING:
@@ -156,16 +157,12 @@ def _secret(name: str) -> tuple[str | None, str]:
     if not file:
         return None, ""
     try:
-        with Path(file).open("rb") as stream:
-            return stream.read(8192).decode("ascii").strip(), f"{name}_FILE"
+        return read_plain(Path(file), 8192).decode("ascii").strip(), f"{name}_FILE"
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it holds no ASCII text"
+        why = getattr(error, "strerror", None) or "it is not a file with ASCII text"
+        # The secret itself may be in the variable by mistake, so only the path of something that exists is shown.
+        shown = f" ({file})" if "\0" not in file and os.path.lexists(file) else ""
         raise UsageError(
-            "A file with credentials cannot be read", f"{name}_FILE{_place(file)}: {why}. Nothing was sent."
+            "A file with credentials cannot be read",
+            f"`{name}_FILE`{shown}: {why}. It has to be the path of a file that contains the value. Nothing was sent.",
         ) from None
-
-
-def _place(file: str) -> str:
-    """The path, if it can be one: the secret itself may have been put there by mistake."""
-    folder = os.path.dirname(file)  # noqa: PTH120  # the text as the user gave it
-    return f" ({file})" if folder and os.path.isdir(folder) else ""  # noqa: PTH112  # the same

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchform import __version__
+from batchform.cli.files import read_plain
 from batchform.cli.options import json_option
 from batchform.errors import UsageError
 from batchform.render.documents.plan import plan_document
@@ -17,6 +18,7 @@ from batchform.render.documents.state import state_document
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.text.state import state_list_text
 from batchform.state.codec import decode_state
+from batchform.state.disk import MAX_BYTES
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
@@ -48,7 +50,7 @@ def _document(file: str) -> tuple[bytes, dict[str, Any]]:
     try:
         if not path.is_file():
             raise UsageError("There is no such file", f"{file} is not a file.")
-        data = path.read_bytes()
+        data = read_plain(path, MAX_BYTES)
     except OSError as error:
         raise UsageError("The file cannot be read", f"{file}: {error.strerror}.") from error
     try:

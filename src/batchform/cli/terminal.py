@@ -10,10 +10,16 @@ import errno
 import os
 import sys
 import time
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from batchform.errors import BatchformError, Exit
 from batchform.render.style import Style
+
+if TYPE_CHECKING:
+    from batchform.api.secret import Redactor
+
+_LONG: Final = 8
+"""A shorter secret could be part of any word."""
 
 LOG_EVERY: Final = 10.0
 """Seconds between two messages in a log while a command waits."""
@@ -56,6 +62,9 @@ class Terminal:
         self.style = Style(color=wants_colour(sys.stdout))
         self.message_style = Style(color=wants_colour(sys.stderr))
         self._failed: OSError | None = None
+        names = ("BATCHFORM_AUTH_TOKEN", "BATCHFORM_CLIENT_SECRET")
+        self._secrets = [value for name in names if len(value := os.environ.get(name, "")) >= _LONG]
+        self._redactor: Redactor | None = None
 
     @property
     def interactive(self) -> bool:
@@ -76,7 +85,7 @@ class Terminal:
         """Print the result of the command to stdout."""
         if self._failed is None:
             try:
-                sys.stdout.write(text + "\n")
+                sys.stdout.write(self._redacted(text) + "\n")
                 sys.stdout.flush()
             except OSError as error:
                 self._failed = error
@@ -85,10 +94,20 @@ class Terminal:
     def message(self, text: str, end: str = "\n") -> None:
         """Print to stderr: progress, warnings, errors."""
         try:
-            sys.stderr.write(text + end)
+            sys.stderr.write(self._redacted(text) + end)
             sys.stderr.flush()
         except OSError:
             self._silence(sys.stderr)
+
+    def _redacted(self, text: str) -> str:
+        """The text without the secrets of the environment: they may stand in a file or an old state by mistake."""
+        if not self._secrets:
+            return text
+        if self._redactor is None:
+            from batchform.api.secret import Redactor  # noqa: PLC0415  # only with credentials
+
+            self._redactor = Redactor(*self._secrets)
+        return self._redactor.prose(text)
 
     def confirm(self, question: str) -> bool:
         """Ask the user a question. Returns whether the answer is `yes`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
 
 _BEFORE = 30
 """Characters kept before the place in a line that is cut."""
+
+_SECRET = re.compile(
+    r"(?:token|secret|passw|credential|api[_-]?key|authorization)[\w-]*[\"']?\s*[:=]\s*(?:bearer\s+|basic\s+)?([^\s,}]+)",
+    re.IGNORECASE,
+)
+"""A key that names a secret, and its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +45,24 @@ def excerpt(place: Place, source: SourceText, room: int) -> Excerpt:
     end = min(max(source.offset(place.end_line, place.end_column), start), stop)
     whole = stop - begin <= room and (stop == len(text) or text[stop] in "\r\n")
     skip = 0 if whole or end - begin <= room else max(start - _BEFORE - begin, 0)
+    first = max(begin, begin + skip - 2 * _BEFORE)  # the key may stand before what is shown
+    shown = _masked(text, first, stop)
     return Excerpt(
         line=place.line,
-        before=text[begin + skip : start],
-        marked=text[start:end],
-        after=text[end:stop],
+        before=shown[begin + skip - first : start - first],
+        marked=shown[start - first : end - first],
+        after=shown[end - first :],
         head=skip > 0,
     )
+
+
+def _masked(text: str, begin: int, end: int) -> str:
+    """A part of a text, with `*` for each character of a secret, so that the places stay."""
+
+    def mask(match: re.Match[str]) -> str:
+        return match[0][: match.start(1) - match.start()] + "*" * len(match[1])
+
+    return _SECRET.sub(mask, text[begin:end])
 
 
 def _line_end(text: str, start: int, most: int) -> int:
