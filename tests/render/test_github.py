@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from batchform.errors import Problem, Severity
 from batchform.render.github import github_text
 from batchform.source_text import Place
@@ -27,8 +29,16 @@ def test_a_problem_is_one_command() -> None:
 def test_properties_and_data_are_escaped_each_in_its_way() -> None:
     """A file name may have characters that end the property; a line break would end the command."""
     (line,) = github_text([problem(file="a:b,c%\n.yaml", detail="a::b, c%\r\nd")], str).splitlines()
-    assert line.startswith("::error file=a%3Ab%2Cc%25%0A.yaml,line=1,")
+    assert line.startswith("::error file=a%3Ab%2Cc%25\\x0a.yaml,line=1,")
     assert line.endswith("::a::b, c%25\\x0d\\x0ad")
+
+
+@pytest.mark.parametrize("bad", ["\x1b[31m", "\u202e", "\u2028", "\x85", "##[error]", "##vso[x]", "\n::error::"])
+def test_a_file_name_cannot_reach_the_log(bad: str) -> None:
+    """Whoever opens a pull request names the files."""
+    text = github_text([problem(file=f"a{bad}.yaml")], str)
+    assert bad not in text
+    assert len(text.splitlines()) == 1
 
 
 def test_a_warning_is_a_warning_and_comes_after_the_errors() -> None:

@@ -43,11 +43,11 @@ def _command(problem: Problem, in_repository: Callable[[str], str]) -> str:
     """The workflow command of one problem."""
     properties: dict[str, object] = {}
     if place := problem.place:
-        properties = {"file": in_repository(place.file), "line": place.line, "col": place.column}
+        properties = {"file": printable(in_repository(place.file)), "line": place.line, "col": place.column}
         properties |= {"endLine": place.end_line}
         if place.end_line == place.line:  # GitHub ignores columns over several lines
             properties |= {"endColumn": max(place.end_column, place.column + 1)}
-    properties["title"] = f"{problem.summary} [{problem.code}]"
+    properties["title"] = printable(f"{problem.summary} [{problem.code}]")
     lines = [problem.detail, problem.hint, *(f"See {other}: {note}" for other, note in problem.related)]
     message = _data("\n".join(printable(line) for line in lines if line))
     written = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())
