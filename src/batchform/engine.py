@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from batchform.api import contract
-from batchform.api.contract import Answer, Broken
+from batchform.api.contract import Answer, Broken, NotSent
 from batchform.api.pacing import full_jitter
 from batchform.errors import OutcomeUnknownError
 from batchform.protocol import Backoff, Ended, Pause, Record, Send, Stop
@@ -109,13 +109,20 @@ class Threads:
         self._busy = 0
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Hand the request to a worker."""
+        """Hand the request to a worker. If the system has no more threads, the present ones send it."""
         self._busy += 1
         if self._busy > len(self._threads) < self._parallelism:
             thread = threading.Thread(target=self._run, name=f"batchform-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._work.put((ticket, request))
+            try:
+                thread.start()
+                self._threads.append(thread)
+            except (RuntimeError, MemoryError):
+                self._parallelism = len(self._threads)
+        if self._threads:
+            self._work.put((ticket, request))
+        else:
+            cause = "this system cannot start a thread. Raise its limit of processes or memory"
+            self._replies.put((ticket, NotSent(cause=cause, is_final=True)))
 
     def collect(self, timeout: float | None) -> list[tuple[int, Reply]]:
         """Return all replies so far; none after a timeout or `wake`."""
@@ -153,6 +160,8 @@ class Threads:
             ticket, request = work
             try:
                 self._replies.put((ticket, self._sender.send(request)))
+            except MemoryError:  # safety: the request may have left, so its outcome is unknown and the run goes on
+                self._replies.put((ticket, Broken(cause="this system has no more memory")))
             except BaseException as error:  # noqa: BLE001  # a bug in the client must stop the run, not hang it
                 self._replies.put(error)
 

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from batchform.api.contract import Answer, Broken, Reply, Request
+from batchform.api.contract import Answer, Broken, NotSent, Reply, Request
 from batchform.engine import Threads
 
 PATIENCE = 20.0
@@ -106,6 +106,52 @@ def test_a_fault_in_the_sender_stops_the_run() -> None:
     for thread in wire._threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_a_system_without_more_threads_uses_the_present_ones(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, most: int
+) -> None:
+    """Without any, every request is provably not sent, and no later one would be."""
+
+    class Echo(Gate):
+        def send(self, request: Request) -> Reply:
+            return Broken(cause=request.path)
+
+    start, started = threading.Thread.start, [0]
+
+    def limited(thread: threading.Thread) -> None:
+        if started[0] == most:
+            raise failure
+        started[0] += 1
+        start(thread)
+
+    wire = Threads(Echo(), 8)
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    for ticket in range(20):
+        wire.submit(ticket, request(f"/{ticket}"))
+    replies = collected(wire, 20)
+    if most:
+        assert replies == {ticket: Broken(cause=f"/{ticket}") for ticket in range(20)}
+    else:
+        assert all(isinstance(reply, NotSent) and reply.is_final for reply in replies.values())
+    wire.close()
+    assert len(wire._threads) == most
+
+
+def test_a_sender_without_memory_leaves_the_outcome_unknown() -> None:
+    """The request may have left. The other requests go on."""
+    gate = Gate()
+    gate.replies.put(MemoryError())
+    gate.replies.put(Answer(status=200))
+    wire = Threads(gate, 1)
+    wire.submit(1, request())
+    wire.submit(2, request())
+    replies = collected(wire, 2)
+    assert isinstance(replies[1], Broken)
+    assert isinstance(replies[2], Answer)
+    wire.close()
 
 
 def test_cutting_is_the_senders_affair() -> None:
