@@ -9,6 +9,7 @@ import gc
 import importlib
 import keyword
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -133,10 +134,10 @@ def _guarded(terminal: Terminal) -> int:
     except BatchformError as error:
         terminal.error(error)
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        terminal.message(error.format_message())
-        return Exit.ERROR
     except click.ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # by name: an older click has no such class
+            terminal.message(error.format_message())
+            return Exit.ERROR
         context = getattr(error, "ctx", None)
         hint = f"Try `{context.command_path} --help`." if context is not None else ""
         terminal.error(BatchformError(error.format_message(), hint))
@@ -147,7 +148,37 @@ def _guarded(terminal: Terminal) -> int:
     except OSError as error:
         terminal.error(BatchformError("A file could not be used", f"{error.filename or ''}: {error.strerror}."))
         return Exit.ERROR
+    except MemoryError:
+        terminal.error(BatchformError("This system has no more memory", "Every recorded outcome is in the journal."))
+        return Exit.ERROR
     except Exception as error:  # noqa: BLE001  # a bug becomes a message here
+        if (outdated := _outdated()) is not None:
+            terminal.error(outdated)
+            return Exit.ERROR
         terminal.bug(error)
         return Exit.ERROR
     return int(code) if code is not None else Exit.DONE
+
+
+def _outdated() -> BatchformError | None:
+    """The error for a library that is older than this version needs, or missing. None if all of them fit."""
+    from importlib import metadata  # noqa: PLC0415  # only after a failure
+
+    try:
+        needed = [re.fullmatch(r"([\w.-]+)>=([\d.]+)", one) for one in metadata.requires("batchform") or ()]
+    except metadata.PackageNotFoundError:
+        return None
+    for found in filter(None, needed):
+        name, floor = found.groups()
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            version = "0"
+        if _numbers(version) < _numbers(floor):
+            present = "it is missing" if version == "0" else f"version {version} is installed"
+            return BatchformError("A library is too old", f"batchform needs {name} {floor} or newer, but {present}.")
+    return None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
