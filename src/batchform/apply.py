@@ -188,7 +188,9 @@ class Report:
             return Exit.UNKNOWN
         if isinstance(self.end, (Stopped, ForeignAnswers)):
             return Exit.ERROR
-        if self.end is not None or self.having(Result.REJECTED, Result.BLOCKED, Result.NOT_ATTEMPTED):
+        too_large = any(outcome.change.obstacle is Obstacle.TOO_LARGE for outcome in self.outcomes)
+        left = self.having(Result.REJECTED, Result.BLOCKED, Result.NOT_ATTEMPTED)
+        if self.end is not None or left or too_large:  # an approved batch did not start
             return Exit.INCOMPLETE
         return Exit.DONE
 
@@ -227,7 +229,7 @@ def _outcome(change: Change, what: What | None) -> Outcome | None:
             return Outcome(change=change, result=Result.BLOCKED)
         case Action.VERIFY:
             return Outcome(change=change, result=Result.UNKNOWN, problem=getattr(what, "problem", None))
-        case Action.WAIT if change.obstacle is Obstacle.NOT_APPROVED:
+        case Action.WAIT if change.obstacle in {Obstacle.NOT_APPROVED, Obstacle.TOO_LARGE}:
             return Outcome(change=change, result=Result.NOT_APPROVED)
         case Action.HOLD | Action.WAIT:
             return None

@@ -71,6 +71,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     NOT_YET = "not_yet"
     NOT_APPROVED = "not_approved"
+    TOO_LARGE = "too_large"
     NOT_DECLARED = "not_declared"
 
 
@@ -85,6 +86,7 @@ class Obstacle(StrEnum):
     NOT_FOUND = "not_found"
     EXPIRED = "expired"
     NOT_APPROVED = "not_approved"
+    TOO_LARGE = "too_large"
 
 
 class RecordsSource(StrEnum):
@@ -100,8 +102,10 @@ class RecordsSource(StrEnum):
 class Change:
     """The decision for one batch, and what a reviewer needs to judge it.
 
-    `records` is None when the number is unknown, which never counts as 0. `deadline` is the time after which the batch
-    cannot be started, None when its age is unknown. `place` is where it is declared, None when it is undeclared.
+    `records` is the number to show. `counted` is the number for guards and approvals: the greatest of those observed,
+    known and declared. Both are None when no number is known, which never counts as 0. `approved` is the number that
+    was approved, for a start that is larger. `deadline` is the time after which the batch cannot be started, None when
+    its age is unknown. `place` is where it is declared, None when it is undeclared.
     """
 
     name: str
@@ -113,6 +117,8 @@ class Change:
     server_reason: str | None = None
     records: int | None = None
     records_source: RecordsSource = RecordsSource.UNKNOWN
+    counted: int | None = None
+    approved: int | None = None
     submitted_at: datetime | None = None
     deadline: datetime | None = None
     not_before: datetime | None = None
@@ -123,6 +129,11 @@ class Change:
     def is_change(self) -> bool:
         """Whether apply would do something."""
         return self.action in CHANGES
+
+    @property
+    def most(self) -> int:
+        """The most records that a start may spend. An unknown number counts as the most that a batch can have."""
+        return MAX_RECORDS if self.counted is None else self.counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +164,8 @@ class Plan:
     """What an apply would do, as plain data to print, compare, hash and save. Changes are sorted by name.
 
     `lineage` and `serial` identify the state it was made from, None without a state. `refreshed`: the account was
-    listed. `at` is the time that ages were judged by. `targeted`: only some batches were selected.
+    listed. `at` is the time that ages were judged by. `targeted`: only some batches were selected. `sized` is False
+    for a saved plan of a format without sizes, which approves up to 10,000 records for each start.
     """
 
     service: Service
@@ -166,6 +178,7 @@ class Plan:
     changes: tuple[Change, ...]
     guards: tuple[GuardCheck, ...]
     notices: tuple[Notice, ...]
+    sized: bool = True
 
     def having(self, *actions: Action) -> tuple[Change, ...]:
         """The changes with one of these actions, in order."""
@@ -221,6 +234,7 @@ def plan(
             change = _declared(batch, entries.get(batch.batch_id), observed, config.service, now)
             changes.append(change)
             notices.extend(_notices(change, batch, config.service, now))
+    notices.extend(_contradicted(changes, config))
     notices.extend(_deadlines(changes, config.service, now))
     changes.extend(_undeclared(config, entries, selected))
     changes.sort(key=lambda change: (change.name, change.batch_id))
@@ -325,7 +339,7 @@ def check_approval(approved: Plan, here: State | Plan) -> None:
 
 
 def approve(fresh: Plan, approved: Plan) -> Plan:
-    """The fresh plan, less every start that the approved one did not offer.
+    """The fresh plan, less every start that the approved one did not offer, or offered with fewer records.
 
     An approval can only deny: it never adds a start to the fresh plan. So an old approval repeats nothing, and a forged
     one starts nothing. Guards are checked on the starts that remain.
@@ -334,16 +348,37 @@ def approve(fresh: Plan, approved: Plan) -> Plan:
         RefusedError: The approval is for another service, endpoint or state.
     """
     check_approval(approved, fresh)
-    offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
+    offered = {change.batch_id: change for change in approved.having(Action.START, Action.VERIFY)}
     changes = tuple(
-        replace(change, action=Action.WAIT, reason=Reason.NOT_APPROVED, obstacle=Obstacle.NOT_APPROVED)
-        if change.action is Action.START and change.batch_id not in offered  # safety: no reviewer has seen it
+        _approved(change, offered.get(change.batch_id), sized=approved.sized)
+        if change.action is Action.START
         else change
         for change in fresh.changes
     )
     overridden = {check.guard.name for check in fresh.guards if check.overridden}
     guards = _check(tuple(check.guard for check in fresh.guards), changes, overridden)
-    return replace(fresh, changes=changes, guards=guards)
+    notices = fresh.notices if approved.sized else (_UNSIZED, *fresh.notices)
+    return replace(fresh, changes=changes, guards=guards, notices=notices)
+
+
+_UNSIZED: Final = Notice(
+    text=f"The saved plan has an old format without sizes: it approves up to {MAX_RECORDS:,} records for each start."
+    " Make a new plan to approve the numbers that it shows."
+)
+
+
+def _approved(start: Change, offer: Change | None, *, sized: bool) -> Change:
+    """The start if the approved plan offers it, else a change that starts nothing."""
+    if offer is None:  # safety: no reviewer has seen it
+        return replace(start, action=Action.WAIT, reason=Reason.NOT_APPROVED, obstacle=Obstacle.NOT_APPROVED)
+    shown = MAX_RECORDS if offer.records is None or not sized else offer.records
+    most = MAX_RECORDS if not sized else offer.most
+    now = MAX_RECORDS if start.records is None else start.records
+    if now <= shown and start.most <= most:
+        return start
+    # safety: the reviewer approved fewer records than it would spend
+    approved = shown if now > shown else most
+    return replace(start, action=Action.WAIT, reason=Reason.TOO_LARGE, obstacle=Obstacle.TOO_LARGE, approved=approved)
 
 
 def is_expired(service: Service, submitted_at: datetime | None, now: datetime) -> bool:
@@ -387,20 +422,28 @@ def _submitted_at(batch: Batch | None, entry: Entry | None, reading: Reading | N
     return batch.submitted_at if batch is not None else None
 
 
-def _records(batch: Batch, entry: Entry | None, reading: Reading | None) -> tuple[int | None, RecordsSource]:
-    if reading is not None and reading.records is not None:
-        return reading.records, RecordsSource.OBSERVED
-    if entry is not None and entry.records is not None:
-        return entry.records, RecordsSource.KNOWN
-    if batch.records is not None:
-        return batch.records, RecordsSource.DECLARED
-    return None, RecordsSource.UNKNOWN
+def _records(
+    batch: Batch, entry: Entry | None, reading: Reading | None
+) -> tuple[int | None, RecordsSource, int | None]:
+    """The number to show and its source: observed, else known, else declared. The third is the greatest of them."""
+    found = [
+        (number, source)
+        for number, source in (
+            (reading.records if reading is not None else None, RecordsSource.OBSERVED),
+            (entry.records if entry is not None else None, RecordsSource.KNOWN),
+            (batch.records, RecordsSource.DECLARED),
+        )
+        if number is not None
+    ]
+    if not found:
+        return None, RecordsSource.UNKNOWN, None
+    return *found[0], max(number for number, _ in found)
 
 
 def _declared(batch: Batch, entry: Entry | None, observed: Observed, service: Service, now: datetime) -> Change:
     reading = observed.readings.get(batch.batch_id)
     action, why = decide(batch, entry, reading, listed=observed.listed, service=service, now=now)
-    records, source = _records(batch, entry, reading)
+    records, source, counted = _records(batch, entry, reading)
     submitted_at = _submitted_at(batch, entry, reading)
     return Change(
         name=batch.name,
@@ -412,6 +455,7 @@ def _declared(batch: Batch, entry: Entry | None, observed: Observed, service: Se
         server_reason=reading.reason if reading is not None and reading.status else entry.reason if entry else None,
         records=records,
         records_source=source,
+        counted=counted,
         submitted_at=submitted_at,
         deadline=_moved(submitted_at, DEADLINE) if submitted_at is not None else None,
         not_before=batch.not_before,
@@ -444,6 +488,7 @@ def _undeclared(config: Config, entries: Mapping[str, Entry], selected: Collecti
                 status=entry.status,
                 records=entry.records,
                 records_source=RecordsSource.KNOWN if entry.records is not None else RecordsSource.UNKNOWN,
+                counted=entry.records,
             )
         )
     return changes
@@ -453,11 +498,11 @@ def _check(
     guards: tuple[Guard, ...], changes: Collection[Change], overridden: Collection[GuardName]
 ) -> tuple[GuardCheck, ...]:
     starts = [change for change in changes if change.action is Action.START]
-    unknown = sum(change.records is None for change in starts)
+    unknown = sum(change.counted is None for change in starts)
     measured = {
         GuardName.MAX_STARTS: len(starts),
         # safety: an unknown size counts as the most records that a batch can have
-        GuardName.MAX_RECORDS: sum(MAX_RECORDS if change.records is None else change.records for change in starts),
+        GuardName.MAX_RECORDS: sum(change.most for change in starts),
     }
     return tuple(
         GuardCheck(
@@ -489,6 +534,29 @@ def _notices(change: Change, batch: Batch, service: Service, now: datetime) -> l
     ):
         texts.append("has a `not_before` after its 28-day limit, so it can never be started.")
     return [Notice(name=change.name, text=text) for text in texts]
+
+
+_SAYS: Final = {RecordsSource.OBSERVED: "the account says", RecordsSource.KNOWN: "the state says"}
+_UNSTARTED: Final = frozenset({Action.START, Action.VERIFY, Action.HOLD, Action.WAIT})
+
+
+def _contradicted(changes: Collection[Change], config: Config) -> list[Notice]:
+    """One warning for all declared numbers of records that the account or the state contradicts."""
+    declared = {batch.batch_id: batch.records for batch in config.batches}
+    wrong = [
+        (change.name, f"declared {told:,}, {_SAYS[change.records_source]} {change.records:,}.")
+        for change in changes
+        if change.action in _UNSTARTED
+        and change.records_source in _SAYS
+        and (told := declared[change.batch_id]) is not None
+        and change.records != told
+    ]
+    if not wrong:
+        return []
+    name, what = wrong[0]
+    if len(wrong) == 1:
+        return [Notice(name=name, text=f"has another number of records: {what}")]
+    return [Notice(text=f"{len(wrong):,} batches have another number of records. The first is {name}: {what}")]
 
 
 def _too_late(batch: Batch, submitted_at: datetime | None) -> bool:

@@ -136,7 +136,8 @@ def test_from_a_branch_to_a_second_run_that_finds_no_changes(team: Team) -> None
     assert planned.masked == set()
     assert not team.site.log.entries, "a plan sends nothing"
     (comment,) = team.comments()
-    assert "### batchform plan: start 2 batches, 9,800 records + 1 batch of unknown size at stake" in comment["body"]
+    unsized = "1 batch of unknown size (up to 10,000 records)"
+    assert f"### batchform plan: start 2 batches, 9,800 records + {unsized} at stake" in comment["body"]
     assert "batches/a.yaml:3" in comment["body"]
     assert comment["body"] in planned.summary
 

@@ -75,6 +75,7 @@ def test_a_change_carries_what_is_known_of_its_batch() -> None:
         server_reason="why",
         records=3,
         records_source=RecordsSource.OBSERVED,
+        counted=3,
         submitted_at=ago(days=3),
         deadline=ahead(days=25),
         not_before=ahead(hours=1),
@@ -117,6 +118,7 @@ def test_what_is_no_longer_declared_is_shown_as_it_is_known(records: int | None,
         status="processing",
         records=records,
         records_source=source,
+        counted=records,
     )
 
 

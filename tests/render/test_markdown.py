@@ -121,7 +121,10 @@ def test_a_guard_that_blocks_it_is_in_the_verdict() -> None:
     """The reviewer sees that apply would refuse, why, and where the limit is set."""
     check = GuardCheck(guard=Guard(name=GuardName.MAX_STARTS, limit=1, place=PLACE), measured=2)
     text = plan_markdown(plan_of(change("a"), change("b"), guards=(check,)), key=KEY)
-    assert "start 2 batches, 2 batches of unknown size at stake (**blocked by a guard**)" in text
+    assert (
+        "start 2 batches, 2 batches of unknown size (up to 10,000 records each) at stake (**blocked by a guard**)"
+        in text
+    )
     assert "**Guard `max_starts`:** 2 of at most 1 (set in `batchform.yaml:3`)" in text
 
 

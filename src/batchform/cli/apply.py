@@ -261,8 +261,8 @@ def _question(made: Plan) -> str:
     starts = made.having(Action.START)
     if not starts:
         return "Record these changes?\n  No batch is started, and nothing is spent."
-    size = stake(starts, told_by_author(starts))
-    return f"Start {batches(len(starts))} ({size})?\n  A start spends credits and cannot be undone."
+    records = stake(starts, told_by_author(starts))
+    return f"Start {batches(len(starts))} ({records})?\n  A start spends credits and cannot be undone."
 
 
 def _commit(store: Store) -> BatchformError | None:

@@ -112,7 +112,8 @@ RESULTS: Mapping[Result, Shown] = {
     Result.NOT_APPROVED: Shown(
         mark=ACTIONS[Action.WAIT],
         word="not approved",
-        next="These starts are not in the saved plan. Make a new plan to have them approved.",
+        next="The saved plan does not have these starts, or has them with fewer records. Make a new plan to have them"
+        " approved.",
     ),
 }
 """In the order of the totals."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from batchform.model import DEADLINE, Service
+from batchform.model import DEADLINE, MAX_RECORDS, Service
 from batchform.plan import NEAR, Action, Reason, RecordsSource
 from batchform.render.escape import printable
 from batchform.render.style import Tone
@@ -80,11 +80,12 @@ def size(records: int | None) -> str:
 
 
 def stake(changes: Sequence[Change], note: str = "") -> str:
-    """`9,800 records + 2 batches of unknown size`, empty for no batches; `note` follows the records."""
+    """`9,800 records + 1 batch of unknown size (up to 10,000 records)`, or nothing. `note` follows the records."""
     known = [change.records for change in changes if change.records is not None]
     unknown = len(changes) - len(known)
     parts = [size(sum(known)) + note] if known else []
-    return " + ".join([*parts, *([f"{batches(unknown)} of unknown size"] if unknown else [])])
+    most = f"(up to {count(MAX_RECORDS, 'record')}{' each' if unknown > 1 else ''})"
+    return " + ".join([*parts, *([f"{batches(unknown)} of unknown size {most}"] if unknown else [])])
 
 
 def told_by_author(starts: Sequence[Change]) -> str:
@@ -237,6 +238,11 @@ REASONS: Mapping[Reason, Wording] = {
     Reason.NOT_APPROVED: Wording(
         word="not approved", text="not in the approved plan", next="Make a new plan to have it approved."
     ),
+    Reason.TOO_LARGE: Wording(
+        word="not approved",
+        text="larger than approved",
+        next="Make a new plan to have it approved.",
+    ),
     Reason.NOT_DECLARED: Wording(
         word="undeclared",
         text="undeclared; no request is sent",
@@ -289,6 +295,9 @@ def why(change: Change, plan: Plan | None = None) -> str:
         return f"{text}: {said}"
     if change.reason is Reason.NOT_YET and change.not_before is not None:
         return f"not before {moment(change.not_before)}"
+    if change.reason is Reason.TOO_LARGE and change.approved is not None:
+        now = change.counted if change.records is not None and change.records <= change.approved else change.records
+        return f"{size(now)}, {change.approved:,} {'was' if change.approved == 1 else 'were'} approved"
     if plan is not None and change.reason is Reason.EXPIRED:
         if change.deadline is None or plan.at <= change.deadline:
             return f"{text}, says the server"

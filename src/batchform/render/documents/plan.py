@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = "1.0"
 
+PLAN_VERSION: Final = "1.1"
+"""The format of a plan. Before 1.1, a plan did not have `records_counted`, and did not approve sizes."""
+
 
 def plan_document(plan: Plan, *, version: str, drift: Sequence[Drift] = ()) -> dict[str, Any]:
     """The plan as JSON values. `version` is batchform's own, `drift` where the account differs from the state."""
     prior = None if plan.serial is None else {"lineage": plan.lineage, "serial": plan.serial}
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": PLAN_VERSION,
         "batchform_version": version,
         "timestamp": encode_time(plan.at),
         "applyable": plan.applyable,
@@ -103,6 +106,8 @@ def change_document(change: Change, service: Service) -> dict[str, Any]:
         "server_reason": change.server_reason,
         "records": change.records,
         "records_source": change.records_source.value,
+        "records_counted": change.counted,
+        "records_approved": change.approved,
         "submitted_at": time_document(change.submitted_at),
         "deadline": time_document(change.deadline),
         "not_before": time_document(change.not_before),

@@ -1,0 +1,64 @@
+"""What a reviewer approved is what is spent, through the commands."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.harness import Warm, site, warmed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FACTOR = 50.0
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """One warm process for all tests of this file."""
+    with warmed("tests.e2e.warm", FACTOR, tmp_path_factory.mktemp("warm")) as ready:
+        yield ready
+
+
+def test_an_approval_of_10_records_does_not_start_10000(tmp_path: Path, warm: Warm) -> None:
+    """Exit 3, nothing is started, and the report names both numbers."""
+    with site(tmp_path, {"batches": {"b-1": {"records": 10_000}}, "speed": 0}) as place:
+        place.declare({"uk": {"batch_id": "b-1", "records": 10}})
+        assert warm.run(place, "plan", "--out", "plan.json").code == 0
+        ended = warm.run(place, "apply", "plan.json")
+        assert ended.code == 3, ended
+        assert "10,000 records, 10 were approved" in ended.out
+        assert "declared 10, the account says 10,000" in ended.out + ended.err
+        assert place.requests("start") == []
+        assert warm.run(place, "plan", "--refresh", "--out", "plan.json").code == 0
+        assert warm.run(place, "apply", "plan.json").code == 0
+        place.paid_once(["b-1"])
+
+
+def test_an_approval_of_an_unknown_number_says_what_it_approves(tmp_path: Path, warm: Warm) -> None:
+    """Up to 10,000 records, in the plan and in the question."""
+    with site(tmp_path, {"batches": {"b-1": {"records": 10_000}}, "speed": 0}) as place:
+        place.declare({"uk": {"batch_id": "b-1"}})
+        planned = warm.run(place, "plan", "--out", "plan.json", "--markdown", "plan.md")
+        said = "1 batch of unknown size (up to 10,000 records)"
+        assert said in planned.out
+        assert said in (tmp_path / "plan.md").read_text()
+        assert warm.run(place, "apply", "plan.json").code == 0
+        place.paid_once(["b-1"])
+
+
+def test_a_saved_plan_of_the_old_format_warns(tmp_path: Path, warm: Warm) -> None:
+    """It approves any size, as it did when it was made."""
+    with site(tmp_path, {"batches": {"b-1": {"records": 10_000}}, "speed": 0}) as place:
+        place.declare({"uk": {"batch_id": "b-1", "records": 10}})
+        warm.run(place, "plan", "--out", "plan.json")
+        plan = json.loads((tmp_path / "plan.json").read_text())
+        assert plan["format_version"] == "1.1"
+        (tmp_path / "plan.json").write_text(json.dumps(plan | {"format_version": "1.0"}))
+        ended = warm.run(place, "apply", "plan.json")
+        assert ended.code == 0, ended
+        assert "an old format without sizes" in ended.out + ended.err
+        place.paid_once(["b-1"])

@@ -1,0 +1,126 @@
+"""An approval is bound to the number of records that it showed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.apply import Result, report
+from batchform.errors import Exit
+from batchform.model import GuardName
+from batchform.plan import Action, Obstacle, approve
+from batchform.render.documents.plan import plan_document
+from batchform.render.documents.saved import plan_from_document
+from batchform.render.words import why
+from batchform.state.known import Phase
+from tests.plan.words import batch, config, entry, guard, listed, observed, only, planned, state
+
+if TYPE_CHECKING:
+    from batchform.plan import Plan
+
+
+def sized(records: int | None, *, declared: int | None = None, status: str | None = "submitted") -> Plan:
+    """The refreshed plan of one batch that has so many records in the account."""
+    seen = listed(status, records=records, date_submitted=None)
+    return planned(config(batch(records=declared)), state(entry(Phase.SEEN)), observed(seen, listed=False))
+
+
+@pytest.mark.parametrize(
+    ("approved", "fresh", "starts"),
+    [
+        (sized(10), sized(10), True),
+        (sized(10), sized(9), True),
+        (sized(10), sized(11), False),
+        (sized(0), sized(1), False),
+        (sized(10), sized(None), False),
+        (sized(None), sized(10_000), True),
+        (sized(None), sized(None), True),
+        (sized(None, declared=10), sized(10_000, declared=10), False),
+        (sized(10, declared=10_000), sized(10, declared=10_000), True),
+        (sized(10, declared=10_000), sized(11, declared=10_000), False),
+        (sized(10, declared=10), sized(10, declared=11), False),
+        (sized(10, status=None), sized(11), False),
+    ],
+)
+def test_a_start_has_no_more_records_than_were_approved(approved: Plan, fresh: Plan, *, starts: bool) -> None:
+    """Unknown was approved as up to 10,000, and counts as 10,000 now."""
+    left = approve(fresh, plan_from_document(plan_document(approved, version="1")))
+    made = report(left, [], [], None)
+    if starts:
+        assert only(left).action is Action.START
+        return
+    assert (only(left).action, only(left).obstacle) == (Action.WAIT, Obstacle.TOO_LARGE)
+    assert [outcome.result for outcome in made.outcomes] == [Result.NOT_APPROVED]
+    assert made.exit is Exit.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("approved", "fresh", "said"),
+    [
+        (sized(10), sized(10_000), "10,000 records, 10 were approved"),
+        (sized(1), sized(2), "2 records, 1 was approved"),
+        (sized(10), sized(None), "records unknown, 10 were approved"),
+        (sized(10, declared=10), sized(10, declared=11), "11 records, 10 were approved"),
+    ],
+)
+def test_both_numbers_are_named(approved: Plan, fresh: Plan, said: str) -> None:
+    """The report says what the batch has and what was approved."""
+    assert why(only(approve(fresh, approved))) == said
+
+
+def test_an_old_saved_plan_approves_any_size_with_a_warning() -> None:
+    """Format 1.0 did not say that the numbers are part of the approval."""
+    old = plan_document(sized(10), version="1") | {"format_version": "1.0"}
+    for change in old["resource_changes"]:
+        del change["records_counted"], change["records_approved"]
+    left = approve(sized(10_000), plan_from_document(old))
+    assert only(left).action is Action.START
+    assert "up to 10,000 records for each start" in left.notices[0].text
+    assert approve(sized(10), sized(10)).notices == ()
+
+
+def test_a_batch_that_was_not_offered_is_no_failure() -> None:
+    """Only a start that is larger than approved makes the run incomplete."""
+    fresh = replace(sized(10), changes=(*sized(10).changes, *planned(config(batch("new"))).changes))
+    assert report(approve(fresh, planned(config())), [], [], None).exit is Exit.DONE
+
+
+def test_guards_count_the_greatest_number_and_the_account_is_shown() -> None:
+    """A smaller number from the account or in the declaration does not lower what a guard counts."""
+    limit = guard(GuardName.MAX_RECORDS, 100)
+    for declared, known, said in ((500, 5, 50), (5, 500, 50), (5, 50, 500)):
+        wanted = config(batch(records=declared), guards=[limit])
+        before = state(entry(Phase.SEEN, status="submitted", records=known))
+        made = planned(wanted, before, observed(listed("submitted", records=said), listed=False))
+        assert (made.changes[0].records, made.guards[0].measured, made.applyable) == (said, 500, False)
+
+
+@pytest.mark.parametrize(
+    ("declared", "known", "said", "warned"),
+    [
+        (10, None, 10_000, "declared 10, the account says 10,000."),
+        (10, 20, None, "declared 10, the state says 20."),
+        (10, 20, 10, None),
+        (None, 20, 30, None),
+        (10, None, None, None),
+    ],
+)
+def test_a_declared_number_that_is_contradicted_is_a_warning(
+    declared: int | None, known: int | None, said: int | None, warned: str | None
+) -> None:
+    """In every plan, offline too."""
+    seen = observed(listed("submitted", records=said), listed=False)
+    made = planned(config(batch(records=declared)), state(entry(Phase.SEEN, records=known)), seen)
+    assert [(one.name, one.text) for one in made.notices] == (
+        [("b", f"has another number of records: {warned}")] if warned else []
+    )
+
+
+def test_many_contradicted_numbers_are_one_warning() -> None:
+    """It names the first."""
+    entries = [entry(Phase.SEEN, name, records=7) for name in ("a", "b")]
+    made = planned(config(batch("a", records=5), batch("b", records=6)), state(*entries))
+    (notice,) = made.notices
+    assert notice.text == "2 batches have another number of records. The first is a: declared 5, the state says 7."
