@@ -46,6 +46,7 @@ def test_every_package_has_hashes_and_no_origin(name: str) -> None:
     ("extra", "files"),
     [
         ("build", ["runtime", "build"]),
+        ("remote", ["runtime", "remote"]),
         ("test", ["runtime", "build", "test"]),
         ("lint", ["runtime", "build", "test", "lint"]),
         ("bench", ["runtime", "build", "test", "bench"]),
