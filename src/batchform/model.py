@@ -146,12 +146,14 @@ class Observed:
 
     `listed`: the list call was answered. Only then is a batch without a reading absent from the list. `readings` has
     the newest reading of each selected batch by batch_id. `skew` is the server's clock minus the local one, None when
-    no answer had a Date.
+    no answer had a Date. `asked`: each batch to start was read singly instead of
+    listed, with or without an answer.
     """
 
     listed: bool = False
     readings: Mapping[str, Reading] = field(default_factory=lambda: MappingProxyType({}))
     skew: timedelta | None = None
+    asked: bool = False
 
 
 NOTHING_OBSERVED = Observed()

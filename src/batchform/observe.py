@@ -47,7 +47,7 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
         engine: Sends and records.
         rules: Waits and numbers of tries.
         now: The local time.
-        refresh: Whether to list the account. Without, only unknown attempts are read.
+        refresh: Whether to list the account. Without, unknown attempts and the batches to start are read singly.
 
     Raises:
         ServerError: The account could not be listed. Nothing was started.
@@ -67,15 +67,20 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
     for batch_id, verdict in results.items():
         if isinstance(verdict, Verdict) and verdict.reading is not None:
             readings[batch_id] = verdict.reading
-    return replace(observed, readings=MappingProxyType(readings), skew=engine.skew)
+    asked = not refresh and engine.end is None
+    return replace(observed, readings=MappingProxyType(readings), skew=engine.skew, asked=asked)
 
 
 def _to_read(changes: tuple[Change, ...], state: State, observed: Observed) -> Iterator[Change]:
-    """The batches that the plan would VERIFY, and those with an unknown attempt that the list has."""
+    """The batches that the plan would VERIFY, and those with an unknown attempt that the list has.
+
+    Without a list, also the batches that the plan would START.
+    """
     for change in changes:
         entry = state.entries.get(change.batch_id)
         is_listed = entry is not None and entry.uncertain and change.batch_id in observed.readings
-        if change.action is Action.VERIFY or is_listed:
+        unlisted = change.action is Action.START and not observed.listed  # safety: it may have been started elsewhere
+        if change.action is Action.VERIFY or is_listed or unlisted:
             yield change
 
 

@@ -30,7 +30,7 @@ NEAR: Final = timedelta(days=7)
 """A plan warns of a deadline within this time."""
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""Beyond this difference, the server's clock decides ages and `not_before`, not the local one."""
+"""Beyond this difference, the server's clock decides ages, not the local one."""
 
 
 class Action(StrEnum):
@@ -222,6 +222,7 @@ def plan(
         overridden: The guards to override.
     """
     notices: list[Notice] = []
+    clocks = (now, _moved(now, observed.skew or timedelta()))
     if observed.skew is not None and abs(observed.skew) > CLOCK_TOLERANCE:
         now = _moved(now, observed.skew)
         minutes, side = abs(observed.skew).total_seconds() / 60, "behind" if observed.skew > timedelta() else "ahead of"
@@ -231,9 +232,13 @@ def plan(
     changes = []
     for batch in config.batches:
         if selected is None or batch.batch_id in selected:
-            change = _declared(batch, entries.get(batch.batch_id), observed, config.service, now)
+            change = _declared(
+                batch, entries.get(batch.batch_id), observed, config.service, now=now, earliest=min(clocks)
+            )
             changes.append(change)
             notices.extend(_notices(change, batch, config.service, now))
+            if change.reason is Reason.NOT_YET and batch.not_before is not None and now is not clocks[0]:
+                notices.extend(_clocks_differ(change.name, batch.not_before, max(clocks)))
     notices.extend(_contradicted(changes, config))
     notices.extend(_deadlines(changes, config.service, now))
     changes.extend(_undeclared(config, entries, selected))
@@ -254,7 +259,14 @@ def plan(
 
 
 def decide(
-    batch: Batch, entry: Entry | None, reading: Reading | None, *, listed: bool, service: Service, now: datetime
+    batch: Batch,
+    entry: Entry | None,
+    reading: Reading | None,
+    *,
+    asked: bool,
+    service: Service,
+    now: datetime,
+    earliest: datetime,
 ) -> tuple[Action, Reason | Obstacle]:
     """The decision table for a declared batch: the first row that matches.
 
@@ -262,9 +274,10 @@ def decide(
         batch: The declaration.
         entry: Its entry in the state, if any.
         reading: Its newest reading of this run, if any.
-        listed: Whether the account was listed. Then a batch without a reading is absent from the list.
+        asked: Whether the account was listed or the batch read in this run.
         service: The service. The 28 days are documented for phone only.
         now: The time that ages are judged by.
+        earliest: The earlier time of the local and the server's clock, for `not_before`.
     """
     status = _status(entry, reading)
     by_read = reading is not None and reading.source is Source.READ
@@ -288,17 +301,19 @@ def decide(
     submitted_at = _submitted_at(batch, entry, reading)
     if service is Service.PHONE and submitted_at is not None and now - submitted_at >= SURELY_EXPIRED:
         return Action.BLOCKED, Obstacle.EXPIRED
-    if batch.not_before is not None and now < batch.not_before:
+    if batch.not_before is not None and earliest < batch.not_before:  # safety: one wrong clock must not start it
         return Action.WAIT, Reason.NOT_YET
     if reading is not None and not reading.found:
         return Action.BLOCKED, Obstacle.NOT_FOUND
-    if listed and reading is None:  # safety: only a single read can show that it was not started, never the list
+    if asked and reading is None:  # safety: only a single read can show that it was not started, never the list
         return Action.VERIFY, Reason.ABSENT
     if reading is not None and reading.status is None:  # safety: listed without a status says nothing
         return Action.VERIFY, Reason.UNCLEAR
     if reading is None and entry is not None and not entry.found:  # nothing newer is known
         return Action.BLOCKED, Obstacle.NOT_FOUND
-    if listed and not by_read and submitted_at is None and service is Service.PHONE:
+    if reading is not None and not by_read and _contradicts_itself(reading):  # safety: only a single read decides
+        return Action.VERIFY, Reason.UNCLEAR
+    if asked and not by_read and submitted_at is None and service is Service.PHONE:
         return Action.VERIFY, Reason.UNCLEAR  # safety: without a date it may be too old
     return Action.START, _why_start(entry, status)
 
@@ -440,9 +455,21 @@ def _records(
     return *found[0], max(number for number, _ in found)
 
 
-def _declared(batch: Batch, entry: Entry | None, observed: Observed, service: Service, now: datetime) -> Change:
+def _contradicts_itself(reading: Reading) -> bool:
+    """Whether a reading that says `submitted` also says that the batch was started."""
+    return (
+        reading.date_started is not None
+        or reading.date_ended is not None
+        or (reading.records == 0 and bool(reading.records_processed))
+    )
+
+
+def _declared(
+    batch: Batch, entry: Entry | None, observed: Observed, service: Service, *, now: datetime, earliest: datetime
+) -> Change:
     reading = observed.readings.get(batch.batch_id)
-    action, why = decide(batch, entry, reading, listed=observed.listed, service=service, now=now)
+    asked = observed.listed or observed.asked
+    action, why = decide(batch, entry, reading, asked=asked, service=service, now=now, earliest=earliest)
     records, source, counted = _records(batch, entry, reading)
     submitted_at = _submitted_at(batch, entry, reading)
     return Change(
@@ -557,6 +584,13 @@ def _contradicted(changes: Collection[Change], config: Config) -> list[Notice]:
     if len(wrong) == 1:
         return [Notice(name=name, text=f"has another number of records: {what}")]
     return [Notice(text=f"{len(wrong):,} batches have another number of records. The first is {name}: {what}")]
+
+
+def _clocks_differ(name: str, not_before: datetime, latest: datetime) -> list[Notice]:
+    """The warning about a batch that would be started by one of two clocks that differ."""
+    if latest < not_before:
+        return []
+    return [Notice(name=name, text="waits: its `not_before` has passed by one clock only. Correct the local clock.")]
 
 
 def _too_late(batch: Batch, submitted_at: datetime | None) -> bool:

@@ -162,19 +162,29 @@ def test_an_uncertain_attempt_of_an_undeclared_batch_is_settled_as_well() -> Non
     assert lab.entry("a").phase is Phase.RELEASED
 
 
-def test_without_the_list_only_uncertain_attempts_are_read() -> None:
-    """`--no-refresh` uses the state, but still verifies an unknown attempt."""
-    lab = lab_of(Server(["a", "b"]), entry(Phase.UNKNOWN, doubt=True))
-    observed = seen(lab, config(["a", "b"]), refresh=False)
-    assert calls(lab) == ["a", "a"]
+def test_without_the_list_each_batch_to_start_is_read() -> None:
+    """`--no-refresh` verifies unknown attempts, and reads the status of what it would start."""
+    lab = lab_of(Server(["a", "b"]), entry(Phase.UNKNOWN, doubt=True), entry(Phase.STARTED, "c", status="completed"))
+    observed = seen(lab, config(["a", "b", "c"]), refresh=False)
+    assert calls(lab) == ["a", "b", "a"]
     assert not observed.listed
-    assert action(lab, config(["a", "b"]), observed) == [Action.START, Action.START]
+    assert action(lab, config(["a", "b", "c"]), observed) == [Action.START, Action.START, Action.KEEP]
+
+
+@pytest.mark.parametrize(
+    ("status", "decided"),
+    [("stopped", Action.BLOCKED), ("completed", Action.ADOPT), ("queued", Action.BLOCKED), (None, Action.VERIFY)],
+)
+def test_without_the_list_the_single_read_decides(status: str | None, decided: Action) -> None:
+    """Where the read gets no answer, nothing is started."""
+    lab = lab_of(Server(["a"], statuses={"a": status}))
+    assert action(lab, config(["a"]), seen(lab, config(["a"]), refresh=False)) == [decided]
 
 
 def test_nothing_is_asked_where_there_is_nothing_to_ask() -> None:
-    """Without a list and an unknown attempt there is no request."""
-    lab = lab_of(Server(["a"]))
-    assert seen(lab, config(["a"]), refresh=False) == NOTHING_OBSERVED
+    """Without a list, an unknown attempt and a batch to start there is no request."""
+    lab = lab_of(Server(["a"]), entry(Phase.STARTED, status="completed"))
+    assert not seen(lab, config(["a"]), refresh=False).readings
     assert not lab.sent
 
 
@@ -218,13 +228,14 @@ def test_the_servers_clock_is_noted() -> None:
     assert seen(lab, config(["a"])).skew is None
 
 
-def test_what_is_read_is_judged_by_the_servers_clock() -> None:
-    """A batch whose `not_before` has passed by the server's clock is read in the same run."""
-    lab = lab_of(Server(["a"], unlisted={"a"}, skew=timedelta(hours=2)))
-    wanted = config(["a"], not_before=NOW + timedelta(hours=1))
-    observed = seen(lab, wanted)
-    assert calls(lab) == ["list", "a"]
-    assert action(lab, wanted, observed) == [Action.START]
+@pytest.mark.parametrize("hours", [2, -2])
+def test_one_clock_does_not_pass_a_not_before(hours: int) -> None:
+    """A Date header two hours ahead starts nothing, nor does a local clock two hours ahead."""
+    lab = lab_of(Server(["a"], skew=timedelta(hours=hours)))
+    wanted = config(["a"], not_before=NOW + timedelta(hours=hours / 2))
+    lab.apply(wanted)
+    assert not lab.starts
+    assert [c.action for c in plan(wanted, None, seen(lab, wanted), NOW, endpoint=ENDPOINT).changes] == [Action.WAIT]
 
 
 def test_a_batch_expires_by_the_servers_clock() -> None:

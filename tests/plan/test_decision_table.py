@@ -480,18 +480,65 @@ def test_a_stop_after_a_start_is_warned_of_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("skew", "action"),
+    ("seconds", "skew", "action", "warned"),
     [
-        pytest.param(300 * SECOND, WAIT, id="five minutes: the local clock"),
-        pytest.param(301 * SECOND, START, id="more: the server's clock"),
+        pytest.param(300.5, 300 * SECOND, WAIT, False, id="neither"),
+        pytest.param(300.5, 301 * SECOND, WAIT, True, id="the server's only"),
+        pytest.param(-300.5, -301 * SECOND, WAIT, True, id="the local one only"),
+        pytest.param(-0.5, -SECOND, WAIT, False, id="the local one only, by a second"),
+        pytest.param(-300.5, -300 * SECOND, START, False, id="both"),
+        pytest.param(-0.5, 301 * SECOND, START, False, id="both, although they differ"),
+        pytest.param(-0.5, None, START, False, id="no other clock"),
     ],
 )
-def test_a_wrong_local_clock_gives_way_to_the_server(skew: timedelta, action: Action) -> None:
-    """When the clocks differ by more than five minutes, the server's decides, with a warning."""
-    wanted = config(batch(not_before=ahead(seconds=300.5)))
+def test_a_start_needs_both_clocks_past_its_not_before(
+    seconds: float, skew: timedelta | None, action: Action, *, warned: bool
+) -> None:
+    """When they differ by more than five minutes, a warning says why it waits."""
+    wanted = config(batch(not_before=ahead(seconds=seconds)))
     made = planned(wanted, seen=observed(read("submitted"), skew=skew))
     assert only(made).action is action
-    assert bool(made.notices) == (action is START)
+    assert any("by one clock only" in notice.text for notice in made.notices) == warned
+
+
+@pytest.mark.parametrize(
+    ("reading", "action"),
+    [
+        pytest.param(listed("submitted", date_submitted=NOW, date_started=NOW), VERIFY, id="has a start"),
+        pytest.param(listed("submitted", date_submitted=NOW, date_ended=NOW), VERIFY, id="has an end"),
+        pytest.param(listed("submitted", date_submitted=NOW, records=0, records_processed=1), VERIFY, id="processed"),
+        pytest.param(listed("submitted", date_submitted=NOW, records=0, records_processed=0), START, id="empty"),
+        pytest.param(listed("submitted", date_submitted=NOW, records=9, records_processed=1), START, id="plain"),
+        pytest.param(read("submitted", date_started=NOW), START, id="a single read"),
+    ],
+)
+def test_a_list_entry_that_contradicts_itself_is_read_singly(reading: Reading, action: Action) -> None:
+    """The single read decides."""
+    made = only(planned(config(batch()), seen=observed(reading)))
+    assert made.action is action
+    assert action is START or made.reason is Reason.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("declared", "known", "said", "measured"),
+    [(9, 8, 7, 9), (7, 9, 8, 9), (7, 8, 9, 9), (9, None, 0, 9), (None, 9, 0, 9), (None, None, 9, 9)],
+)
+def test_a_guard_counts_the_greatest_number_of_records(
+    declared: int | None, known: int | None, said: int, measured: int
+) -> None:
+    """Declared, in the state or from the server, also under an approval. The plan shows the server's number."""
+    limits = [guard(GuardName.MAX_RECORDS, 8)]
+    wanted, seen = config(batch(records=declared), guards=limits), observed(read("submitted", records=said))
+    made = planned(wanted, state(entry(Phase.SEEN, records=known)), seen)
+    assert only(made).records == said
+    assert approve(made, made).guards[0].measured == made.guards[0].measured == measured
+    assert not made.applyable
+
+
+def test_a_batch_whose_single_read_got_no_answer_is_not_started() -> None:
+    """The account was not listed, but the batch was asked for."""
+    assert only(planned(config(batch()), seen=observed(listed=False, asked=True))).action is VERIFY
+    assert only(planned(config(batch()), seen=observed(listed=False))).action is START
 
 
 def test_a_clock_ahead_of_the_server_does_not_expire_a_batch() -> None:

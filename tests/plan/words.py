@@ -87,9 +87,10 @@ def state(*entries: Entry) -> State:
     return State(lineage="l", serial=7, service=Service.PHONE, endpoint=ENDPOINT, entries=known)
 
 
-def observed(*readings: Reading, listed: bool = True, skew: timedelta | None = None) -> Observed:
+def observed(*readings: Reading, listed: bool = True, skew: timedelta | None = None, asked: bool = False) -> Observed:
     """The readings of these batches."""
-    return Observed(listed=listed, readings=MappingProxyType({each.batch_id: each for each in readings}), skew=skew)
+    found = MappingProxyType({each.batch_id: each for each in readings})
+    return Observed(listed=listed, readings=found, skew=skew, asked=asked)
 
 
 def planned(

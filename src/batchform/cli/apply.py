@@ -75,7 +75,7 @@ class _Run:
 @target_option
 @exclude_option
 @click.option("--auto-approve", is_flag=True, help="Do not ask. Guards still apply.")
-@click.option("--no-refresh", is_flag=True, help="Use the state only; do not list the account.")
+@click.option("--no-refresh", is_flag=True, help="Do not list the account. Read each batch to start instead.")
 @click.option(
     "--parallelism", type=click.IntRange(1, 64), default=8, show_default=True, help="The most requests in flight."
 )
@@ -144,8 +144,6 @@ def command(
     )
     seconds = wait_time(timeout, wait=wait)
     ci.problems(terminal, scope.config.warnings, scope.config.sources)
-    if no_refresh:
-        terminal.warn("With `--no-refresh`, only the refusal of the server shows that a batch was started elsewhere.")
     try:
         with session.hold(
             terminal,

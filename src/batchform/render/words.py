@@ -198,11 +198,11 @@ REASONS: Mapping[Reason, Wording] = {
     ),
     Reason.ABSENT: Wording(
         word="not in the list",
-        text="not in the account's list",
-        rule="not in the account's list, which may be incomplete",
+        text="not listed, and no status was read",
+        rule="not listed, and no status was read",
         next=_READ_FIRST,
     ),
-    Reason.UNCLEAR: Wording(word="no status", text="listed without a status or a date", next=_READ_FIRST),
+    Reason.UNCLEAR: Wording(word="no status", text="the list gives no clear status or date", next=_READ_FIRST),
     Reason.HELD: Wording(
         word="on hold", text="set in the configuration", rule="`hold: true`", next="To start it, remove `hold: true`."
     ),
