@@ -13,7 +13,7 @@ from batchform.api.contract import Listing
 from batchform.engine import Task
 from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
-from batchform.plan import Action, is_expired, plan
+from batchform.plan import SURELY_EXPIRED, Action, is_expired, plan
 from batchform.protocol import Order, Rules, Verdict, check_rules, confirm, list_all, refresh, verify
 from batchform.state.known import BEYOND, Phase, check_belongs
 
@@ -60,7 +60,7 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
     state = subject.state()
     view = plan(subject.config, state, observed, now, endpoint=subject.endpoint, selected=subject.selected)
     results = engine.run_tasks(
-        _task(change, subject, state=state, observed=observed, rules=rules, now=view.at)
+        _task(change, subject, state=state, observed=observed, rules=rules, at=(now, view.at))
         for change in _to_read(view.changes, state, observed)
     )
     readings = dict(observed.readings)
@@ -84,13 +84,17 @@ def _to_read(changes: tuple[Change, ...], state: State, observed: Observed) -> I
             yield change
 
 
-def _task(change: Change, subject: Subject, *, state: State, observed: Observed, rules: Rules, now: datetime) -> Task:
+def _task(
+    change: Change, subject: Subject, *, state: State, observed: Observed, rules: Rules, at: tuple[datetime, ...]
+) -> Task:
     entry = state.entries.get(change.batch_id)
     order = Order(
         service=subject.config.service,
         batch_id=change.batch_id,
         reference_id="",
-        expired=is_expired(subject.config.service, change.submitted_at, now),
+        expired=is_expired(subject.config.service, change.submitted_at, at[-1]),
+        # safety: by both clocks, because a released batch may be started again
+        over=is_expired(subject.config.service, change.submitted_at, min(at), SURELY_EXPIRED),
     )
     if entry is None or not entry.uncertain:
         conversation = refresh(order, rules, was_started=entry is not None and entry.phase in BEYOND)

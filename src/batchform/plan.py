@@ -7,7 +7,7 @@ action and the obstacle. The reason is only for people: no code outside `render`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -31,6 +31,10 @@ NEAR: Final = timedelta(days=7)
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """Beyond this difference, the server's clock decides ages, not the local one."""
+
+
+LAG: Final = timedelta(minutes=10)
+"""How long a status may lag behind a start. CONTRACT "Operations" gives no time, so this one is generous."""
 
 
 class Action(StrEnum):
@@ -105,7 +109,9 @@ class Change:
     `records` is the number to show. `counted` is the number for guards and approvals: the greatest of those observed,
     known and declared. Both are None when no number is known, which never counts as 0. `approved` is the number that
     was approved, for a start that is larger. `deadline` is the time after which the batch cannot be started, None when
-    its age is unknown. `place` is where it is declared, None when it is undeclared.
+    its age is unknown. `recent`: a status may still lag behind the last attempt. `stuck` is the Reference-Id of an
+    attempt that status reads cannot settle, else empty. `place` is where it is declared, None when it is undeclared. A
+    saved plan lacks `recent` and `stuck`.
     """
 
     name: str
@@ -119,6 +125,8 @@ class Change:
     records_source: RecordsSource = RecordsSource.UNKNOWN
     counted: int | None = None
     approved: int | None = None
+    recent: bool = field(default=False, compare=False)
+    stuck: str = field(default="", compare=False)
     submitted_at: datetime | None = None
     deadline: datetime | None = None
     not_before: datetime | None = None
@@ -232,16 +240,14 @@ def plan(
     changes = []
     for batch in config.batches:
         if selected is None or batch.batch_id in selected:
-            change = _declared(
-                batch, entries.get(batch.batch_id), observed, config.service, now=now, earliest=min(clocks)
-            )
+            change = _declared(batch, entries.get(batch.batch_id), observed, config.service, at=now, clocks=clocks)
             changes.append(change)
             notices.extend(_notices(change, batch, config.service, now))
             if change.reason is Reason.NOT_YET and batch.not_before is not None and now is not clocks[0]:
                 notices.extend(_clocks_differ(change.name, batch.not_before, max(clocks)))
     notices.extend(_contradicted(changes, config))
     notices.extend(_deadlines(changes, config.service, now))
-    changes.extend(_undeclared(config, entries, selected))
+    changes.extend(_undeclared(config, entries, selected, observed, clocks[0]))
     changes.sort(key=lambda change: (change.name, change.batch_id))
     notices.sort(key=lambda notice: notice.name or "")
     return Plan(
@@ -396,9 +402,9 @@ def _approved(start: Change, offer: Change | None, *, sized: bool) -> Change:
     return replace(start, action=Action.WAIT, reason=Reason.TOO_LARGE, obstacle=Obstacle.TOO_LARGE, approved=approved)
 
 
-def is_expired(service: Service, submitted_at: datetime | None, now: datetime) -> bool:
+def is_expired(service: Service, submitted_at: datetime | None, now: datetime, age: timedelta = DEADLINE) -> bool:
     """Whether the batch is 28 days old or older, which explains a refusal. Documented for phone only."""
-    return service is Service.PHONE and submitted_at is not None and now - submitted_at >= DEADLINE
+    return service is Service.PHONE and submitted_at is not None and now - submitted_at >= age
 
 
 def _status(entry: Entry | None, reading: Reading | None) -> str | None:
@@ -464,12 +470,31 @@ def _contradicts_itself(reading: Reading) -> bool:
     )
 
 
+def _is_recent(entry: Entry | None, local: datetime) -> bool:
+    """Whether a status may still lag behind the last attempt, by the local clock, which also dates the state."""
+    at = entry.settled_at or entry.intended_at if entry is not None else None
+    return at is not None and abs(local - at) < LAG
+
+
+def _stuck(entry: Entry | None, reading: Reading | None) -> str:
+    """The Reference-Id of an attempt that was read singly and whose outcome is unknown all the same, else empty."""
+    if entry is None or not entry.uncertain or reading is None or reading.source is not Source.READ:
+        return ""
+    return entry.reference_id or "unknown"
+
+
 def _declared(
-    batch: Batch, entry: Entry | None, observed: Observed, service: Service, *, now: datetime, earliest: datetime
+    batch: Batch,
+    entry: Entry | None,
+    observed: Observed,
+    service: Service,
+    *,
+    at: datetime,
+    clocks: tuple[datetime, datetime],
 ) -> Change:
     reading = observed.readings.get(batch.batch_id)
     asked = observed.listed or observed.asked
-    action, why = decide(batch, entry, reading, asked=asked, service=service, now=now, earliest=earliest)
+    action, why = decide(batch, entry, reading, asked=asked, service=service, now=at, earliest=min(clocks))
     records, source, counted = _records(batch, entry, reading)
     submitted_at = _submitted_at(batch, entry, reading)
     return Change(
@@ -483,6 +508,8 @@ def _declared(
         records=records,
         records_source=source,
         counted=counted,
+        recent=_is_recent(entry, clocks[0]),
+        stuck=_stuck(entry, reading),
         submitted_at=submitted_at,
         deadline=_moved(submitted_at, DEADLINE) if submitted_at is not None else None,
         not_before=batch.not_before,
@@ -491,7 +518,13 @@ def _declared(
     )
 
 
-def _undeclared(config: Config, entries: Mapping[str, Entry], selected: Collection[str] | None) -> list[Change]:
+def _undeclared(
+    config: Config,
+    entries: Mapping[str, Entry],
+    selected: Collection[str] | None,
+    observed: Observed,
+    local: datetime,
+) -> list[Change]:
     """The changes for batches that are in the state but not declared."""
     if selected is not None:
         return []
@@ -516,6 +549,8 @@ def _undeclared(config: Config, entries: Mapping[str, Entry], selected: Collecti
                 records=entry.records,
                 records_source=RecordsSource.KNOWN if entry.records is not None else RecordsSource.UNKNOWN,
                 counted=entry.records,
+                recent=_is_recent(entry, local),
+                stuck=_stuck(entry, observed.readings.get(entry.batch_id)),
             )
         )
     return changes

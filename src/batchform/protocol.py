@@ -140,8 +140,9 @@ def check_rules(rules: Rules, endpoint: str) -> None:
 class Order:
     """The batch that a conversation is about.
 
-    `reference_id` traces the start. `expired`: the batch is 28 days old or older. `doubt`: the server may have accepted
-    an earlier attempt of ours without a clean answer.
+    `reference_id` traces the start. `expired`: the batch is 28 days old or older. `over`: it is a day older than
+    that, so it cannot be started. `doubt`: the server may have accepted an earlier attempt of ours without a clean
+    answer.
     """
 
     service: Service
@@ -150,6 +151,7 @@ class Order:
     records: int | None = None
     submitted_at: datetime | None = None
     expired: bool = False
+    over: bool = False
     doubt: bool = False
 
 
@@ -240,7 +242,9 @@ def verify(order: Order, rules: Rules, *, problem: ServerProblem | None, doubt: 
     if not declined:
         yield Record(Released())
         return Verdict(released=True, reading=found)
-    if not doubt and problem is not None:
+    if doubt and order.over:
+        yield Record(Released())  # `plan` does not start it again: it is too old
+    elif not doubt and problem is not None:
         cause = Cause.EXPIRED if order.expired else Cause.NOT_STARTED
         yield Record(Rejected(cause=cause, problem=problem))
     return Verdict(reading=found)  # safety: after an attempt in doubt, a 400 can mean "already started"

@@ -86,6 +86,11 @@ class Snapshot:
         return bool(self.having(Stage.PROCESSING))
 
     @property
+    def lags(self) -> bool:
+        """Whether a status may lag behind a start."""
+        return any(one.change.obstacle is Obstacle.CONTRADICTION for one in self.having(Stage.PROCESSING))
+
+    @property
     def verdict(self) -> Exit:
         """The exit code of a wait that ends now. It does not wait for batches on hold."""
         if self.under_way:
@@ -139,7 +144,12 @@ def _standing(change: Change, entry: Entry | None, reading: Reading | None) -> S
 
 
 def stage(change: Change) -> Stage:
-    """Return the stage of a declared batch."""
+    """Return the stage of a declared batch.
+
+    A batch that was just started and is listed as submitted is processing: a status may lag behind its start.
+    """
+    if change.recent and change.obstacle is Obstacle.CONTRADICTION:
+        return Stage.PROCESSING
     match change.action:
         case Action.KEEP | Action.ADOPT:
             if change.obstacle is Obstacle.STOPPED_AFTER_START:

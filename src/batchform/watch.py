@@ -1,7 +1,7 @@
 """A watch: rounds that each list the account once, until no batch is processing.
 
-Rounds begin at least 10 s apart, and wait longer when few requests of the rate limit are left. The engine drives them,
-so signals end a watch like any other run. The clock is an argument.
+Rounds begin 10 s apart, or 5 s while a status may lag behind a start. They wait longer when few requests of the rate
+limit are left. The engine drives them, so signals end a watch like any other run. The clock is an argument.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 EVERY: Final = 10.0
 """The shortest time in seconds between the beginnings of two rounds."""
+
+EVERY_IN_LAG: Final = 5.0
+"""The same while a status may lag behind a start."""
 
 _RESERVE: Final = 5
 """With less than a fifth of the requests left, a round waits for the next window of the rate limit."""
@@ -148,7 +151,8 @@ class Rounds:
 
     def _until_next(self, began: float, now: float) -> float:
         """Seconds until the next round."""
-        wait = max(EVERY - (now - began), 0.0)
+        every = EVERY_IN_LAG if self.last is not None and self.last.lags else EVERY
+        wait = max(every - (now - began), 0.0)
         if self._pacer.left(now) * _RESERVE < self._pacer.limit:
             wait = max(wait, self._pacer.resets_in(now))
         return wait

@@ -439,3 +439,24 @@ def test_estimate_counts_the_requests_themselves() -> None:
     """Slow requests take longer than the windows."""
     assert estimate(requests=200, limit=150, remaining=150, seconds_to_reset=10.0, seconds_each=1.0) == 200.0
     assert estimate(requests=5, limit=150, seconds_each=1.0) == 5.0
+
+
+@pytest.mark.parametrize("wrong", [3600, -3600, 20])
+def test_one_wrong_date_is_outvoted(wrong: int) -> None:
+    """A run takes as long as without it: the end of each window is still known."""
+    spent = []
+    for odd in (0, wrong):
+        pacer, now, window = Pacer(), 0.0, 0
+        for number in range(300):
+            now += pacer.admits(now)
+            window = int(now // 60)
+            pacer.sent(now)
+            used = number if window == 0 else number - 150
+            date = 1_000_020 + int(now) + (odd if number == 20 else 0)
+            rate = RateHeaders(
+                limit=150, remaining=max(0, 149 - used), reset_epoch=1_000_020 + 60 * (window + 1), date_epoch=date
+            )
+            pacer.answered(rate, now)
+        spent.append(now)
+    assert spent[1] == spent[0]
+    assert spent[0] < 65.0

@@ -10,7 +10,7 @@ import pytest
 
 from batchform.api.contract import Answer, Broken
 from batchform.engine import Stopped
-from batchform.errors import ServerError
+from batchform.errors import Exit, ServerError
 from batchform.model import NOTHING_OBSERVED, Config, Observed, ServerProblem, Source
 from batchform.observe import Subject, observe
 from batchform.plan import Action, plan
@@ -265,3 +265,30 @@ def test_no_clock_shortens_the_wait_for_a_start_in_flight(clock: str, ahead: tim
     lab.apply(config(["a"]))
     lab.reach(60.0)
     lab.check_all_started(["a"])
+
+
+@pytest.mark.parametrize(
+    ("age", "skew", "phase"),
+    [
+        pytest.param(28.9, 0, Phase.UNKNOWN, id="not yet"),
+        pytest.param(29.1, 0, Phase.RELEASED, id="over"),
+        pytest.param(27.0, 3, Phase.UNKNOWN, id="by the server's clock only"),
+        pytest.param(29.1, -3, Phase.UNKNOWN, id="by the local clock only"),
+    ],
+)
+def test_a_503_and_then_a_400_end_with_the_28_days(age: float, skew: int, phase: Phase) -> None:
+    """The batch can no longer be started, so that it is blocked as expired and not started."""
+    server = Server(["a"], skew=timedelta(days=skew), submitted=None)
+    known = entry(
+        Phase.UNKNOWN,
+        problem=NO_400,
+        doubt=True,
+        attempts=2,
+        submitted_at=NOW - timedelta(days=age),
+        reference_id="a-r0",
+    )
+    lab = lab_of(server, known)
+    done = lab.apply(config(["a"]))
+    assert not lab.starts
+    assert lab.entry("a").phase is phase
+    assert done.exit is (Exit.UNKNOWN if phase is Phase.UNKNOWN else Exit.INCOMPLETE)

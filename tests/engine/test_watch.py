@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from batchform.api.contract import Answer, RateHeaders
 from batchform.api.pacing import Pacer
-from batchform.errors import ServerError
+from batchform.errors import Exit, ServerError
 from batchform.observe import Subject
 from batchform.protocol import Pause, Send
-from batchform.watch import EVERY, Rounds, watch
-from tests.engine.lab import ENDPOINT, FRESH, Clock, Fate, Lab, Server, config, failed, ids
+from batchform.state.known import Entry, Phase
+from batchform.watch import EVERY, EVERY_IN_LAG, Rounds, watch
+from tests.engine.lab import ENDPOINT, FRESH, NOW, Clock, Fate, Lab, Server, config, failed, ids
 
 if TYPE_CHECKING:
     from batchform.api.contract import Reply
     from batchform.model import ServerProblem
+    from batchform.state.known import State
     from batchform.status import Snapshot
 
 
@@ -50,11 +53,17 @@ def listing(**statuses: str) -> Answer:
 
 
 def play(
-    replies: list[Reply], *, timeout: float | None = None, took: float = 0.0, pacer: Pacer | None = None
+    replies: list[Reply],
+    *,
+    timeout: float | None = None,
+    took: float = 0.0,
+    pacer: Pacer | None = None,
+    known: State = FRESH,
 ) -> tuple[list[float], Heard]:
     """The pauses between rounds that get these replies, each after `took` seconds, and what the listener got."""
     heard, clock, pauses = Heard(), Clock(), []
-    rounds = Rounds(subject(["a"]), heard, pacer=pacer or Pacer(), clock=clock, skew=lambda: None)
+    what = replace(subject(["a"]), state=lambda: known)
+    rounds = Rounds(what, heard, pacer=pacer or Pacer(), clock=clock, skew=lambda: None)
     conversation = rounds.conversation(timeout)
     left = iter(replies)
     try:
@@ -84,6 +93,31 @@ def test_rounds_begin_ten_seconds_apart(took: float, wait: float) -> None:
     pauses, heard = play([RUNNING, RUNNING, DONE], took=took)
     assert pauses == pytest.approx([wait, wait])
     assert [one.under_way for one in heard.snapshots] == [True, True, False]
+
+
+def started(ago: float, phase: Phase = Phase.STARTED) -> State:
+    """The batch was started that many seconds before the watch."""
+    at = NOW - timedelta(seconds=ago)
+    words = {"batch_id": "a", "name": "a", "status": "processing", "settled_at": at, "updated_at": at, "run": "r0"}
+    return replace(FRESH, entries={"a": Entry(phase=phase, **words)})  # type: ignore[arg-type]  # of many types
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTED, Phase.ALREADY_STARTED])
+def test_a_status_that_lags_behind_its_start_is_waited_for(phase: Phase) -> None:
+    """Listed as submitted just after its start, it is under way, and the account is read every 5 s."""
+    waiting = listing(a="submitted")
+    pauses, heard = play([waiting, waiting, RUNNING, DONE], known=started(1.0, phase))
+    assert pauses == [EVERY_IN_LAG, EVERY_IN_LAG, EVERY]
+    assert heard.snapshots[-1].verdict is Exit.DONE
+
+
+@pytest.mark.parametrize(("ago", "rounds"), [(591.0, 3), (600.0, 1), (-591.0, 3), (-3600.0, 1)])
+def test_the_lag_is_over_after_ten_minutes(ago: float, rounds: int) -> None:
+    """Then the batch is not started, and the watch ends."""
+    timeout = 15.0
+    _, heard = play([listing(a="submitted")] * rounds, known=started(ago), timeout=timeout)
+    assert len(heard.snapshots) == rounds
+    assert heard.snapshots[-1].verdict is (Exit.TIMEOUT if ago == -591.0 else Exit.INCOMPLETE)
 
 
 @pytest.mark.parametrize(("remaining", "shortest", "longest"), [(30, EVERY, EVERY), (29, 33.0, 36.0)])

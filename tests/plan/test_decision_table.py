@@ -14,7 +14,9 @@ import pytest
 from batchform.errors import Exit, RefusedError
 from batchform.model import Batch, GuardName, Reading, ServerProblem, Service
 from batchform.plan import Action, Obstacle, Plan, Reason, approve, check_approval, is_expired
+from batchform.render.words import next_step
 from batchform.state.known import Cause, Entry, Phase
+from batchform.status import Stage, stage
 from tests.plan.words import (
     DAY,
     NOW,
@@ -617,3 +619,34 @@ def test_guards_are_judged_on_what_the_approval_leaves() -> None:
     left = approve(fresh, planned(config(batch("a"))))
     assert [(check.measured, check.unknown) for check in left.guards] == [(1, 0), (7, 0)]
     assert left.applyable
+
+
+# --- a status that lags, and an attempt that reads cannot settle ------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "recent"), [(0, True), (599, True), (600, False), (-599, True), (-600, False)])
+def test_a_start_is_recent_for_ten_minutes(seconds: float, *, recent: bool) -> None:
+    """By the local clock, whatever the server's says. Then the advice changes, not the action."""
+    known = replace(started(status="processing"), settled_at=ago(seconds=seconds))
+    made = planned(config(batch()), state(known), observed(read("submitted"), skew=DAY))
+    change = only(made)
+    assert (change.action, change.reason, change.recent) == (BLOCKED, Reason.CONTRADICTION, recent)
+    assert ("state rm" in next_step(change)) == (not recent)
+    assert ("paid" in next_step(change)) == (not recent)
+    assert ("Run apply again" in next_step(change)) == recent
+    assert stage(change) is (Stage.PROCESSING if recent else Stage.BLOCKED)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("recent", [True, False])
+def test_an_attempt_that_reads_cannot_settle_names_the_support(*, declared: bool, recent: bool) -> None:
+    """A 503, then a 400: the second run names the Reference-Id, and later `state rm` with its risk."""
+    at = ago(seconds=1 if recent else 601)
+    problem = ServerProblem(status=400, title="Bad Request")
+    known = entry(Phase.UNKNOWN, doubt=True, problem=problem, reference_id="b-r1", intended_at=at)
+    wanted = config(*([batch()] if declared else []))
+    stuck = next_step(only(planned(wanted, state(known), observed(read("submitted")))))
+    assert "support" in stuck
+    assert "Reference-Id b-r1 " in stuck
+    assert ("state rm" in stuck) == ("paid" in stuck) == (not recent)
+    assert "support" not in next_step(only(planned(wanted, state(known), observed(listed("submitted")))))

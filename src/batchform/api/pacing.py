@@ -7,7 +7,8 @@ towards waiting:
 - A request that is in flight when a window turns may be counted in either, so it is counted in both.
 - Answers overtake each other, so within one window (told by its Reset) the smallest Remaining counts.
 - The Date header is cut to whole seconds, so `date - received` is at most the distance between the server's clock and
-  ours; the largest seen comes closest. A window therefore seems to end a little late, never early.
+  ours; the largest of the newest ones comes closest. Those that are far from their median are ignored: a wrong Date is
+  outvoted. A window therefore seems to end a little late, never early.
 - Without headers, no more than `limit` requests end within any stretch of one window's length, which holds wherever
   the server's windows may begin.
 
@@ -45,6 +46,12 @@ _LATER = 1.0
 """Seconds after which to ask again where only the end of a request in flight can help."""
 
 _TICK = 0.001
+
+_DATES = 15
+"""How many Date headers are kept."""
+
+_NEAR_MEDIAN = 5.0
+"""Seconds. A Date whose distance to our clock differs more than this from the median is not believed."""
 
 
 def full_jitter(attempt: int, base: float, cap: float, random01: float) -> float:
@@ -98,6 +105,7 @@ class Pacer:
         self._in_flight = 0
         self._told: _Window | None = None
         self._untold: deque[float] = deque()  # when requests ended whose count no header told
+        self._offsets: deque[float] = deque(maxlen=_DATES)
         self._offset: float | None = None  # the server's epoch seconds minus our monotonic ones, at most
         self._ended = -1  # the Reset of the last window that was left
         self._resume: float | None = None  # after a 429: when to go on
@@ -196,8 +204,9 @@ class Pacer:
 
     def _note_date(self, rate: RateHeaders, now: float) -> None:
         if rate.date_epoch is not None:
-            offset = rate.date_epoch - now
-            self._offset = offset if self._offset is None else max(self._offset, offset)
+            self._offsets.append(rate.date_epoch - now)
+            middle = sorted(self._offsets)[(len(self._offsets) - 1) // 2]
+            self._offset = max(offset for offset in self._offsets if offset <= middle + _NEAR_MEDIAN)
 
     def _to_reset(self, reset: int | None, now: float) -> float | None:
         """Seconds until `reset` on the server's clock, None when that cannot be known or believed."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import DEADLINE, MAX_RECORDS, Service
-from batchform.plan import NEAR, Action, Reason, RecordsSource
+from batchform.plan import LAG, NEAR, Action, Reason, RecordsSource
 from batchform.render.escape import printable
 from batchform.render.style import Tone
 from batchform.state.codec import encode_time
@@ -194,7 +194,7 @@ REASONS: Mapping[Reason, Wording] = {
         word="contradiction",
         text="recorded as started, but now submitted",
         rule="recorded as started (or found stopped), but the server says submitted",
-        next="Ask the vendor whether it ran. After `batchform state rm` it can be started again.",
+        next="Ask the vendor's support whether it was started.",
     ),
     Reason.ABSENT: Wording(
         word="not in the list",
@@ -291,6 +291,8 @@ def quoted(change: Change) -> str:
 def why(change: Change, plan: Plan | None = None) -> str:
     """The phrase for the reason, at most 42 columns without the server's words. A plan adds the time left or past."""
     text = REASONS[change.reason].text
+    if change.reason is Reason.CONTRADICTION and change.recent:
+        return "just started; its status may lag"
     if said := quoted(change):
         return f"{text}: {said}"
     if change.reason is Reason.NOT_YET and change.not_before is not None:
@@ -305,6 +307,25 @@ def why(change: Change, plan: Plan | None = None) -> str:
     if plan is not None and change.action is Action.START:
         return ", ".join(part for part in (text, _expiry(change, plan)) if part)
     return text
+
+
+def next_step(change: Change) -> str:
+    """What to do next about one batch: depends on its age and its Reference-Id."""
+    remove = (
+        f" Only if it was not, `batchform state rm {printable(change.name)}` lets it be started again. If it was, the"
+        " second start is paid for as well."
+    )
+    if change.reason is Reason.CONTRADICTION:
+        if change.recent:
+            return f"A status may lag behind its start. Run apply again in {span(LAG)}. Remove nothing from the state."
+        return f"Ask the vendor's support whether the batch was started.{remove}"
+    if not change.stuck:
+        return REASONS[change.reason].next
+    ask = (
+        "The server refused a start after an earlier one without a clear answer. Ask the vendor's support whether the"
+        f" request with the Reference-Id {printable(change.stuck, 256)} started the batch."
+    )
+    return ask if change.recent else ask + remove
 
 
 def _expiry(change: Change, plan: Plan) -> str:

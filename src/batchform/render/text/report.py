@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.apply import Result
 from batchform.engine import Stopped, Unrecordable
+from batchform.plan import Reason
 from batchform.render.escape import pad, printable, width
 from batchform.render.layout import Line, table, wrap
 from batchform.render.outcomes import RESULTS, closing_words, end_text, headline
 from batchform.render.style import Tone
-from batchform.render.words import CAUSES, REASONS, batches, count, problem_words, size, stake, why, word_of
+from batchform.render.words import CAUSES, REASONS, batches, count, next_step, problem_words, size, stake, why, word_of
 from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batchform.apply import Outcome, Report
+    from batchform.plan import Change
     from batchform.render.style import Style
 
 FOLDED_FROM: Final = 40
@@ -104,7 +106,8 @@ def _detail(outcome: Outcome, report: Report, columns: int) -> str:
         case Result.NOT_ATTEMPTED:
             return problem or ("the run ended before its turn" if report.end is not None else "could not be sent")
         case Result.UNKNOWN:
-            return problem or "the run ended before its outcome was known"
+            refused = "status reads cannot settle it" if outcome.change.stuck else ""
+            return problem or refused or "the run ended before its outcome was known"
     assert_never(outcome.result)
 
 
@@ -137,6 +140,12 @@ def _ended(report: Report, state_path: str) -> list[str]:
     return wrap(f"{end_text(report.end)} {kept} Every outcome is recorded in {path}.", rest="  ")
 
 
+def _unsettled(report: Report) -> list[Change]:
+    """The changes whose next step depends on the batch."""
+    changes = [outcome.change for outcome in report.having(Result.UNKNOWN, Result.BLOCKED)]
+    return [change for change in changes if change.stuck or change.reason is Reason.CONTRADICTION]
+
+
 def _next(report: Report) -> list[str]:
     """What to do about each result, cause and reason: a label and a text, in two columns."""
     causes = {outcome.cause for outcome in report.having(Result.REJECTED)}
@@ -146,9 +155,12 @@ def _next(report: Report) -> list[str]:
     found = [
         *(shown for result, shown in RESULTS.items() if report.having(result)),
         *(wording for cause, wording in CAUSES.items() if cause in causes),
-        *(wording for reason, wording in REASONS.items() if reason in reasons),
+        *(wording for reason, wording in REASONS.items() if reason in reasons - {Reason.CONTRADICTION}),
     ]
     steps = {one.word: one.next for one in found if one.next}
+    if all(outcome.change.stuck for outcome in report.having(Result.UNKNOWN)):
+        steps.pop(RESULTS[Result.UNKNOWN].word, None)
+    steps |= {printable(one.name): next_step(one) for one in _unsettled(report)[:_FEW]}
     if not steps:
         return []
     columns = max(map(len, steps)) + 5

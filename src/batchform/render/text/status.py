@@ -69,6 +69,8 @@ def status_words(one: Standing) -> str:
     change = one.change
     if change.reason is Reason.UNRECOGNISED and change.status:
         return printable(change.status, _LONGEST_STATUS)
+    if one.stage is Stage.PROCESSING and change.reason is Reason.CONTRADICTION:
+        return "just started"
     return REASONS[change.reason].word
 
 

@@ -10,7 +10,18 @@ from batchform.plan import Action, Reason, RecordsSource
 from batchform.render.escape import printable
 from batchform.render.layout import wrap
 from batchform.render.text.state import PHASES
-from batchform.render.words import REASONS, blocked_by_guard, count, listed, moment, place_of, problem_words, size, span
+from batchform.render.words import (
+    REASONS,
+    blocked_by_guard,
+    count,
+    listed,
+    moment,
+    next_step,
+    place_of,
+    problem_words,
+    size,
+    span,
+)
 from batchform.state.events import FORGET_AFTER
 
 if TYPE_CHECKING:
@@ -171,7 +182,7 @@ def _next(case: Case, plan: Plan) -> str:
         return _forgotten(case.entry, plan.at)
     if change.action is Action.START and plan.failed_guards:
         return blocked_by_guard(plan)
-    return REASONS[change.reason].next
+    return next_step(change)
 
 
 def _forgotten(entry: Entry | None, now: datetime) -> str:
