@@ -3,8 +3,9 @@
 One batch, one server, and one or two folders with a state of their own; in each folder runs follow each other under its
 lock. Everything that can come in another order is a step of its own, and `explore` takes them in every order: a run
 dies between any two steps, an answer is lost, broken or made up by a proxy, a start reaches the server long after its
-run has given up on it, a status lags behind the start, the list is stale or does not name the batch, somebody takes the
-declaration out and puts it back.
+run has given up on it, a status lags behind the start, the list is stale or does not name the batch, an answer belongs
+to another request, the declaration is taken out and put back. Clocks that differ make no step, because our client uses
+none here; a mutant does.
 
 Time is one rule: who has waited the settle time out (`rest`) has waited until every start that was sent before
 has arrived, or never will, and shows. That is the assumption the protocol stands on (`Rules.settle`), and the only one.
@@ -50,6 +51,10 @@ class Protocol:
     forgets: bool = False  # True: what is not declared any more is dropped from the state
     verifies_after_crash: bool = True  # False: an intent without an outcome is an attempt that was not made
     locks: bool = True  # False: two runs work on one state at once
+    trusts_clocks: bool = False  # True: the age of an intent, by clocks that differ, ends the wait for its request
+    believes_foreign: bool = False  # True: an answer to another request counts as the answer to this start
+    reads_foreign: bool = False  # True: so it does for a status read
+    removes_early: bool = False  # True: what is recorded as started and still says `submitted` leaves the state
 
 
 class Disk(IntEnum):
@@ -94,6 +99,7 @@ class Heard(IntEnum):
     NO = auto()
     ERROR = auto()
     THROTTLED = auto()
+    FOREIGN = auto()  # the answer to another request, such as a 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +268,7 @@ def _arrive(world: World, position: int, setting: Setting) -> Iterator[Step]:
         for answer in (Heard.NO, Heard.ERROR):
             yield Step(f"a start is refused, heard: {answer.name}", _heard(gone, sent.by, answer))
         return
-    for answer in (Heard.NO, Heard.ERROR, Heard.THROTTLED, Heard.HALF):
+    for answer in (Heard.NO, Heard.ERROR, Heard.THROTTLED, Heard.HALF, Heard.FOREIGN):
         yield Step(f"a start is not taken, heard: {answer.name}", _heard(gone, sent.by, answer))
     taken = replace(
         gone,
@@ -272,7 +278,7 @@ def _arrive(world: World, position: int, setting: Setting) -> Iterator[Step]:
         accepted_of=world.accepted_of | {sent.folder},
         resting=world.resting | sent.rested,
     )
-    for answer in (Heard.ACCEPTED, Heard.HALF, Heard.NO, Heard.ERROR):
+    for answer in (Heard.ACCEPTED, Heard.HALF, Heard.NO, Heard.ERROR, Heard.FOREIGN):
         yield Step(f"a start is accepted, heard: {answer.name}", _heard(taken, sent.by, answer))
 
 
@@ -329,6 +335,8 @@ def _look(world: World, number: int, folder: int, protocol: Protocol) -> Iterato
     run = world.runs[number]
     uncertain = disk in _UNCERTAIN and (protocol.verifies_after_crash or disk is not Disk.INTENDED)
     if disk is Disk.STARTED:
+        if protocol.removes_early and not world.shows:
+            yield Step("its status lags, and it is removed", _end(_on_disk(world, folder, Disk.NOTHING), number))
         yield Step(f"run {number} keeps it", _end(world, number))
         return
     if world.shows:
@@ -360,6 +368,8 @@ def _wait(world: World, number: int, folder: int, run: Run, protocol: Protocol) 
                 yield Step("throttled", _with(world, number, replace(run, at=At.SEND)))
             else:
                 yield Step("throttled to the end", _end(_on_disk(world, folder, Disk.RELEASED), number))
+        case Heard.FOREIGN if protocol.believes_foreign and run.attempts < ATTEMPTS:
+            yield Step("throttled, says another answer", _with(world, number, replace(run, at=At.SEND)))
         case Heard.ERROR if protocol.error_is_throttled and run.attempts < ATTEMPTS:
             yield Step("an error, repeated", _with(world, number, replace(run, at=At.SEND)))
         case Heard.NO:
@@ -387,11 +397,16 @@ def _doubtful(world: World, number: int, run: Run, protocol: Protocol, *, silent
 def _read(world: World, number: int, run: Run, protocol: Protocol) -> Iterator[Step]:
     """A single status read. A status that lags says `submitted`."""
     first = run.at is At.READ
+    if protocol.reads_foreign:
+        told = replace(run, at=At.REST if first else At.SETTLE)
+        yield Step(
+            f"run {number} reads of another batch: submitted", _with(_rests(world, number, protocol), number, told)
+        )
     if world.shows:
         yield Step(f"run {number} reads: running", _with(world, number, replace(run, at=At.RECORD_STARTED)))
     elif first and protocol.reads_needed > 1:
         told = replace(run, at=At.REST if protocol.rests else At.READ_AGAIN)
-        yield Step(f"run {number} reads: submitted", _with(_rests(world, number), number, told))
+        yield Step(f"run {number} reads: submitted", _with(_rests(world, number, protocol), number, told))
     else:
         yield Step(f"run {number} reads again: submitted", _with(world, number, replace(run, at=At.SETTLE)))
     if protocol.silence_is_submitted:
@@ -400,9 +415,14 @@ def _read(world: World, number: int, run: Run, protocol: Protocol) -> Iterator[S
         yield Step(f"run {number} reads nothing", _end(world, number))
 
 
-def _rests(world: World, number: int) -> World:
+def _rests(world: World, number: int, protocol: Protocol) -> World:
     """The world in which that run has begun to rest: it must see what was sent until now."""
-    starts = _sorted(*(replace(start, rested=start.rested | {number}) for start in world.starts))
+    starts = _sorted(
+        *(
+            start if protocol.trusts_clocks and start.by < 0 else replace(start, rested=start.rested | {number})
+            for start in world.starts
+        )
+    )
     waits = world.running and not world.shows
     return replace(world, starts=starts, resting=world.resting | ({number} if waits else frozenset()))
 

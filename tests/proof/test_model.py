@@ -1,4 +1,4 @@
-"""The protocol, in every order in which things can happen; and fourteen ways to get it wrong, each of them found."""
+"""The protocol, in every order in which things can happen; and eighteen ways to get it wrong, each of them found."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ MUTANTS: Final[Mapping[str, tuple[Protocol, Setting]]] = {
     "an error is repeated like a 429": (replace(OURS, error_is_throttled=True), LAX),
     "forgotten when no longer declared": (replace(OURS, forgets=True), Setting(undeclares=1)),
     "started again after a crash, unread": (replace(OURS, verifies_after_crash=False), LAX),
+    "the age of an intent by clocks that differ": (replace(OURS, trusts_clocks=True), LAX),
+    "an answer to another request is believed": (replace(OURS, believes_foreign=True), LAX),
+    "a status of another request is believed": (replace(OURS, reads_foreign=True), LAX),
+    "removed while its status lags": (replace(OURS, removes_early=True), LAX),
     "no lock": (replace(OURS, locks=False), Setting(folders=(0, 0), crashes=0)),
 }
 
