@@ -1,4 +1,4 @@
-"""Many commands at once, each in a process of its own, forked by one that is warm (`forker`)."""
+"""Run many commands at once, each in its own process, forked from one prepared process (`forker`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FORKER = Path(__file__).with_name("forker.py")
 
 @dataclass
 class Member:
-    """One command. `code` and `at` (monotonic seconds) are there when it has ended."""
+    """One command. `code` and `at` (monotonic seconds) are set when it has ended."""
 
     place: Site
     out: Path
@@ -39,7 +39,7 @@ class Member:
 
 @dataclass
 class Crowd:
-    """Begins commands, sends them signals, and waits for them. Any thread may use it."""
+    """Starts commands, sends signals to them, and waits for them. Thread-safe."""
 
     folder: Path
     process: subprocess.Popen[str]
@@ -49,7 +49,7 @@ class Crowd:
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def begin(self, place: Site, *words: str, factor: float = 1.0, folder: Path | None = None) -> Member:
-        """Begin a command in the site's folder, or another; its clock runs faster by that factor."""
+        """Start a command in the site's folder or another one. `factor` speeds up its clock."""
         with self.changed:
             number = next(self.numbers)
             member = Member(place, self.folder / f"{number}.out", self.folder / f"{number}.err")
@@ -72,7 +72,7 @@ class Crowd:
         return member
 
     def end(self, member: Member, timeout: float = 60.0) -> Ended:
-        """Wait for a command; how it ended."""
+        """Wait for a command and return how it ended."""
         with self.changed:
             if not self.changed.wait_for(lambda: member.code is not None, timeout):
                 os.kill(member.pid, signal.SIGKILL)
@@ -86,14 +86,14 @@ class Crowd:
         return self.end(self.begin(place, *words, factor=factor, folder=folder))
 
     def signal(self, member: Member, number: int) -> None:
-        """Send a signal, if the command has not ended."""
+        """Send a signal, unless the command has ended."""
         with self.changed:
             if member.code is None:
                 with suppress(ProcessLookupError):  # it has just ended
                     os.kill(member.pid, number)
 
     def listen(self) -> None:
-        """Take in what the forker tells, to its end."""
+        """Read the forker's messages until it ends."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             told: dict[str, Any] = json.loads(line)
@@ -109,7 +109,7 @@ class Crowd:
 
 @contextmanager
 def crowd(folder: Path) -> Iterator[Crowd]:
-    """A crowd that writes what its commands say to files in a folder. None of them is left at the end."""
+    """A crowd that writes the output of its commands to files in a folder. All commands are ended afterwards."""
     folder.mkdir()
     process = subprocess.Popen(
         [sys.executable, str(_FORKER)],

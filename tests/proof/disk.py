@@ -1,13 +1,13 @@
-"""A disk in memory that forgets, on a loss of power, what was not synced; and every state that may be left then.
+"""A disk in memory that loses unsynced data on a power loss, and every state that can remain.
 
-What POSIX promises, and no more: `fsync` of a file makes its content durable, but not its name; `fsync` of the folder
-makes the names durable, but not what is in the files. Until then
+The disk guarantees what POSIX guarantees: `fsync` of a file makes its content durable, but not its name. `fsync` of the
+folder makes the names durable, but not the contents. Before that:
 
-- of the writes to a file the first few are there, the last of them perhaps in part, or as zeros that stand for it; with
-  `jumbled`, later blocks without earlier ones;
-- of the changes of names any may be there and any may not, each whole: a rename is one change.
+- Of the writes to a file, the first few are kept; the last of these perhaps in part, or as zeros. With `jumbled`, later
+  blocks may be kept without earlier ones.
+- Of the changes of names, any subset is kept. A rename is one change.
 
-`Machine` puts such a disk under the real code in the place of the calls of `os` that it makes.
+`Machine` replaces the calls of `os` that the real code makes with such a disk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _error(number: int, path: str) -> OSError:
 
 @dataclass(slots=True)
 class Inode:
-    """One file's content: what is durable, what is there now, and the writes in between as (offset, data)."""
+    """One file: its durable content, its present content, and the writes in between as (offset, data)."""
 
     number: int
     durable: bytes = b""
@@ -46,22 +46,22 @@ class Inode:
     writes: list[tuple[int, bytes]] = field(default_factory=list)
 
     def write(self, at: int, data: bytes) -> None:
-        """Put the data there. Not durable."""
+        """Write data at an offset, without making it durable."""
         self.writes.append((at, data))
         self.now = _written(self.now, at, data)
 
     def cut(self) -> None:
-        """Make it empty. Not durable."""
+        """Truncate the file to zero bytes, without making that durable."""
         self.writes.append((-1, b""))
         self.now = b""
 
     def sync(self) -> None:
-        """Make it durable."""
+        """Make the content durable."""
         self.durable = self.now
         self.writes.clear()
 
     def leavings(self, every: int, *, jumbled: bool) -> set[bytes]:
-        """What may be found after a loss of power, the writes cut at every so many bytes and around line ends."""
+        """What can remain after a power loss, with writes cut at each `every` bytes and around line ends."""
         content, found = self.durable, {self.durable}
         for at, data in self.writes:
             if at < 0:
@@ -118,11 +118,11 @@ class Disk:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """What is there now."""
+        """The present files."""
         return {name: inode.now for name, inode in self._names.items()}
 
     def leavings(self, every: int, *, jumbled: bool = False) -> Iterator[dict[str, bytes]]:
-        """Every state that a loss of power may leave now. The lock file is of no account."""
+        """Every state that can remain after a power loss now, without the lock file."""
         for count in range(len(self._changes) + 1):
             for kept in combinations(self._changes, count):
                 names = dict(self._durable)
@@ -140,7 +140,7 @@ class Disk:
     # --- the calls ---
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
-        """As `os.open`."""
+        """Like `os.open`."""
         name = os.path.basename(path)  # noqa: PTH119  # a name, not a path
         descriptor = _FIRST + len(self._open)
         if path == FOLDER:
@@ -161,7 +161,7 @@ class Disk:
         return descriptor
 
     def write(self, descriptor: int, data: bytes) -> int:
-        """As `os.write`."""
+        """Like `os.write`."""
         file = self._file(descriptor)
         at = len(file.inode.now) if file.append else file.at
         file.inode.write(at, bytes(data))
@@ -170,7 +170,7 @@ class Disk:
         return len(data)
 
     def fsync(self, descriptor: int) -> None:
-        """As `os.fsync`."""
+        """Like `os.fsync`."""
         file = self._open[descriptor]
         self.syncs += 1
         if file is None:
@@ -181,47 +181,47 @@ class Disk:
         self._step()
 
     def ftruncate(self, descriptor: int, length: int) -> None:
-        """As `os.ftruncate`, to nothing."""
+        """Like `os.ftruncate`, for length 0."""
         assert length == 0
         self._file(descriptor).inode.cut()
 
     def fchmod(self, descriptor: int, mode: int) -> None:
-        """Modes are of no account."""
+        """Modes are ignored."""
 
     def close(self, descriptor: int) -> None:
-        """As `os.close`."""
+        """Like `os.close`."""
         self._locked = {inode: holder for inode, holder in self._locked.items() if holder != descriptor}
         del self._open[descriptor]
-        self._open.setdefault(-len(self._open), None)  # numbers are not given out again
+        self._open.setdefault(-len(self._open), None)  # numbers are not reused
 
     def link(self, source: str, target: str) -> None:
-        """As `os.link`."""
+        """Like `os.link`."""
         inode = self._there(source)
         if _name(target) in self._names:
             raise _error(errno.EEXIST, target)
         self._change({_name(target): inode})
 
     def replace(self, source: str, target: str) -> None:
-        """As `os.replace`; two names of one file stay as they are."""
+        """Like `os.replace`. Two names of one file do not change."""
         inode = self._there(source)
         if self._names.get(_name(target)) is not inode:
             self._change({_name(target): inode}, _name(source))
 
     def unlink(self, path: str) -> None:
-        """As `os.unlink`."""
+        """Like `os.unlink`."""
         self._there(path)
         self._change({}, _name(path))
 
     def stat(self, path: str, **_: Any) -> os.stat_result:
-        """As `os.stat`."""
+        """Like `os.stat`."""
         return self._status(self._there(path))
 
     def fstat(self, descriptor: int) -> os.stat_result:
-        """As `os.fstat`."""
+        """Like `os.fstat`."""
         return self._status(self._file(descriptor).inode)
 
     def flock(self, descriptor: int, operation: int) -> None:
-        """As `fcntl.flock`, to lock without waiting."""
+        """Like `fcntl.flock`, without waiting."""
         assert operation == fcntl.LOCK_EX | fcntl.LOCK_NB
         inode = self._file(descriptor).inode.number
         if self._locked.setdefault(inode, descriptor) != descriptor:
@@ -235,7 +235,7 @@ class Disk:
         return data
 
     def read_bytes(self, path: str) -> bytes:
-        """As `Path.read_bytes`."""
+        """Like `Path.read_bytes`."""
         return self._there(path).now
 
     def _there(self, path: str) -> Inode:
@@ -266,7 +266,7 @@ def _name(path: str) -> str:
 
 
 class Machine:
-    """A computer whose folder `/disk` is on `disk`; all else is as it was. Swap the disk to see it crashed."""
+    """A computer whose folder `/disk` is on `disk`. Everything else is real. To simulate a crash, replace the disk."""
 
     _BY_PATH: Final = ("open", "unlink", "stat")
     _BY_NUMBER: Final = ("write", "fsync", "ftruncate", "fchmod", "close", "fstat", "read")

@@ -1,10 +1,9 @@
-"""Warm like `tests.e2e.warm`, but a command may be told when to die: `python -m tests.proof.dying FACTOR`.
+"""Like `tests.e2e.warm`, but a command can be killed at a given step: `python -m tests.proof.dying FACTOR`.
 
-A step is a call by which the command does something outside of itself: to a file, the lock or a socket. They are
-counted, whichever thread makes them; with `only`, those of one name. The job's `die` says at which one, and how:
-`before` it, `after` it, or `half`, in the middle of what is written or sent. Or it names an errno, and that one call
-fails with it. How many steps there were is written to the job's `counted` once the command is over. With `plant`, one
-of the bugs in `plants.py` is planted first. Nothing in the product knows of this.
+A step is a call that affects a file, the lock or a socket. All threads are counted; with `only`, calls of one name. The
+job's `die` says at which step and how: `before` or `after` it, or `half`, in the middle of a write or send. If it is an
+errno, this one call fails with it. The number of steps is written to the job's `counted` after the command. With
+`plant`, a bug of `plants.py` is planted first. The product contains no code for this.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ WRITES: Final = frozenset({"write", "send", "sendall"})
 
 
 class Fate:
-    """Counts the steps of this process, and ends it at one of them."""
+    """Counts the steps of this process and ends it at one of them."""
 
     def __init__(self, at: int, how: str, only: str = "") -> None:
         self.at, self.how, self.only = at, how, only
@@ -42,7 +41,7 @@ class Fate:
         self._elsewhere: set[int] = set()
 
     def step(self, name: str, call: Callable[..., Any], *words: Any, **more: Any) -> Any:
-        """Make the call, or die over it."""
+        """Make the call, or end the process at it."""
         with self._turn:
             self.count += self.only in {"", name}
             is_it = self.count == self.at and self.only in {"", name}
@@ -57,14 +56,14 @@ class Fate:
             number = getattr(errno, self.how)
             raise OSError(number, os.strerror(number))
         os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError  # the kernel does not come back from that
+        raise AssertionError  # the process is killed
 
     def wrap(self, where: Any, name: str) -> None:
-        """From now on that function counts."""
+        """Count the calls of this function."""
         call = getattr(where, name)
 
         def counted(*words: Any, **more: Any) -> Any:
-            if words[0] == os.devnull:  # not a file of anybody's
+            if words[0] == os.devnull:  # not a file of the state
                 self._elsewhere.add(opened := call(*words, **more))
                 return opened
             if isinstance(words[0], int) and words[0] in self._elsewhere:
@@ -76,7 +75,7 @@ class Fate:
 
 
 def doom(job: dict[str, Any]) -> Fate:
-    """Wrap all that reaches outside."""
+    """Wrap all calls that affect files, the lock or sockets."""
     fate = Fate(**job["die"])
     for name in FILES:
         fate.wrap(os, name)
@@ -87,7 +86,7 @@ def doom(job: dict[str, Any]) -> Fate:
 
 
 def live(job: dict[str, Any], factor: float) -> None:
-    """Be the command, until it dies."""
+    """Run the command until its end."""
     prepare(job)
     if "die" not in job:
         run(factor)

@@ -1,4 +1,4 @@
-"""A model of the protocol, small enough to visit every state of it.
+"""A model of the protocol that is small enough to visit every state.
 
 One batch, one server, and one or two folders with a state of their own; in each folder runs follow each other under its
 lock. Everything that can come in another order is a step of its own, and `explore` takes them in every order: a run
@@ -7,13 +7,13 @@ run has given up on it, a status lags behind the start, the list is stale or doe
 to another request, the declaration is taken out and put back. Clocks that differ make no step, because our client uses
 none here; a mutant does.
 
-Time is one rule: who has waited the settle time out (`rest`) has waited until every start that was sent before
-has arrived, or never will, and shows. That is the assumption the protocol stands on (`Rules.settle`), and the only one.
+Time is one rule: after a run has waited the settle time (`rest`), every start that was sent before has arrived or never
+will, and shows. This is the only assumption of the protocol (`Rules.settle`).
 
-The server is one of two. The `strict` one refuses to start a batch that was started, as the vendor's does. The `lax`
-one takes every start, and charges for each: then it is the protocol alone that must see to it that there is only one.
+There are two servers. The `strict` one refuses to start a started batch, as the vendor's does. The `lax` one accepts
+and charges every start: then only the protocol prevents a second one.
 
-A `Protocol` says in one word each what the client does; `Protocol()` is ours, and what differs from it is a mutant.
+A `Protocol` describes the client. `Protocol()` is ours; a different one is a mutant.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ ATTEMPTS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What the client does. Every default is what ours does; the comments say what another value means."""
+    """The behaviour of the client. The defaults are ours; each comment explains the other value."""
 
-    intends: bool = True  # False: nothing is on disk before a start leaves
-    intends_first: bool = True  # False: the intent is written after the start has left
-    records_unknown: bool = True  # False: an attempt without a clean answer is written off as not made
-    reads_needed: int = 2  # 1: one `submitted` is believed
+    intends: bool = True  # False: nothing is recorded before a start is sent
+    intends_first: bool = True  # False: the attempt is recorded after the start is sent
+    records_unknown: bool = True  # False: an attempt without a clean answer is recorded as not made
+    reads_needed: int = 2  # 1: one `submitted` is enough
     rests: bool = True  # False: the second read follows the first at once
-    list_releases: bool = False  # True: `submitted` in the list settles an attempt in doubt
-    reads_after_silence: bool = True  # False: no answer, so send it again
+    list_releases: bool = False  # True: `submitted` in the list settles an attempt with an unknown outcome
+    reads_after_silence: bool = True  # False: without an answer, the start is sent again
     silence_is_submitted: bool = False  # True: a read without an answer counts as `submitted`
-    reads_after_no: bool = True  # False: a 400 is believed
-    half_is_accepted: bool = False  # True: what begins like a success is one
+    reads_after_no: bool = True  # False: a 400 counts as not started
+    half_is_accepted: bool = False  # True: an answer that begins like a success counts as one
     error_is_throttled: bool = False  # True: any failure is repeated like a 429
     forgets: bool = False  # True: what is not declared any more is dropped from the state
     verifies_after_crash: bool = True  # False: an intent without an outcome is an attempt that was not made
@@ -58,12 +58,12 @@ class Protocol:
 
 
 class Disk(IntEnum):
-    """What a state holds of the batch: the phases of `state.events`, as far as they make a difference here."""
+    """The batch in a state: the phases of `state.events`, as far as they differ for the model."""
 
     NOTHING = auto()
     INTENDED = auto()
     UNKNOWN = auto()
-    UNKNOWN_NO = auto()  # the last attempt was answered 400, and none before it is in doubt
+    UNKNOWN_NO = auto()  # the last attempt was answered 400, and no earlier one has an unknown outcome
     RELEASED = auto()
     REJECTED = auto()
     STARTED = auto()
@@ -73,25 +73,25 @@ _UNCERTAIN: Final = frozenset({Disk.INTENDED, Disk.UNKNOWN, Disk.UNKNOWN_NO})
 
 
 class At(IntEnum):
-    """Where a run stands: what it does next."""
+    """The position of a run: its next step."""
 
     OVER = auto()
     LOOK = auto()  # the list call
     INTEND = auto()
     SEND = auto()
-    INTEND_LATE = auto()  # a mutant's
-    WAIT = auto()  # for the answer to the start
+    INTEND_LATE = auto()  # of a mutant
+    WAIT = auto()  # waiting for the answer to the start
     RECORD_UNKNOWN = auto()
     RECORD_NO = auto()
     RECORD_STARTED = auto()
     READ = auto()
     REST = auto()
     READ_AGAIN = auto()
-    SETTLE = auto()  # what the reads have told is recorded
+    SETTLE = auto()  # the results of the reads are recorded
 
 
 class Heard(IntEnum):
-    """The answer that is on its way to a run."""
+    """The answer on its way to a run."""
 
     NONE = auto()
     ACCEPTED = auto()
@@ -104,7 +104,10 @@ class Heard(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of apply. `attempts` it has sent; `said_no`: its last one was answered 400; `doubt`: one before was not."""
+    """A run of apply. `attempts` is the number of sent starts.
+
+    `said_no`: the last one was answered 400. `doubt`: an earlier one was not.
+    """
 
     at: At = At.OVER
     attempts: int = 0
@@ -115,9 +118,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start on its way to the server. `by` is the run that may still hear the answer, -1 when none will.
+    """A start on its way to the server. `by` is the run that can still receive the answer, or -1.
 
-    `rested` tells which runs have begun to rest since it was sent: they cannot be done before it has arrived.
+    `rested` are the runs that have begun to rest since it was sent. They cannot finish resting before it has arrived.
     """
 
     by: int
@@ -130,9 +133,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is explored. `folders` tells which folder each run works in; `runs` how often a run may begin.
+    """The limits of an exploration. `folders` is the folder of each run; `runs` is how often a run may begin.
 
-    `crashes`: how many runs may die. `undeclares`: how often the declaration may be taken out and put back.
+    `crashes` is how many runs may die, `undeclares` how often the declaration may be removed and added again.
     """
 
     folders: tuple[int, ...] = (0,)
@@ -145,16 +148,16 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything there is."""
+    """The complete state of the model."""
 
     disks: tuple[Disk, ...]
     runs: tuple[Run, ...]
-    starts: tuple[Start, ...] = ()  # in no order: sorted, so that worlds that differ by it alone are one
+    starts: tuple[Start, ...] = ()  # unordered, so sorted: worlds that differ only in the order are equal
     running: bool = False
     shows: bool = False
     accepted: int = 0
     accepted_of: frozenset[int] = frozenset()  # the folders whose start was accepted
-    resting: frozenset[int] = frozenset()  # the runs that must see what was accepted when they have rested
+    resting: frozenset[int] = frozenset()  # the runs that must see the accepted start after they have rested
     begun: int = 0
     crashes: int = 0
     undeclares: int = 0
@@ -163,14 +166,14 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that may happen."""
+    """One possible step."""
 
     what: str
     after: World
 
 
 def explore(protocol: Protocol, setting: Setting, only: str = "", limit: int = 2_000_000) -> Explored:
-    """Every world that can be reached, breadth first, until one breaks a rule (`only`: until one breaks that rule)."""
+    """Visit every reachable world, breadth first, until one breaks a rule (with `only`: that rule)."""
     first = World(disks=(Disk.NOTHING,) * (max(setting.folders) + 1), runs=(Run(),) * len(setting.folders))
     came: dict[World, tuple[World, str] | None] = {first: None}
     queue = deque([first])
@@ -190,7 +193,7 @@ def explore(protocol: Protocol, setting: Setting, only: str = "", limit: int = 2
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """How many worlds were visited; the rule that was broken, and the shortest way there."""
+    """How many worlds were visited, the broken rule, and the shortest path to it."""
 
     worlds: int
     broken: str = ""
@@ -207,7 +210,7 @@ def _trace(came: dict[World, tuple[World, str] | None], last: World) -> tuple[st
 
 
 def breach(world: World) -> str:
-    """The rule that this world breaks, empty for none."""
+    """The rule that this world breaks, or empty."""
     if world.accepted > 1:
         return "paid twice"
     for folder, disk in enumerate(world.disks):
@@ -222,7 +225,7 @@ def breach(world: World) -> str:
 
 
 def steps(world: World, protocol: Protocol, setting: Setting) -> Iterator[Step]:
-    """Everything that may happen next."""
+    """All possible next steps."""
     for number, run in enumerate(world.runs):
         if run.at is At.OVER:
             yield from _begin(world, number, protocol, setting)
@@ -243,7 +246,7 @@ def steps(world: World, protocol: Protocol, setting: Setting) -> Iterator[Step]:
 
 
 def _begin(world: World, number: int, protocol: Protocol, setting: Setting) -> Iterator[Step]:
-    """A run begins, when the lock of its folder is free."""
+    """A run begins if the lock of its folder is free."""
     folder = setting.folders[number]
     held = any(run.at is not At.OVER and setting.folders[other] == folder for other, run in enumerate(world.runs))
     if world.begun < setting.runs and not (held and protocol.locks):
@@ -252,7 +255,7 @@ def _begin(world: World, number: int, protocol: Protocol, setting: Setting) -> I
 
 
 def _undeclare(world: World, protocol: Protocol) -> Iterator[Step]:
-    """The declaration is taken out, an apply forgets it, and it is put back: what is uncertain is never forgotten."""
+    """The declaration is removed, an apply forgets the batch, and it is declared again. Unknown outcomes stay."""
     world = replace(world, undeclares=world.undeclares + 1)
     for folder, disk in enumerate(world.disks):
         if protocol.forgets and disk not in {Disk.NOTHING, *_UNCERTAIN}:
@@ -260,7 +263,7 @@ def _undeclare(world: World, protocol: Protocol) -> Iterator[Step]:
 
 
 def _arrive(world: World, position: int, setting: Setting) -> Iterator[Step]:
-    """A start reaches the server or is lost; what its run hears may be the truth, or anything a proxy says."""
+    """A start reaches the server or is lost. The run receives the true answer or any answer of a proxy."""
     sent = world.starts[position]
     gone = replace(world, starts=world.starts[:position] + world.starts[position + 1 :])
     yield Step("a start is lost", _heard(gone, sent.by, Heard.ERROR))
@@ -283,14 +286,14 @@ def _arrive(world: World, position: int, setting: Setting) -> Iterator[Step]:
 
 
 def _heard(world: World, by: int, answer: Heard) -> World:
-    """The world in which this answer is on its way to that run."""
+    """The world with this answer on its way to the run."""
     if by < 0:
         return world
     return _with(world, by, replace(world.runs[by], answer=answer))
 
 
 def _go_on(world: World, number: int, run: Run, protocol: Protocol, setting: Setting) -> Iterator[Step]:
-    """What a run may do next."""
+    """The possible next steps of a run."""
     folder = setting.folders[number]
     disk = world.disks[folder]
     match run.at:
@@ -330,7 +333,7 @@ def _go_on(world: World, number: int, run: Run, protocol: Protocol, setting: Set
 
 
 def _look(world: World, number: int, folder: int, protocol: Protocol) -> Iterator[Step]:
-    """The list: it may be stale, or lack the batch. Then the decision table."""
+    """The list, which may be stale or not contain the batch. The decision table follows."""
     disk = world.disks[folder]
     run = world.runs[number]
     uncertain = disk in _UNCERTAIN and (protocol.verifies_after_crash or disk is not Disk.INTENDED)
@@ -353,7 +356,7 @@ def _look(world: World, number: int, folder: int, protocol: Protocol) -> Iterato
 
 
 def _wait(world: World, number: int, folder: int, run: Run, protocol: Protocol) -> Iterator[Step]:
-    """The answer to a start comes, or the run gives up on it while it is still on its way."""
+    """The answer to a start arrives, or the run stops waiting while the start is still on its way."""
     if run.answer is Heard.NONE:
         left = _sorted(*(replace(start, by=-1) if start.by == number else start for start in world.starts))
         yield from _doubtful(replace(world, starts=left), number, run, protocol, silent=True)
@@ -395,7 +398,7 @@ def _doubtful(world: World, number: int, run: Run, protocol: Protocol, *, silent
 
 
 def _read(world: World, number: int, run: Run, protocol: Protocol) -> Iterator[Step]:
-    """A single status read. A status that lags says `submitted`."""
+    """A single status read. A lagging status is `submitted`."""
     first = run.at is At.READ
     if protocol.reads_foreign:
         told = replace(run, at=At.REST if first else At.SETTLE)
@@ -428,7 +431,7 @@ def _rests(world: World, number: int, protocol: Protocol) -> World:
 
 
 def _settle(world: World, number: int, run: Run, folder: int) -> Step:
-    """Nothing was started: the attempt is released and may be made again; or it was refused, and that is all."""
+    """Nothing was started: the attempt is released and may be repeated, or it was refused."""
     if run.said_no:
         written = world if run.doubt else _on_disk(world, folder, Disk.REJECTED)
         return Step(f"run {number} records: rejected", _end(written, number))
@@ -440,7 +443,7 @@ def _settle(world: World, number: int, run: Run, folder: int) -> Step:
 
 
 def _on_disk(world: World, folder: int, disk: Disk) -> World:
-    """The world with that on disk. A batch that was started stays so (`state.events.BEYOND`)."""
+    """The world with this on disk. A started batch stays started (`state.events.BEYOND`)."""
     if world.disks[folder] is Disk.STARTED and disk is not Disk.NOTHING:
         return world
     return replace(world, disks=(*world.disks[:folder], disk, *world.disks[folder + 1 :]))
@@ -455,7 +458,7 @@ def _with(world: World, number: int, run: Run) -> World:
 
 
 def _end(world: World, number: int) -> World:
-    """The run is over; nobody hears what is still on its way, and nobody waits for it."""
+    """The run ends. Answers that are still on their way are not received."""
     starts = _sorted(
         *(
             Start(by=-1 if start.by == number else start.by, folder=start.folder, rested=start.rested - {number})

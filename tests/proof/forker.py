@@ -1,7 +1,7 @@
-"""A process that has everything imported and forks a command for each line it is given: `python forker.py`.
+"""A process that has imported everything and forks a command for each input line: `python forker.py`.
 
-Like `tests/e2e/warm.py`, but any number of them at once, each of which can be sent signals: what comes out is a line
-with the process id when a command begins, and one with its exit code and the moment (monotonic seconds) when it ends.
+Like `tests/e2e/warm.py`, but for any number of commands at once, which can receive signals. It prints one line with the
+process id when a command begins, and one with the exit code and the time (monotonic seconds) when it ends.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.e2e.warm import prepare
 
 
 def tell(**what: Any) -> None:
-    """One line to whoever asked."""
+    """Print one line."""
     os.write(1, (json.dumps(what) + "\n").encode())
 
 
 def begin(line: str, came: int) -> int:
-    """Fork the command of this line; its process id."""
+    """Fork the command of this line and return its process id."""
     job = json.loads(line)
     child = os.fork()
     if child == 0:
@@ -38,7 +38,7 @@ def begin(line: str, came: int) -> int:
 
 
 def main() -> None:
-    """Begin commands as they are asked for and tell of their ends, until nobody asks any more and all have ended."""
+    """Fork the requested commands and report their ends, until the input ends and all commands have ended."""
     came, comes = os.pipe()
     for end in (came, comes):
         os.set_blocking(end, False)

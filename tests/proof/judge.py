@@ -1,7 +1,7 @@
-"""The judge: what must hold of any history, by the simulator's own log and the final state, never the client's word.
+"""The judge: properties of every history, from the simulator's log and the final state, not the client's output.
 
-Each function is one sentence of the promise and raises AssertionError with what speaks against it. They are given plain
-values, so that the judge can be judged: `test_judge.py` hands it histories in which the promise is broken.
+Each function checks one promise and raises AssertionError with the evidence. The arguments are plain values, so that
+`test_judge.py` can test the judge with histories that break the promise.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def paid_once(log: Iterable[simulator.Entry]) -> None:
 
 
 def nothing_lost(log: Iterable[simulator.Entry], known: Mapping[str, Entry]) -> None:
-    """Every start that was accepted is in the state, as one that was started."""
+    """Every accepted start is in the state as started."""
     lost = {
         batch_id: known[batch_id].phase.value if batch_id in known else "not there"
         for batch_id in accepted(log)
@@ -50,14 +50,14 @@ def nothing_lost(log: Iterable[simulator.Entry], known: Mapping[str, Entry]) -> 
 
 
 def nothing_dreamt(log: Iterable[simulator.Entry], known: Mapping[str, Entry], elsewhere: Iterable[str] = ()) -> None:
-    """Nothing is in the state as started that was not; `elsewhere` are those that somebody else started."""
+    """Every batch recorded as started was started. `elsewhere` are batches started by someone else."""
     real = {*accepted(log), *elsewhere}
     dreamt = [batch_id for batch_id, entry in known.items() if entry.recorded_as_started and batch_id not in real]
     assert dreamt == [], f"recorded as started, and never accepted: {dreamt}"
 
 
 def lock_is_free(state_file: Path) -> None:
-    """Whoever comes next gets the lock at once."""
+    """The lock is free."""
     path = paths(state_file).lock
     if path.exists():
         with path.open("rb") as stream:
@@ -70,7 +70,7 @@ def lock_is_free(state_file: Path) -> None:
 def token_stayed_home(
     token: str, *, folder: Path, spoken: Iterable[str] = (), elsewhere: Iterable[simulator.Entry] = ()
 ) -> None:
-    """The token stands in nothing that was printed, written, or sent to another origin than its own."""
+    """The token is not in any output or file and was not sent to another origin."""
     said = [text for text in spoken if token in text]
     assert said == [], f"the token was printed: {said}"
     written = [path.name for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
@@ -89,16 +89,16 @@ def looked_before_repeating(
     spacing: float = 0.0,
     overtaking: float = 0.0,
 ) -> None:
-    """No start went out for a batch that the server had shown to be started, and none was repeated unread.
+    """No start was sent for a batch that the server had shown as started, and none was repeated without reads.
 
-    Every start after a batch's first has a reason: the one before it was cleanly throttled or refused, or two
-    status reads since then said `submitted`, `spacing` seconds apart and the second `settle` seconds after it, or
-    both the start and a status read were answered 400 or 404. A start that never arrived is not in the log and
-    excuses itself. Where a connection may break at its sender, a read on another one may arrive before the start it was
-    sent after: the first of the two reads counts if it came no more than `overtaking` seconds earlier.
+    Every further start of a batch needs a reason: the previous one was cleanly throttled or refused; or two status
+    reads since then said `submitted`, `spacing` seconds apart and the second one `settle` seconds after the start; or
+    the start and a status read were both answered 400 or 404. A start that never arrived is not in the log and needs no
+    reason. If a connection breaks at the sender, a later read on another connection may arrive before the start. So the
+    first of the two reads counts if it came at most `overtaking` seconds before the start.
 
-    Holds for what was sent on behalf of one state. Those who share nothing but an account cannot know what another was
-    told.
+    This applies to the requests on behalf of one state. Clients that share only an account do not know each other's
+    answers.
     """
     asked = list(zip(log, decisions, strict=True))
     for batch_id in sorted({entry.batch_id or "" for entry in log if entry.operation == "start"}):
@@ -106,8 +106,8 @@ def looked_before_repeating(
 
 
 def _one_batch(batch_id: str, asked: Sequence[Asked], *, settle: float, spacing: float, overtaking: float) -> None:
-    last: tuple[float, simulator.Decision] | None = None  # the start before
-    reads: list[float] = []  # when it was read as submitted since then
+    last: tuple[float, simulator.Decision] | None = None  # the previous start
+    reads: list[float] = []  # the times of the reads as submitted since then
     shown, missing = "", False
     for entry, decision in asked:
         at = datetime.fromisoformat(entry.time).timestamp()
@@ -124,13 +124,15 @@ def _one_batch(batch_id: str, asked: Sequence[Asked], *, settle: float, spacing:
         if last is not None and not _is_clean_no(last[1]) and not (missing and last[1].status_sent in {400, 404}):
             assert len(reads) >= 2, f"{batch_id} was started again after {len(reads)} reads"
             assert reads[-1] - reads[0] >= spacing, f"{batch_id} was read too hastily: {reads}"
-            wait = 0.0 if last[1].status_sent in {400, 404} else settle - overtaking  # it arrived that much later
+            wait = (
+                0.0 if last[1].status_sent in {400, 404} else settle - overtaking
+            )  # it may have arrived later by this time
             assert reads[-1] - last[0] >= wait, f"{batch_id} was read too soon after its start: {reads}, {last[0]}"
         last, reads, missing = (at, decision), [read for read in reads if 0 < at - read < overtaking], False
 
 
 def _told(decision: simulator.Decision, batch_id: str) -> str:
-    """The status that the sender was shown of this batch by a status or list answer; empty for none."""
+    """The status of this batch that a status or list answer showed to the sender, or empty."""
     if decision.operation not in {"status", "list"} or decision.status_sent != 200 or not _is_whole(decision):
         return ""
     try:
@@ -145,7 +147,7 @@ def _told(decision: simulator.Decision, batch_id: str) -> str:
 
 
 def _is_clean_no(decision: simulator.Decision) -> bool:
-    """Whether the sender was told, beyond doubt, that the call was not looked at."""
+    """Whether the answer clearly means that the call had no effect."""
     body = decision.response.body
     is_plain = len(body) <= 1 << 20 and b'"result"' not in body
     return decision.status_sent in _CLEAN_NO and is_plain and _is_whole(decision)

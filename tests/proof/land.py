@@ -1,8 +1,8 @@
-"""A land of checkouts: the real plan, observation, protocol, engine and store, under a clock that only waiting moves.
+"""Checkouts with the real plan, observation, protocol, engine and store, and a clock that advances only by waiting.
 
-Built on `tests.engine.lab`, whose server and wire it keeps. What it adds: every checkout has a real state file, lock
-and journal; the server may keep the vendor's rule or not, and somebody else may start a batch; and all that was asked
-and heard is written down, so that the judge's rules can be checked over any history.
+It uses the server and wire of `tests.engine.lab`. In addition, every checkout has a real state file, lock and journal;
+the server may follow the vendor's rule or not; someone else may start a batch; and all requests and answers are
+recorded, so that the judge's rules can be checked for any history.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _CLEAN_NO: Final = frozenset({401, 403, 406, 415, 429})
 
 @dataclass
 class Account(Server):
-    """The account. `strict`: a batch that was started is not started again, as with the vendor, however late it shows.
+    """The account. `strict`: a started batch is not started again, as with the vendor, even before the start shows.
 
-    `elsewhere` holds when somebody else started a batch, `references` which request was accepted. No batch ever grows
-    too old to be started, however many months pass: then nothing would be at stake any more.
+    `elsewhere` is true if someone else started a batch, `references` is which request was accepted. No batch becomes
+    too old to be started, however much time passes, so that a second start is always possible.
     """
 
     submitted: str | None = "2036-01-01T00:00:00.000000Z"
@@ -51,7 +51,7 @@ class Account(Server):
     references: dict[str, str] = field(default_factory=dict)
 
     def handle(self, request: Request, at: float) -> Answer:
-        """The answer to a request that reaches the server then."""
+        """The answer to a request that reaches the server now."""
         batch_id = batch_of(request)
         if request.method == "POST":
             if self.strict and self.is_started(batch_id):
@@ -64,11 +64,11 @@ class Account(Server):
         return super().handle(request, at)
 
     def is_started(self, batch_id: str) -> bool:
-        """Whether it was started by anybody, whether that shows or not."""
+        """Whether the batch was started by anyone, even if that does not show yet."""
         return bool(self.accepted.get(batch_id)) or batch_id in self.elsewhere
 
     def shown(self, batch_id: str, at: float, lag: float) -> str | None:
-        """The status as it shows; two minutes later the batch is completed."""
+        """The status that shows. Two minutes after the start the batch is completed."""
         if batch_id in self.statuses:
             return self.statuses[batch_id]
         begun = [
@@ -82,20 +82,20 @@ class Account(Server):
 
 @dataclass
 class Calendar(Clock):
-    """A clock whose date may leap while its seconds go on as ever."""
+    """A clock whose date may jump while its seconds continue."""
 
     leaps: timedelta = timedelta()
 
     def now(self) -> datetime:
-        """The local wall clock."""
+        """The local time."""
         return super().now() + self.leaps
 
 
 @dataclass
 class Exchange:
-    """One request of a checkout, and what was heard of it; None when its run `died` first.
+    """One request of a checkout and its reply, None if its run `died` first.
 
-    `concerns` are the batches that its run had to do with: those that were declared, or in the state.
+    `concerns` are the batches of the run: declared, or in the state.
     """
 
     at: float
@@ -107,10 +107,10 @@ class Exchange:
 
 @dataclass
 class Checkout(Lab):
-    """A folder with a state of its own.
+    """A folder with its own state.
 
-    `loses_intents` is a planted bug. `forgave` is how far its history was left behind when the state was reverted: what
-    was asked before that, this state cannot know.
+    `loses_intents` is a planted bug. `forgave` is the part of the history before the state was reverted: this state
+    cannot know the requests before it.
     """
 
     path: Path | None = None
@@ -120,7 +120,7 @@ class Checkout(Lab):
     forgave: int = 0
 
     def engine(self) -> Engine:
-        """A new run's engine, on a wire that writes down."""
+        """An engine for a new run, on a wire that records."""
         self.runs += 1
         self.last = Engine(
             wire=Wire(self),
@@ -136,19 +136,19 @@ class Checkout(Lab):
 
     @property
     def run_id(self) -> str:
-        """The id of the present run."""
+        """The id of the current run."""
         assert self.path is not None
         return f"{self.path.parent.name}-r{self.runs}"
 
     def state(self) -> State:
-        """What is known: by the run that holds the store, or on disk."""
+        """The current state: of the run that holds the store, or on disk."""
         assert self.path is not None
         if self.store is not None:
             return self.store.state
         return read(self.path).state or FRESH
 
     def record(self, events: Sequence[Event]) -> None:
-        """The real journal."""
+        """Write to the real journal."""
         self.step()
         assert self.store is not None
         kept = [event for event in events if not (self.loses_intents and isinstance(event.what, Intended))]
@@ -159,7 +159,7 @@ class Checkout(Lab):
         self.step()
 
     def command(self, wanted: Config, rules: Rules = RULES, *, refresh: bool = True) -> bool:
-        """One apply with all that belongs to it; False when it died on the way."""
+        """One complete apply. False if it died."""
         assert self.path is not None
         self.runs += 1
         run, self.runs = self.run_id, self.runs - 1
@@ -184,7 +184,7 @@ class Checkout(Lab):
         return True
 
     def revert(self, data: bytes | None) -> None:
-        """Put an older state back, or none, as version control would; a journal goes with it."""
+        """Restore an older state, or none, as version control would. The journal is removed."""
         assert self.path is not None
         self.path.with_name(f"{self.path.name}.journal").unlink(missing_ok=True)
         if data is None:
@@ -195,13 +195,13 @@ class Checkout(Lab):
         self.forgave = len(self.history)
 
     def sent_starts(self) -> set[str]:
-        """The batches for which a start was ever sent from here."""
+        """The batches for which this checkout ever sent a start."""
         return {batch_of(exchange.request) for exchange in self.history if exchange.request.method == "POST"}
 
     # -- the judge --
 
     def judge(self, account: Account, excused: set[str]) -> None:
-        """What must hold of this checkout at any time; `excused` are batches whose start a reverted state forgot."""
+        """Check the rules for this checkout. `excused` are batches whose start a reverted state forgot."""
         entries = self.state().entries
         assert self.path is not None
         for batch_id, reference in account.references.items():
@@ -216,7 +216,7 @@ class Checkout(Lab):
             self._looked_before_repeating(batch_id)
 
     def _looked_before_repeating(self, batch_id: str) -> None:
-        """The judge's rule over what this checkout asked and heard of one batch."""
+        """Check the judge's rule for the requests and answers of this checkout about one batch."""
         last: Exchange | None = None
         reads: list[float] = []
         shown, missing = "", False
@@ -225,7 +225,7 @@ class Checkout(Lab):
             if exchange.request.method != "POST":
                 told = told_of(reply, batch_id)
                 if told in _BEYOND and not exchange.died and batch_id in exchange.concerns:
-                    shown = told  # else nobody has, or may have, written down what was heard
+                    shown = told  # otherwise the answer is not, or perhaps not, recorded
                 if batch_of(exchange.request) == batch_id:
                     reads += [exchange.at] if told == "submitted" else []
                     missing = missing or (isinstance(reply, Answer) and reply.status in {400, 404})
@@ -238,7 +238,7 @@ class Checkout(Lab):
 
 
 class Wire(FakeWire):
-    """A wire that writes down what was asked and what was heard."""
+    """A wire that records requests and replies."""
 
     def __init__(self, lab: Checkout) -> None:
         super().__init__(lab)
@@ -246,17 +246,17 @@ class Wire(FakeWire):
         self._asked: dict[int, Exchange] = {}
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Put it on its way."""
+        """Send a request."""
         exchange = self._asked[ticket] = Exchange(self._checkout.clock.seconds, request)
         sent = len(self._checkout.sent)
         try:
             super().submit(ticket, request)
         finally:
-            if len(self._checkout.sent) > sent:  # else the process died before
+            if len(self._checkout.sent) > sent:  # otherwise the process died before
                 self._checkout.history.append(exchange)
 
     def collect(self, timeout: float | None) -> list[tuple[int, Reply]]:
-        """What has come."""
+        """The replies that have arrived."""
         replies = super().collect(timeout)
         for ticket, reply in replies:
             self._asked[ticket].reply = reply
@@ -264,7 +264,7 @@ class Wire(FakeWire):
 
 
 def told_of(reply: Reply | None, batch_id: str) -> str:
-    """The status that a status or list answer told of this batch; empty for none."""
+    """The status of this batch in a status or list answer, or empty."""
     if not isinstance(reply, Answer) or reply.status != 200:
         return ""
     try:
@@ -279,7 +279,7 @@ def told_of(reply: Reply | None, batch_id: str) -> str:
 
 
 def is_clean_no(reply: Reply | None) -> bool:
-    """Whether the checkout was told, beyond doubt, that a start was not looked at."""
+    """Whether the answer clearly means that the start had no effect."""
     return isinstance(reply, NotSent) or (isinstance(reply, Answer) and reply.status in _CLEAN_NO)
 
 

@@ -1,4 +1,4 @@
-"""Bugs to plant: a sweep that finds nothing has first to find these. Each breaks the product in its own process."""
+"""Bugs to plant: a sweep must find them before its empty result counts. Each breaks the product in its own process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def outcome_before_intent() -> None:
-    """An intent is written together with its outcome, rather than before the request."""
+    """The attempt is recorded together with its outcome, not before the request."""
     record = local.Store.record
     kept: list[Event] = []
 
@@ -33,7 +33,7 @@ def outcome_before_intent() -> None:
 
 
 def journal_removed_first() -> None:
-    """The journal goes before the state that holds its events has come."""
+    """The journal is removed before the state with its events is written."""
     commit = local.Store.commit
 
     def hasty(self: local.Store, now: datetime) -> bool:
@@ -44,7 +44,7 @@ def journal_removed_first() -> None:
 
 
 def written_in_place() -> None:
-    """The state file is overwritten where it stands, as Terraform does with its local state."""
+    """The state file is overwritten in place, as Terraform does with its local state."""
 
     def overwrite(files: disk.Paths, state: State, run: str) -> bytes:
         data = encode_state(state)
@@ -59,7 +59,7 @@ def written_in_place() -> None:
 
 
 def renamed_unsynced() -> None:
-    """The new state takes the old one's place before its content is durable."""
+    """The new state replaces the old one before its content is durable."""
 
     def hasty(files: disk.Paths, state: State, run: str) -> bytes:
         data = encode_state(state)
@@ -75,7 +75,7 @@ def renamed_unsynced() -> None:
 
 
 def journal_unsynced() -> None:
-    """An event is taken for durable once it was written."""
+    """An event counts as durable once it is written."""
 
     def append(self: journal.Journal, events: Sequence[Event]) -> None:
         disk.write_fully(self._descriptor, b"".join(journal._line(encode_event(event)) for event in events))
@@ -84,10 +84,10 @@ def journal_unsynced() -> None:
 
 
 def folder_unsynced() -> None:
-    """A file's name is taken for durable with its content."""
+    """The name of a file counts as durable once its content is."""
 
     def nothing(path: Any) -> None:
-        """The bug."""
+        """No bug."""
 
     disk.fsync_folder = nothing
 

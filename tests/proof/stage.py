@@ -1,7 +1,7 @@
-"""A server that says what it is told to, one connection after the other, and what the client makes of it.
+"""A server with scripted connections, and the client's interpretation of each.
 
-Only the wire is looked at here: one request through the real client to its meaning, judged by a rule that is written
-down a second time and as plainly as possible. What is done about a meaning is the protocol's affair (`test_model`).
+Only the wire is tested: one request through the real client to its meaning, compared with a second, simple
+implementation of the rule. The reaction to a meaning is tested in `test_model`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ PATIENCE: Final = 20.0
 
 @dataclass(frozen=True)
 class Question:
-    """One of the three things that are asked, how its replies are read, and what it is when nothing was learnt."""
+    """One of the three calls, the interpretation of its replies, and the meaning if the result is unknown."""
 
     request: Request
     meaning: Callable[[Reply], object]
     nothing: str
 
     def within(self, seconds: float) -> Question:
-        """The same, with another deadline."""
+        """The same with another deadline."""
         return replace(self, request=replace(self.request, deadline=seconds))
 
 
@@ -69,7 +69,7 @@ Play: TypeAlias = "Callable[[Peer], None]"
 
 @dataclass
 class Tally:
-    """What was asked so far: how often, what came out wrong, and how far the latest call went beyond its deadline."""
+    """The number of calls, the wrong results, and by how much the latest call exceeded its deadline."""
 
     calls: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Tally:
 
 
 class Stage:
-    """A server that plays what it is given to the next connection, a client, and a tally. Use it with `with`."""
+    """A server that plays a script for the next connection, a client, and a tally. Use it in a `with` statement."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, ca_file: str | None = None) -> None:
         self.tally = Tally()
@@ -108,15 +108,15 @@ class Stage:
 
     @property
     def server(self) -> RawServer:
-        """Who plays."""
+        """The server."""
         return self._server
 
     def client(self) -> Client:
-        """A client of its own, for calls that must share no connection with others."""
+        """A new client, for calls that must not share a connection."""
         return Client(self._server.endpoint, TOKEN, trust=Trust(path=self._ca_file or ""))
 
     def ask(self, question: Question, play: Play, expected: set[str], what: str, client: Client | None = None) -> str:
-        """Ask while that is played; the class of what came out, which is noted as wrong when it is none of those."""
+        """Send the request while the script is played, and record an unexpected class of result."""
         self._play = play
         self._server.requests.clear()
         sender = client or self._client
@@ -137,7 +137,7 @@ class Stage:
 
 
 def said(status: int, body: bytes, headers: bytes = b"", length: int | None = None) -> bytes:
-    """An answer that ends its connection and says how long it is (`length`: another than it is)."""
+    """An answer that ends its connection and has a Content-Length (`length`: a wrong one)."""
     return b"HTTP/1.1 %d Some\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n%s" % (
         status,
         headers,
@@ -154,12 +154,12 @@ def chunked(status: int, body: bytes, size: int = 1 << 16) -> bytes:
 
 
 def open_ended(status: int, body: bytes) -> bytes:
-    """The same answer, which ends where the connection does."""
+    """The same answer, ended by the end of the connection."""
     return b"HTTP/1.1 %d Some\r\nConnection: close\r\n\r\n%s" % (status, body)
 
 
 def answering(*parts: bytes, reset: bool = False) -> Play:
-    """Hear the request, say these bytes, and be gone: in good order, or by a reset."""
+    """Read the request, send these bytes, and close the connection or reset it."""
 
     def play(peer: Peer) -> None:
         peer.request()
@@ -172,7 +172,7 @@ def answering(*parts: bytes, reset: bool = False) -> Play:
 
 
 def hearing(count: int, data: bytes, *, whole: int, reset: bool = False) -> Play:
-    """Hear so many bytes of a request, then be gone; say `data` only if it was the `whole` of it."""
+    """Read a number of bytes of a request, then close. Send `data` only if these bytes were the `whole` request."""
 
     def play(peer: Peer) -> None:
         heard = 0
@@ -196,7 +196,7 @@ def hearing(count: int, data: bytes, *, whole: int, reset: bool = False) -> Play
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory now; where the system does not say, the most there ever were."""
+    """The resident memory of this process in bytes or, if that is unavailable, its maximum so far."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     except OSError:

@@ -1,7 +1,7 @@
-"""State, journal and saved plan, damaged in every way and lied in: noticed, or harmless. Never a start that was made.
+"""State, journal and saved plan, damaged or with false content: detected or harmless, and never a second start.
 
-Damage is judged in-process, by the very functions that every command reads its files with, down to the plan: what it
-would start is what would be sent. Lies, and a part of the damage, go through the real command.
+Damage is judged in-process, by the functions with which every command reads its files and makes the plan: what it would
+start is what would be sent. False content, and a part of the damage, is given to the real command.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ RAN: Final = {*COMMITTED, *JOURNALED} - {"e0f6d527-rejected"}
 
 
 def made() -> tuple[bytes, bytes]:
-    """The two files, as honest runs leave them."""
+    """The two files after honest runs."""
     state = State(lineage="1d2f3a4b-lineage", service=Service.PHONE, endpoint=ENDPOINT)
     for number, (batch, whats) in enumerate(COMMITTED.items()):
         state = fold(state, events(*whats, batch=batch, run="run-0", first=10 * number + 1))
@@ -117,7 +117,7 @@ TRUTH: Final = Observed(
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the damaged files."""
+    """The results for the damaged files."""
 
     noticed: int = 0
     harmless: int = 0
@@ -126,7 +126,7 @@ class Tally:
 
     @property
     def tried(self) -> int:
-        """How many there were."""
+        """The number of files."""
         return self.noticed + self.harmless + self.tail_lost + len(self.wrong)
 
     def __str__(self) -> str:
@@ -137,12 +137,12 @@ class Tally:
 
 
 def decided(state: State, observed: Observed) -> Plan:
-    """What would be done."""
+    """The decisions."""
     return plan(CONFIG, state, observed, NOW + timedelta(hours=1), endpoint=ENDPOINT)
 
 
 def starts(made_plan: Plan) -> set[str]:
-    """What would be started."""
+    """The batches that would be started."""
     return {change.batch_id for change in made_plan.having(Action.START)}
 
 
@@ -150,7 +150,7 @@ DECIDED: Final[dict[int, tuple[set[str], set[str]]]] = {}
 
 
 def decided_on(base: State, happened: tuple[Event, ...]) -> tuple[set[str], set[str]]:
-    """What would be started, blind and having listed the account. What is as it was is decided on once."""
+    """The batches that would be started, offline and after a list call. An unchanged state is planned only once."""
     known = len(happened) if base == BASE and happened == EVENTS[: len(happened)] else -1
     if known not in DECIDED or known < 0:
         state = fold(base, happened)
@@ -159,7 +159,7 @@ def decided_on(base: State, happened: tuple[Event, ...]) -> tuple[set[str], set[
 
 
 def judge(state: bytes, lines: bytes | None, tally: Tally, what: str) -> None:
-    """Read the files as every command does, and see what it would start, the account not looked at and looked at."""
+    """Read the files as every command does, and plan offline and after a list call."""
     try:
         base, leftover = reader.combine(reader.names(FILES), state, lines)
         assert base is not None
@@ -186,7 +186,7 @@ def truncations(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def flips(data: bytes, count: int, seed: str) -> Iterator[tuple[str, bytes]]:
-    """One bit turned over, every one of them if so many are wanted; then two to eight at once, drawn by chance."""
+    """Single inverted bits, all of them if there is room, then two to eight random bits at once."""
     drawn = random.Random(seed)
     bits = range(8 * len(data))
     singles = drawn.sample(bits, min(len(bits), count // 2))
@@ -205,7 +205,7 @@ def _flipped(data: bytes, *bits: int) -> bytes:
 
 
 def hostile_states(count: int) -> Tally:
-    """The state file, with and without a journal beside it."""
+    """The state file, with and without a journal."""
     tally = Tally()
     for what, damaged in truncations(STATE):
         judge(damaged, JOURNAL, tally, what)
@@ -215,7 +215,7 @@ def hostile_states(count: int) -> Tally:
 
 
 def hostile_journals(count: int) -> Tally:
-    """The journal, beside a whole state file."""
+    """The journal beside a valid state file."""
     tally = Tally()
     for what, damaged in truncations(JOURNAL):
         judge(STATE, damaged, tally, what)
@@ -225,7 +225,7 @@ def hostile_journals(count: int) -> Tally:
 
 
 def hostile_plans(count: int) -> Tally:
-    """The saved plan: it can deny, and nothing else."""
+    """The saved plan, which can only deny."""
     tally = Tally()
     fresh = decided(BASE, TRUTH)
     document = plan_document(replace(fresh, changes=fresh.changes[1:]), version="1.0.0")
@@ -253,7 +253,7 @@ HOSTILE: Final = {"state": hostile_states, "journal": hostile_journals, "saved p
 
 
 def report(name: str, count: int, record_property: Report) -> None:
-    """Try, judge and tell."""
+    """Try, judge and report."""
     tally = HOSTILE[name](count)
     assert tally.wrong == []
     assert tally.tried > count
@@ -263,19 +263,19 @@ def report(name: str, count: int, record_property: Report) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_damage_is_noticed_or_harmless(name: str, record_property: Report) -> None:
-    """Cut at every byte, and bits turned over."""
+    """Files cut at every byte, and inverted bits."""
     report(name, SMALL, record_property)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", HOSTILE)
 def test_every_damage_is_noticed_or_harmless(name: str, record_property: Report) -> None:
-    """Every single bit, and hundreds of thousands of them together."""
+    """Every single bit, and hundreds of thousands of combinations."""
     report(name, WHOLE, record_property)
 
 
 def test_without_the_digest_damage_would_not_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sweep finds a reader that trusts what it reads."""
+    """The sweep finds a reader without digest and checksums."""
     monkeypatch.setattr(reader, "decode_state", lambda data: decode_state(data, trust=True))
     assert hostile_states(4_000).wrong != []
 
@@ -302,13 +302,13 @@ APPLY: Final = ("apply", "--auto-approve")
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """Runs commands fast."""
+    """Runs commands quickly."""
     with warmed("tests.e2e.warm", FACTOR, tmp_path_factory.mktemp("warm")) as ready:
         yield ready
 
 
 def poison(path: Path, batch: str, entry: dict[str, Any] | None) -> None:
-    """Put a lie into the state file, with a digest that fits; None takes the entry out."""
+    """Write false content into the state file, with a correct digest. None removes the entry."""
     document = json.loads(path.read_bytes())
     if entry is None:
         del document["batches"][batch]
@@ -320,7 +320,7 @@ def poison(path: Path, batch: str, entry: dict[str, Any] | None) -> None:
 
 
 def claim(phase: str, **more: Any) -> dict[str, Any]:
-    """An entry that says so."""
+    """An entry with this claim."""
     return {"name": "one", "phase": phase, "updated_at": "2026-11-20T09:00:00Z", "run": "forged", **more}
 
 
@@ -337,7 +337,7 @@ NEVER: Final = {
 
 @pytest.mark.parametrize("lie", NEVER)
 def test_what_claims_never_to_have_started_but_did_is_adopted(tmp_path: Path, warm: Warm, lie: str) -> None:
-    """The account is listed before anything is decided."""
+    """The account is listed before any decision."""
     with site(tmp_path, {"batches": {"b": {"records": 10}}}) as place:
         place.declare({"one": {"batch_id": "b"}})
         assert warm.apply(place).code == 0
@@ -351,7 +351,7 @@ def test_what_claims_never_to_have_started_but_did_is_adopted(tmp_path: Path, wa
 
 @pytest.mark.parametrize("phase", ["started", "already_started", "adopted", "stopped"])
 def test_what_claims_to_be_started_but_is_not_is_a_contradiction(tmp_path: Path, warm: Warm, phase: str) -> None:
-    """It is shown, and never started by itself, however often and in whichever way; only after `state rm`."""
+    """The contradiction is reported and the batch is never started, in any way, before `state rm`."""
     with site(tmp_path, {"batches": {"a": None, "b": {"records": 10}}}) as place:
         place.declare({"other": {"batch_id": "a"}})
         assert warm.apply(place).code == 0
@@ -370,7 +370,7 @@ def test_what_claims_to_be_started_but_is_not_is_a_contradiction(tmp_path: Path,
 
 
 def test_damaged_files_stop_the_command_before_a_byte_is_sent(tmp_path: Path, warm: Warm) -> None:
-    """State, journal and saved plan: exit 1, and the server never hears of it."""
+    """State, journal and saved plan: exit code 1, and no request is sent."""
     with site(tmp_path, {"batches": dict.fromkeys(["a", "b"])}) as place:
         place.declare({"one": {"batch_id": "a"}})
         assert warm.apply(place).code == 0
@@ -384,7 +384,7 @@ def test_damaged_files_stop_the_command_before_a_byte_is_sent(tmp_path: Path, wa
             state.write_bytes(_flipped(honest, drawn.randrange(8 * len(honest))))
             assert warm.run(place, *APPLY).code == 1
         state.write_bytes(honest)
-        for damaged in (JOURNAL, b"0000 \n" + JOURNAL, _flipped(JOURNAL, 4_000)):  # of another lineage; not whole
+        for damaged in (JOURNAL, b"0000 \n" + JOURNAL, _flipped(JOURNAL, 4_000)):  # of another lineage; incomplete
             lines.write_bytes(damaged)
             assert warm.run(place, *APPLY).code == 1
         lines.unlink()

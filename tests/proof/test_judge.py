@@ -1,4 +1,4 @@
-"""The judge is judged: it acquits an honest history, and each way to break the promise is found."""
+"""The judge accepts honest histories and finds every way to break the promise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START, READ, LIST = ("POST", "b/start"), ("GET", "b"), ("GET", "")
 
 
 class History:
-    """What a world of one batch was asked, a second apart, and what it answered."""
+    """The requests about one batch, one second apart, and their answers."""
 
     def __init__(self, **world: object) -> None:
         self.world = simulator.from_values({"batches": {"b": None}, "rate": {"limit": 9999}, **world})
@@ -31,7 +31,7 @@ class History:
         self.decisions: list[simulator.Decision] = []
 
     def ask(self, *requests: tuple[str, str], apart: float = 6.0) -> None:
-        """Ask, so many seconds apart."""
+        """Send requests, this many seconds apart."""
         for method, path in requests:
             at = BEGIN + timedelta(seconds=apart * len(self.log))
             asked = simulator.Request(
@@ -58,17 +58,17 @@ class History:
             )
 
     def judge(self) -> None:
-        """Whether the repetitions had a reason."""
+        """Check whether each repetition had a reason."""
         judge.looked_before_repeating(self.log, self.decisions, settle=10.0, spacing=5.0)
 
 
 def failing(*statuses: int) -> list[dict[str, object]]:
-    """Starts that are answered so, and not acted upon."""
+    """Starts that get this answer and have no effect."""
     return [{"operation": "start", "fault": "answer", "status": status} for status in statuses]
 
 
 def test_honest_histories_are_acquitted() -> None:
-    """A start; one that was throttled; one that was read twice; one that nobody could find."""
+    """A start; a throttled one; one with two reads; one for a batch that is not found."""
     for faults, requests in (
         ([], [LIST, START]),
         (failing(429), [LIST, START, START]),
@@ -92,7 +92,7 @@ def test_honest_histories_are_acquitted() -> None:
     ],
 )
 def test_a_start_repeated_unread_is_found(requests: list[tuple[str, str]], apart: float, why: str) -> None:
-    """Two single reads, far enough apart; the list releases nothing."""
+    """Two single reads are needed, far enough apart; the list does not count."""
     history = History(faults=failing(503, 503))
     history.ask(*requests, apart=apart)
     with pytest.raises(AssertionError, match=why):
@@ -100,7 +100,7 @@ def test_a_start_repeated_unread_is_found(requests: list[tuple[str, str]], apart
 
 
 def test_a_read_that_overtook_its_start_counts_where_connections_break() -> None:
-    """But only the first of the two, and only if it came just before."""
+    """Only the first of the two reads may precede the start, and only by a short time."""
     history = History(faults=failing(503))
     history.ask(READ, START, apart=6.0)
     history.ask(READ, START, apart=6.0)
@@ -113,7 +113,7 @@ def test_a_read_that_overtook_its_start_counts_where_connections_break() -> None
 
 @pytest.mark.parametrize("look", [READ, LIST])
 def test_a_start_after_it_was_shown_to_be_started_is_found(look: tuple[str, str]) -> None:
-    """Though the server refuses it: a worse one would not."""
+    """The server refuses the second start, but another server might not."""
     history = History()
     history.ask(START, look, START)
     with pytest.raises(AssertionError, match=r"after it had been shown as (processing|completed)"):
@@ -121,7 +121,7 @@ def test_a_start_after_it_was_shown_to_be_started_is_found(look: tuple[str, str]
 
 
 def test_a_start_paid_for_twice_is_found() -> None:
-    """By the log alone."""
+    """This follows from the log alone."""
     history = History()
     history.ask(START)
     with pytest.raises(AssertionError, match="more than once"):
@@ -129,7 +129,7 @@ def test_a_start_paid_for_twice_is_found() -> None:
 
 
 def test_a_lost_and_a_dreamt_outcome_are_found() -> None:
-    """An accepted start that is not there, or only intended; and one that is there and never was."""
+    """An accepted start that is missing or only intended, and a recorded start that was never accepted."""
     history = History()
     history.ask(START)
     intended = fold(EMPTY, events(INTENDED, batch="b")).entries
@@ -145,7 +145,7 @@ def test_a_lost_and_a_dreamt_outcome_are_found() -> None:
 
 
 def test_a_lock_that_is_held_is_found(tmp_path: Path) -> None:
-    """No lock file, a free one, a held one."""
+    """No lock file, a free one, and a held one."""
     state = tmp_path / "batchform.state.json"
     judge.lock_is_free(state)
     with (tmp_path / "batchform.state.json.lock").open("wb") as stream:

@@ -1,8 +1,8 @@
-"""`kill -9`, or a failing call, at every step that an apply of 20 batches takes towards the outside.
+"""`kill -9`, or a failing call, at every external step of an apply of 20 batches.
 
-The first, the second, ... until a run comes through. After each, a clean run; after that the judge, before whom one
-more run must find nothing left to start. Steps are counted from outside: by calls wrapped in the child (`dying.py`),
-and by the kernel (strace), which knows of calls that nobody thought of wrapping.
+The first step, the second one, and so on, until a run completes. After each there is a clean run; then the judge
+checks, and one more run must find nothing to start. Steps are counted by wrapped calls in the child (`dying.py`) and by
+the kernel (strace), which also sees calls that are not wrapped.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ RUN: Final = "00000000deadbeef"
 
 
 def calm() -> dict[str, Any]:
-    """Nothing fails, and a status shows at once."""
+    """Nothing fails, and each start shows at once."""
     return {}
 
 
 def rough() -> dict[str, Any]:
-    """Answers are lost, before and after the server has acted, and a start shows a read late."""
+    """Answers are lost, before and after the server has acted, and a start shows one read late."""
     starts = [("drop", True), ("drop", False), ("reset", True), ("half_body", True), ("not_http", False)]
     return {
         "lag": {"up_to": 1},
@@ -65,7 +65,7 @@ def rough() -> dict[str, Any]:
 
 
 def refusing() -> dict[str, Any]:
-    """Errors of every kind, a full window, a colleague who starts one of them."""
+    """Errors of every kind, a full rate window, and one batch started by someone else."""
     codes = [(503, False), (500, True), (429, False), (408, True), (400, True)]
     return {
         "lag": {"up_to": 1},
@@ -79,7 +79,7 @@ def refusing() -> dict[str, Any]:
 
 
 def late() -> dict[str, Any]:
-    """Every start shows a read late, so that the list alone does not save anyone."""
+    """Every start shows one read late, so the list alone is not enough."""
     return {"lag": 1}
 
 
@@ -87,7 +87,7 @@ WEATHERS: Final = (calm, rough, refusing)
 
 
 def world(weather: Weather) -> dict[str, Any]:
-    """A world of twenty batches, in that weather."""
+    """Twenty batches in this weather."""
     return {"batches": dict.fromkeys(BATCHES), "rate": {"limit": 5000}, **weather()}
 
 
@@ -95,8 +95,8 @@ def world(weather: Weather) -> dict[str, Any]:
 
 
 def recover(place: Site, dying: Warm, *, overtaking: float = 0.0) -> None:
-    """The next run makes everything good, and the judge has nothing to say."""
-    place.world.faults = ()  # the weather clears up; what was done under it stays
+    """The next run repairs everything, and the judge finds no fault."""
+    place.world.faults = ()  # the faults end; their effects stay
     judge.lock_is_free(place.folder / STATE)
     judge.paid_once(place.log.entries)
     ended = dying.run(place, *APPLY)
@@ -111,20 +111,20 @@ def recover(place: Site, dying: Warm, *, overtaking: float = 0.0) -> None:
 
 
 def _is_stray(name: str) -> bool:
-    """Whether a run that died in a commit leaves such a file, or its successor keeps it: it means nothing to anyone."""
+    """Whether a file is left by an interrupted commit, or a copy kept by the next run. Such files have no effect."""
     return name.startswith(f".{STATE}.") or ".torn-" in name
 
 
 @pytest.fixture(scope="module")
 def dying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """A warm process whose commands can be told when to die."""
+    """A prepared process whose commands can be killed."""
     with warmed("tests.proof.dying", FACTOR, tmp_path_factory.mktemp("dying")) as ready:
         yield ready
 
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Makes empty folders. Those of points that went well are removed again."""
+    """Makes empty folders. Those of successful points are removed."""
     base = tmp_path_factory.mktemp("points")
     numbers = itertools.count()
 
@@ -143,10 +143,10 @@ ERRORS: Final = ("EIO", "ENOSPC", "EROFS", "EACCES")
 
 
 def fall(folder: Path, dying: Warm, weather: Weather, at: int, how: str, **more: Any) -> tuple[bool, int]:
-    """One apply that meets its fate at that step, and all that follows.
+    """One apply that is killed or fails at this step, and everything after it.
 
     Returns:
-        Whether it came through unharmed, and how many steps it took, if it could still tell.
+        Whether it completed without harm, and the number of its steps if it could report it.
     """
     counted = folder.with_suffix(".counted")
     with site(folder, world(weather)) as place:
@@ -161,7 +161,7 @@ def fall(folder: Path, dying: Warm, weather: Weather, at: int, how: str, **more:
 
 
 def sweep(folder: Folders, dying: Warm, weather: Weather, how: str) -> int:
-    """The first step, the second, ... until a run comes through; how many there were."""
+    """Run through all steps until a run completes. Returns their number."""
     for at in range(1, MOST):
         through, _ = fall(folder(), dying, weather, at, how)
         if through:
@@ -184,7 +184,7 @@ def test_every_step(
     how: str,
     record_property: Count,
 ) -> None:
-    """Whatever happens at whichever step: one more run makes it good."""
+    """After an interruption at any step, one more run repairs everything."""
     points = sweep(folder, dying, weather, how)
     assert points >= LEAST
     record_property("counted", f"kill sweep, {weather.__name__}, {how}: {points} points, each recovered")
@@ -197,7 +197,7 @@ def test_some_steps(
     weather: Weather,
     record_property: Count,
 ) -> None:
-    """The same at a few steps, drawn by chance, and beyond the last."""
+    """The same at a few random steps, and after the last one."""
     through, steps = fall(folder(), dying, weather, MOST, "before")
     assert through
     assert steps >= LEAST
@@ -212,7 +212,7 @@ def test_some_steps(
 
 @pytest.mark.parametrize("plant", ["outcome_before_intent", "journal_removed_first"])
 def test_a_planted_bug_is_found(folder: Folders, dying: Warm, plant: str) -> None:
-    """Or a sweep that finds nothing would prove nothing: somewhere among the steps the judge speaks up."""
+    """Otherwise an empty result would prove nothing: at some step, the judge finds the planted bug."""
     for at in random.Random(plant).sample(range(20, 90), 70):
         try:
             fall(folder(), dying, late, at, "after", plant=plant)
@@ -231,7 +231,7 @@ NETWORK: Final = ("connect", "sendto", "recvfrom")
 
 
 def trace(place: Site, log: Path, *options: str) -> Ended:
-    """One apply under strace: the real interpreter, by its absolute path, on the files of the state alone."""
+    """One apply under strace, only for the files of the state, with the absolute path of the interpreter."""
     assert STRACE is not None
     state = place.folder.resolve() / STATE
     watched = [state, *(state.with_name(STATE + end) for end in (".lock", ".journal", ".backup"))]
@@ -255,7 +255,7 @@ def trace(place: Site, log: Path, *options: str) -> Ended:
 
 
 def stage(place: Site, dying: Warm, *, leftover: bool) -> None:
-    """Twenty batches; with `leftover` a state with a few of them, and the journal of a run that died."""
+    """Twenty batches; with `leftover`, a state with some of them and the journal of an interrupted run."""
     if leftover:
         place.declare(declared(BATCHES[:3]))
         assert dying.run(place, *APPLY).code == 0
@@ -268,7 +268,7 @@ def stage(place: Site, dying: Warm, *, leftover: bool) -> None:
 
 
 def calls(folder: Path, dying: Warm, *, leftover: bool, network: bool) -> Counter[str]:
-    """How often an apply that nothing happens to makes each call, as far as it touches those files (or the network)."""
+    """How often an undisturbed apply makes each call on these files (or the network)."""
     log = folder.with_suffix(".log")
     with site(folder, world(calm)) as place:
         stage(place, dying, leftover=leftover)
@@ -281,7 +281,7 @@ def calls(folder: Path, dying: Warm, *, leftover: bool, network: bool) -> Counte
 
 
 def inject(folder: Path, dying: Warm, call: str, number: str, what: str, *, leftover: bool) -> bool:
-    """One apply to which that happens at the n-th such call, and all that follows. Whether it did happen."""
+    """One apply with a fault at the n-th such call, and everything after it. Returns whether the fault occurred."""
     log = folder.with_suffix(".log")
     with site(folder, world(calm)) as place:
         stage(place, dying, leftover=leftover)
@@ -310,7 +310,7 @@ def test_every_system_call(
     leftover: bool,  # noqa: FBT001  # a table
     record_property: Count,
 ) -> None:
-    """The n-th call of each name that touches the state, the journal or the lock, until there is no n-th one."""
+    """The n-th call of each name on the state, the journal or the lock, until there is no n-th one."""
     points: Counter[str] = Counter()
     for call in calls(folder(), dying, leftover=leftover, network=False):
         while inject(folder(), dying, call, str(points[call] + 1), what, leftover=leftover):
@@ -324,7 +324,7 @@ def test_every_system_call(
 @needs_strace
 @pytest.mark.full
 def test_every_call_of_the_network(folder: Folders, dying: Warm, record_property: Count) -> None:
-    """The same for the calls by which the workers speak."""
+    """The same for the network calls of the workers."""
     points: Counter[str] = Counter()
     for call in calls(folder(), dying, leftover=False, network=True):
         while inject(folder(), dying, call, str(points[call] + 1), KILL, leftover=False):
@@ -337,7 +337,7 @@ def test_every_call_of_the_network(folder: Folders, dying: Warm, record_property
 @pytest.mark.full
 @pytest.mark.parametrize("call", ["openat", "write", "fsync", "rename", "unlink"])
 def test_a_disk_that_stays_full(folder: Folders, dying: Warm, call: str, record_property: Count) -> None:
-    """From the n-th call on, all fail, as on a disk that is full until somebody makes room."""
+    """From the n-th call on all calls fail, as on a full disk until there is space again."""
     points = 0
     while inject(folder(), dying, call, f"{points + 1}+", "error=ENOSPC", leftover=True):
         points += 1
@@ -360,5 +360,5 @@ def test_a_disk_that_stays_full(folder: Folders, dying: Warm, call: str, record_
     ],
 )
 def test_some_system_calls(folder: Folders, dying: Warm, call: str, number: int, what: str) -> None:
-    """A few of the points that the full form sweeps."""
+    """A few of the points of the full form."""
     assert inject(folder(), dying, call, str(number), what, leftover=True)

@@ -1,7 +1,7 @@
-"""Any history at all, over the real code: the judge's rules hold after every step of it.
+"""Random histories over the real code: the judge's rules hold after every step.
 
-Hypothesis writes the histories: applies in any weather, deaths at any step, declarations that come and go, states that
-are reverted, a second checkout that shares nothing but the account, somebody at the vendor's console, time.
+Hypothesis makes the histories: applies with any faults, deaths at any step, changing declarations, reverted states, a
+second checkout that shares only the account, starts at the vendor's console, and time.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ crashes = st.one_of(st.none(), st.none(), st.integers(1, 60))
 
 
 class History(RuleBasedStateMachine):
-    """One history. `patience` and `loses_intents` are there for planted bugs to change."""
+    """One history. Planted bugs change `patience` and `loses_intents`."""
 
     patience: ClassVar[Rules] = RULES
     loses_intents: ClassVar[bool] = False
@@ -73,12 +73,12 @@ class History(RuleBasedStateMachine):
         self.declared = set(BATCHES)
         self.held: set[str] = set()
         self.excused: set[str] = set()
-        self.dropped: set[str] = set()  # what no state need hold any more
-        self.blind = False  # the state may have forgotten what only the account knows
+        self.dropped: set[str] = set()  # batches that no state needs to contain any more
+        self.blind = False  # batches that the state may have forgotten and only the account knows
 
     @initialize(strict=st.booleans(), lag=st.sampled_from([0.0, 1.0, SHOWS_LATE]), stale=st.sampled_from([0.0, 300.0]))
     def begin(self, *, strict: bool, lag: float, stale: float) -> None:
-        """An account, and two checkouts; a server that would start a batch twice leaves the second one idle."""
+        """An account and two checkouts. If the server would start a batch twice, the second checkout is not used."""
         self.clock = Calendar()
         self.account = Account(BATCHES, lag=lag, list_lag=stale, strict=strict)
         self.checkouts = [self._checkout("one"), self._checkout("two")]
@@ -98,14 +98,14 @@ class History(RuleBasedStateMachine):
         )
 
     def teardown(self) -> None:
-        """In fine weather two more applies start what is left, and the third has nothing to do."""
+        """Without faults, two more applies start the rest, and the third one has nothing to do."""
         try:
             if hasattr(self, "checkouts"):
                 self.finish()
         finally:
             shutil.rmtree(self.folder)
 
-    # -- what may happen --
+    # -- steps --
 
     @rule(
         second=st.booleans(),
@@ -117,7 +117,7 @@ class History(RuleBasedStateMachine):
     def apply(
         self, *, second: bool, weather: tuple[Fate, ...], crash: int | None, refresh: bool, parallelism: int
     ) -> None:
-        """An apply in some weather, which may die."""
+        """An apply with some faults, which may die."""
         one = self.checkouts[second and self.account.strict]
         first = len(one.sent)
         one.fate = lambda _request, number: weather[number - first] if number - first < len(weather) else FINE
@@ -134,29 +134,29 @@ class History(RuleBasedStateMachine):
 
     @rule(batch_id=st.sampled_from(BATCHES))
     def take_out_or_put_back(self, *, batch_id: str) -> None:
-        """A pull request edits the configuration."""
+        """A pull request changes the declarations."""
         self.declared ^= {batch_id}
 
     @rule(batch_id=st.sampled_from(BATCHES))
     def hold_or_let_go(self, *, batch_id: str) -> None:
-        """Another one sets `hold`, or takes it away."""
+        """Another one sets or removes `hold`."""
         self.held ^= {batch_id}
 
     @rule(batch_id=st.sampled_from(BATCHES))
     def list_it_or_not(self, *, batch_id: str) -> None:
-        """The list does not name every batch at every time."""
+        """The list does not always contain every batch."""
         self.account.unlisted ^= {batch_id}
 
     @precondition(lambda self: self.account.strict)
     @rule(batch_id=st.sampled_from(BATCHES))
     def somebody_else_starts_it(self, *, batch_id: str) -> None:
-        """At the vendor's console."""
+        """Someone starts it at the vendor's console."""
         if not self.account.is_started(batch_id):
             self.account.elsewhere[batch_id] = self.clock.seconds
 
     @rule(seconds=st.sampled_from([0.5, 20.0, 1_000.0]))
     def time_passes(self, *, seconds: float) -> None:
-        """Nobody does anything for a while."""
+        """Time passes."""
         self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
@@ -165,7 +165,7 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def more_than_a_month_passes(self) -> None:
-        """What is no longer declared may be dropped from the state; the account knows it still."""
+        """Undeclared batches may be removed from the state, but the account knows them."""
         for one in self.checkouts:
             known = one.state().entries
             self.dropped |= {batch_id for batch_id in BATCHES if batch_id not in self.declared}
@@ -177,40 +177,40 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def commit_the_state(self) -> None:
-        """What is on disk becomes a commit that somebody may go back to."""
+        """The state on disk is committed, and may be restored later."""
         path = self.checkouts[0].path
         assert path is not None
         self.copies.append(path.read_bytes() if path.exists() else None)
 
     @rule(which=st.integers(0, 20))
     def revert_the_state(self, *, which: int) -> None:
-        """Somebody goes back to an older commit, or a runner with the only copy vanishes.
+        """An older commit is restored, or a runner with the only copy disappears.
 
-        A server that would start a batch twice is given the time to show what it has; the list still may not name it.
+        A server that would start a batch twice gets time to show its starts; the list still may not contain the batch.
         """
         self.checkouts[0].revert(self.copies[which % len(self.copies)])
-        self.excused |= self.checkouts[0].sent_starts()  # some may be on their way yet
+        self.excused |= self.checkouts[0].sent_starts()  # some may still be on their way
         if not self.account.strict:
             self._wait(400.0)
             self.blind = True
 
-    # -- what must hold --
+    # -- properties --
 
     @invariant()
     def nothing_is_paid_for_twice(self) -> None:
-        """However often it was asked for."""
+        """This holds for any number of requests."""
         if hasattr(self, "account"):
             assert {key: len(times) for key, times in self.account.accepted.items() if len(times) > 1} == {}
 
     @invariant()
     def every_state_is_true(self) -> None:
-        """What was accepted is started or uncertain, what is started was, and nothing was repeated unread."""
+        """Accepted starts are started or unknown, recorded starts were accepted, and no repeat came without reads."""
         if hasattr(self, "checkouts"):
             self.checkouts[0].judge(self.account, self.excused | self.dropped)
             self.checkouts[1].judge(self.account, self.dropped)
 
     def finish(self) -> None:
-        """In fine weather, with everything declared: all are started once, known, and left alone after that."""
+        """Without faults and with everything declared, all are started once and known, and nothing more is sent."""
         self.declared, self.held = set(BATCHES), set()
         self.account.unlisted = set()
         used = self.checkouts if self.account.strict else self.checkouts[:1]
@@ -234,7 +234,7 @@ class History(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine under these histories never loses power: `test_power_loss` is about that."""
+    """These histories have no power loss; `test_power_loss` tests that."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -244,25 +244,25 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_in_any_history_nothing_is_paid_twice_and_no_outcome_is_lost(
     examples: int, steps: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """The judge's rules after every step, and an end in which everything is started once and known."""
+    """The judge's rules hold after every step, and in the end everything is started once and known."""
     run_state_machine_as_test(History, settings=settings(max_examples=examples, stateful_step_count=steps))
     record_property("counted", f"histories: {examples:,} of up to {steps} steps over the real code")
 
 
 class Hasty(History):
-    """A planted bug: no time is given to a start to show."""
+    """A planted bug: no time for a start to show."""
 
     patience = replace(RULES, settle=0.0)
 
 
 class Careless(History):
-    """A planted bug: intents do not reach the disk."""
+    """A planted bug: attempts are not recorded on disk."""
 
     loses_intents = True
 
 
 def found(machine: type[History]) -> None:
-    """The machine finds something in a few hundred histories."""
+    """Whether the machine finds a fault in a few hundred histories."""
     quick = settings(max_examples=400, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=quick)
@@ -270,13 +270,13 @@ def found(machine: type[History]) -> None:
 
 @pytest.mark.parametrize("machine", [Hasty, Careless])
 def test_the_histories_find_planted_bugs(machine: type[History], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine is not blind."""
-    monkeypatch.setattr(protocol, "SETTLE", 0.0)  # else the rules of `Hasty` are refused
+    """The machine finds planted bugs."""
+    monkeypatch.setattr(protocol, "SETTLE", 0.0)  # otherwise the rules of `Hasty` are refused
     found(machine)
 
 
 def test_the_histories_find_a_state_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted bug: what is not declared any more is dropped at once."""
+    """A planted bug: undeclared batches are removed at once."""
     step = state_events.step
 
     def dropping(entry: Entry | None, event: Event) -> Entry | None:
@@ -287,5 +287,5 @@ def test_the_histories_find_a_state_that_forgets(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_machine_begins_with_answers_that_mean_something() -> None:
-    """What the weathers are made of: clean answers, odd ones and none."""
+    """The parts of the faults: clean answers, unusual ones and none."""
     assert {type(reply) for reply in WEATHERS} == {Answer, Broken, NotSent}

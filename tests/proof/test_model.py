@@ -54,7 +54,7 @@ MUTANTS: Final[Mapping[str, tuple[Protocol, Setting]]] = {
 def test_in_every_order_nothing_is_paid_twice_and_nothing_lost(
     setting: Setting, record_property: Callable[[str, object], None]
 ) -> None:
-    """At most one accepted start; what was accepted is on disk as started or uncertain; nothing else is as started."""
+    """At most one start is accepted; it is on disk as started or unknown; nothing else is recorded as started."""
     began = time.monotonic()
     explored = explore(OURS, setting)
     assert explored.broken == "", "\n".join(explored.trace)
@@ -75,21 +75,21 @@ def test_in_every_order_nothing_is_paid_twice_and_nothing_lost(
     ],
 )
 def test_nor_in_any_larger_world(setting: Setting, record_property: Callable[[str, object], None]) -> None:
-    """More runs, more deaths, both folders at it again."""
+    """More runs, more deaths, and both folders again."""
     test_in_every_order_nothing_is_paid_twice_and_nothing_lost(setting, record_property)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_every_mutant_of_the_protocol_is_found(name: str, record_property: Callable[[str, object], None]) -> None:
-    """The explorer is not blind: without any one word of the protocol an outcome is lost, and money after it."""
+    """The explorer finds each mutant: an outcome is lost, and then money."""
     explored = explore(*MUTANTS[name])
     assert explored.broken
     twice = explore(*MUTANTS[name], only=PAID_TWICE)
-    assert bool(twice.broken) == (name != "half an answer is accepted")  # which loses a batch, and no money
+    assert bool(twice.broken) == (name != "half an answer is accepted")  # which loses a batch but no money
     record_property("counted", f"model: mutant {name!r} found in {len(explored.trace)} steps: {explored.broken}")
 
 
 def test_without_the_servers_rule_two_folders_pay_twice() -> None:
-    """What the proof cannot give: who shares nothing but the account is kept apart by the server alone."""
+    """The proof has a limit: clients that share only the account are separated by the server alone."""
     explored = explore(OURS, Setting(folders=(0, 1), crashes=0, runs=2))
     assert explored.broken == PAID_TWICE

@@ -1,8 +1,8 @@
-"""The power goes at any moment: what is on disk then is the old state or the new one, and nothing acknowledged is lost.
+"""Power loss at any moment: the old or the new state is on disk, and nothing acknowledged is lost.
 
-The real commit and journal code runs on a disk in memory (`disk.py`) that keeps only what was synced. After every step
-each state that POSIX allows to be left is made, and the next run is let loose on it: `read` and `hold`, as they are.
-The same harness is run on wrong implementations, such as others ship, and has to find their faults.
+The real commit and journal code runs on a disk in memory (`disk.py`) that keeps only synced data. After every step,
+each state that POSIX allows is made, and the next run reads it with the real `read` and `hold`. The same harness is run
+on wrong implementations, which other tools use, and must find their faults.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ SCENES: Final = ("nothing", "a state", "a dead run")
 
 @dataclass(slots=True)
 class Promised:
-    """What must be found whatever happens.
+    """What must be found in any case.
 
-    `history` holds what could be known after the first so many events of the run; what was known after `events` of them
-    was acknowledged. A state file may hold anything of that history or of `before`, with `serial` or a later one.
+    `history` is the state after each number of events of the run; the first `events` of them were acknowledged. A state
+    file may contain any of the history or of `before`, with `serial` or a later one.
     """
 
     history: Sequence[Entries]
@@ -61,7 +61,7 @@ class Promised:
 
 @dataclass(slots=True)
 class Count:
-    """What was tried: `states` that may be left, over all steps; the different ones were recovered from, each once."""
+    """The number of possible `states` over all steps. Each different one was recovered once."""
 
     states: int = 0
     steps: int = 0
@@ -76,7 +76,7 @@ Depth: TypeAlias = tuple[tuple[Count, int], ...]
 
 
 def prepare(machine: Machine, scene: str) -> Promised:
-    """The files a run begins with, all of them durable; what they promise."""
+    """Make the initial files, all durable. Returns what they promise."""
     machine.disk = Disk({})
     old = EMPTY
     if scene != "nothing":
@@ -103,7 +103,7 @@ def prepare(machine: Machine, scene: str) -> Promised:
 
 
 def work(promised: Promised, run: str = "run-1") -> None:
-    """A run: events in groups, a commit in the middle, one at the end."""
+    """One run: groups of events, a commit in between, and one at the end."""
     with hold(FILE, fresh=EMPTY, run=run, holder={"Who": "x"}, now=NOW) as store:
         for number, group in enumerate(GROUPS):
             store.record(group)
@@ -116,9 +116,9 @@ def work(promised: Promised, run: str = "run-1") -> None:
 
 
 def check(machine: Machine, promised: Promised, files: Mapping[str, bytes], run: int, deeper: Depth) -> None:
-    """One state that may be left: whole, nothing missing, and the next run works and leaves nothing behind.
+    """Check one possible state: it is complete, and the next run works and leaves no files behind.
 
-    With `deeper`, the power goes once more, at every step of that next run.
+    With `deeper`, there is another power loss at every step of that next run.
     """
     committed = decode_state(files["state.json"]) if "state.json" in files else EMPTY
     assert committed.serial >= promised.serial
@@ -141,7 +141,7 @@ def check(machine: Machine, promised: Promised, files: Mapping[str, bytes], run:
 
 
 def explore(machine: Machine, promised: Promised, run: int, depth: Depth) -> None:
-    """Every state that a loss of power may leave at this moment, and the next run on each."""
+    """Every state that a power loss can leave now, and the next run on each."""
     (count, every), *deeper = depth
     disk = machine.disk
     count.steps += 1
@@ -157,7 +157,7 @@ def explore(machine: Machine, promised: Promised, run: int, depth: Depth) -> Non
 
 
 def run_through(machine: Machine, scene: str, *depth: tuple[Count, int]) -> None:
-    """A whole run, with all the states that may be left; at each depth, cut at every so many bytes."""
+    """A whole run with all possible states. Each entry of `depth` is for one power loss: a count, and the cuts."""
     promised = prepare(machine, scene)
     machine.disk = Disk(machine.disk.files, lambda: explore(machine, promised, 2, depth))
     work(promised)
@@ -171,7 +171,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_nothing_acknowledged_is_lost(machine: Machine, scene: str, record_property: Report) -> None:
-    """The power goes after any step of a run."""
+    """The power fails after any step of a run."""
     count = Count()
     run_through(machine, scene, (count, 2))
     assert count.steps > 30
@@ -180,7 +180,7 @@ def test_nothing_acknowledged_is_lost(machine: Machine, scene: str, record_prope
 
 
 def test_nothing_is_lost_when_the_recovery_is_cut_short(machine: Machine, record_property: Report) -> None:
-    """The power goes, and goes again at any step of the run that makes it good."""
+    """The power fails again at any step of the recovering run."""
     count = Count()
     run_through(machine, "nothing", (Count(), 1024), (count, 1024))
     assert len(count.seen) > 5_000
@@ -190,7 +190,7 @@ def test_nothing_is_lost_when_the_recovery_is_cut_short(machine: Machine, record
 @pytest.mark.full
 @pytest.mark.parametrize("scene", SCENES)
 def test_nothing_is_lost_wherever_it_is_cut(machine: Machine, scene: str, record_property: Report) -> None:
-    """Every write cut at every byte; and the recovery cut once more."""
+    """Every write is cut at every byte, and the recovery is interrupted once more."""
     first, second = Count(), Count()
     run_through(machine, scene, (first, 1))
     run_through(machine, scene, (Count(), 256), (second, 32))
@@ -201,9 +201,9 @@ def test_nothing_is_lost_wherever_it_is_cut(machine: Machine, scene: str, record
     "plant", ["written_in_place", "renamed_unsynced", "journal_unsynced", "folder_unsynced", "journal_removed_first"]
 )
 def test_a_wrong_implementation_is_found(machine: Machine, monkeypatch: pytest.MonkeyPatch, plant: str) -> None:
-    """Write in place, rename without fsync, and the like: each loses or tears something, and the harness says so."""
+    """For example a write in place or a rename without fsync: each loses or damages data, and the harness finds it."""
     for where, name in plants.TOUCHED:
-        monkeypatch.setattr(where, name, getattr(where, name))  # so that it is put back
+        monkeypatch.setattr(where, name, getattr(where, name))  # so that it is restored
     plants.PLANTS[plant]()
     found = []
     for scene in SCENES:
@@ -216,9 +216,9 @@ def test_a_wrong_implementation_is_found(machine: Machine, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_blocks_out_of_order_are_never_taken_for_the_truth(machine: Machine, scene: str) -> None:
-    """A disk may keep a later block without an earlier one. Then the run may have to stop, but nothing is made up.
+    """A disk may keep a later block without an earlier one. The run may have to stop, but nothing is invented.
 
-    What was acknowledged can be read from the journal all the same: that is what `state recover` does.
+    The acknowledged events can still be read from the journal, which is what `state recover` does.
     """
     stopped = 0
     promised = prepare(machine, scene)
@@ -245,7 +245,7 @@ def test_blocks_out_of_order_are_never_taken_for_the_truth(machine: Machine, sce
 
 
 def test_the_disk_forgets_what_was_not_synced(machine: Machine) -> None:
-    """Or the tests above would prove nothing: content and name are lost, each by itself, until each is synced."""
+    """The tests above depend on this: content and name are lost separately until each is synced."""
     descriptor = os.open(f"{FOLDER}/x", os.O_CREAT | os.O_WRONLY)
     os.write(descriptor, b"abc")
     assert {} in machine.disk.leavings(1)

@@ -1,6 +1,6 @@
-"""Many at once: on one state, on states of their own, and on one that somebody pulls from under them.
+"""Many commands at once: on one state, on separate states, and on a state that is replaced during the run.
 
-Every command is a process of its own. What is judged is the simulator's log and the states that were left.
+Every command is a separate process. The simulator's log and the remaining states are judged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ APPLY: Final = ("apply", "--auto-approve", "--lock-timeout", "300s")
 
 @contextmanager
 def field(tmp_path: Path, count: int, **options: Any) -> Iterator[tuple[Site, Crowd]]:
-    """So many batches in a folder of their own, and a crowd to set on them."""
+    """A number of batches in a folder, and a crowd."""
     folder = tmp_path / "site"
     folder.mkdir()
     values = {"batches": dict.fromkeys(ids(count)), **options.pop("values", {})}
@@ -47,9 +47,9 @@ def field(tmp_path: Path, count: int, **options: Any) -> Iterator[tuple[Site, Cr
 
 
 def judged(place: Site, all_of_them: Crowd, count: int, *, locked: bool = True) -> None:
-    """After a clean run: one start each, all of them known, nothing made up, and the run after it sends no start.
+    """After a clean run each batch is started once and known, nothing is invented, and the next run sends no start.
 
-    As long as the runs were `locked` out from each other, none of them repeated a start unread.
+    If the runs were `locked` out from each other, none of them repeated a start without reads.
     """
     assert all_of_them.run(place, *APPLY).code == 0
     log = place.log.entries
@@ -73,7 +73,7 @@ def judged(place: Site, all_of_them: Crowd, count: int, *, locked: bool = True) 
 def test_of_many_applies_at_once_one_pays(
     count: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """50 batches, one state, one lock: each run waits for its turn, and all but the first find nothing to do."""
+    """50 batches, one state, one lock: each run waits, and all but the first find nothing to do."""
     with field(tmp_path, 50) as (place, all_of_them):
         members = [all_of_them.begin(place, *APPLY) for _ in range(count)]
         ended = [all_of_them.end(member, 300.0) for member in members]
@@ -90,7 +90,7 @@ def test_of_many_applies_at_once_one_pays(
 def test_whoever_holds_the_lock_may_be_killed(
     count: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Each run is killed in its turn, in the middle of its starts, while the others wait; the last one finishes."""
+    """Each run in turn is killed during its starts while the others wait; the last one finishes."""
     batches = 8 * count
     with field(tmp_path, batches, latency=0.02) as (place, all_of_them):
         members = [all_of_them.begin(place, *APPLY, "--parallelism", "2", "--settle", "0.2s") for _ in range(count)]
@@ -113,7 +113,7 @@ def test_whoever_holds_the_lock_may_be_killed(
 
 
 def holder(folder: Path) -> int:
-    """The process that says it holds the lock; 0 while nobody has."""
+    """The process that holds the lock according to the lock file, or 0."""
     try:
         who = json.loads((folder / f"{STATE}.lock").read_text())["Who"]
     except (OSError, ValueError, KeyError):
@@ -129,7 +129,7 @@ def holder(folder: Path) -> int:
 def test_ten_checkouts_that_share_nothing_but_the_account(
     count: int, batches: int, lag: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """One accepted start each over all of them; every state knows it, and only one of them as its own."""
+    """One accepted start for each batch in total. Every state knows it, and only one state as its own."""
     with field(tmp_path, batches, values={"lag": lag}, latency=0.01) as (place, all_of_them):
         folders = [tmp_path / f"checkout-{number}" for number in range(count)]
         for folder in folders:
@@ -152,7 +152,7 @@ def test_ten_checkouts_that_share_nothing_but_the_account(
 
 
 def true_to(place: Site, folders: list[Path], batch_ids: list[str]) -> None:
-    """Each state knows every batch as started, and as its own exactly where its own request was accepted."""
+    """Each state knows every batch as started, and as its own exactly if its own request was accepted."""
     accepted_as = {entry.batch_id: entry.headers["Reference-Id"] for entry in place.log.entries if entry.accepted}
     for folder in folders:
         known = read(folder / STATE).state
@@ -167,7 +167,7 @@ def true_to(place: Site, folders: list[Path], batch_ids: list[str]) -> None:
 
 
 def test_the_judge_finds_checkouts_that_both_claim_a_start(tmp_path: Path) -> None:
-    """A planted lie: one checkout's state in another's place."""
+    """A planted error: one checkout's state in the place of another's."""
     with field(tmp_path, 2) as (place, all_of_them):
         folders = [tmp_path / name for name in ("one", "two")]
         for folder in folders:
@@ -186,7 +186,7 @@ def test_the_judge_finds_checkouts_that_both_claim_a_start(tmp_path: Path) -> No
 
 
 def test_a_lock_file_that_is_deleted_in_mid_run(tmp_path: Path) -> None:
-    """Two runs at once on one state: the first one's journal is taken up, it notices, and neither pays twice."""
+    """Two runs use one state: the second commits the first one's journal, the first notices, and neither pays twice."""
     with field(tmp_path, 40, latency=0.1) as (place, all_of_them):
         first = all_of_them.begin(place, *APPLY, "--parallelism", "4", "--settle", "1s")
         place.log.wait_for(accepted=8)
@@ -200,7 +200,7 @@ def test_a_lock_file_that_is_deleted_in_mid_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runs", [3, pytest.param(25, marks=pytest.mark.full)])
 def test_a_lock_file_that_is_deleted_again_and_again(runs: int, tmp_path: Path) -> None:
-    """As many runs at once as somebody deletes the lock for."""
+    """As many runs at once as the lock is deleted."""
     with field(tmp_path, 60, latency=0.05) as (place, all_of_them):
         members = []
         for number in range(runs):
@@ -214,13 +214,13 @@ def test_a_lock_file_that_is_deleted_again_and_again(runs: int, tmp_path: Path) 
 
 
 def committed_elsewhere(place: Site, all_of_them: Crowd, folder: Path, target: str) -> None:
-    """Another checkout of the same history goes on by itself, and commits."""
+    """Another checkout of the same state runs separately and commits."""
     shutil.copytree(place.folder, folder)
     assert all_of_them.run(place, *APPLY, "--target", target, folder=folder).code == 0
 
 
 def test_a_newer_commit_that_takes_the_states_place(tmp_path: Path) -> None:
-    """Somebody pulls while an apply runs: its events are folded onto what came, and both are known."""
+    """A pull during an apply: its events are added to the new state, and both are known."""
     with field(tmp_path, 20, latency=0.1) as (place, all_of_them):
         assert all_of_them.run(place, *APPLY, "--target", "batch-b-00000").code == 0
         elsewhere = tmp_path / "elsewhere"
@@ -235,7 +235,7 @@ def test_a_newer_commit_that_takes_the_states_place(tmp_path: Path) -> None:
 
 
 def test_an_older_commit_that_takes_the_states_place(tmp_path: Path) -> None:
-    """Somebody reverts while an apply runs: it stops short of writing over it, and says what to do; nothing is lost."""
+    """A revert during an apply: the apply does not overwrite the file and says what to do; nothing is lost."""
     with field(tmp_path, 20, latency=0.1) as (place, all_of_them):
         assert all_of_them.run(place, *APPLY, "--target", "batch-b-00000").code == 0
         older = (place.folder / STATE).read_bytes()
@@ -257,7 +257,7 @@ def test_an_older_commit_that_takes_the_states_place(tmp_path: Path) -> None:
 
 
 def test_a_commit_of_another_history_that_takes_the_states_place(tmp_path: Path) -> None:
-    """Two lineages are not mixed; the way out keeps what the run had recorded."""
+    """Two lineages are not mixed, and `state recover` keeps the events of the run."""
     with field(tmp_path, 12, latency=0.1) as (place, all_of_them):
         elsewhere = tmp_path / "elsewhere"
         committed_elsewhere(place, all_of_them, elsewhere, "batch-b-00011")
@@ -274,7 +274,7 @@ def test_a_commit_of_another_history_that_takes_the_states_place(tmp_path: Path)
 
 
 def test_a_state_that_vanishes(tmp_path: Path) -> None:
-    """`git clean` while an apply runs: what it knew is written again."""
+    """`git clean` during an apply: its knowledge is written again."""
     with field(tmp_path, 12, latency=0.1) as (place, all_of_them):
         assert all_of_them.run(place, *APPLY, "--target", "batch-b-00000").code == 0
         member = all_of_them.begin(place, *APPLY, "--parallelism", "2")

@@ -1,8 +1,8 @@
-"""INT, TERM and HUP, once, twice and three times, at random moments with 50 starts in flight; and streams that fail.
+"""INT, TERM and HUP, once to three times, at random moments with 50 starts in flight; and failing output streams.
 
-A trial is one apply that is interrupted. When it happens is drawn from the trial's number: after so many starts have
-reached the server, and a moment later. What the server does meanwhile is drawn, too: how long each start takes to get
-there, and its answer to get back, from at once to longer than anybody waits.
+A trial is one interrupted apply. The moment is drawn from the trial's number: after a number of starts has reached the
+server, plus a short time. The delays of the server are drawn, too: of each start and of its answer, from none to longer
+than any timeout.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _AT_ONCE: Final = 0.3
 
 @dataclass
 class Traffic:
-    """What is on its way in one simulator: it tells of starts that have come, and makes each wait as it is told to."""
+    """The requests on their way in one simulator. It counts arrived starts and delays each one."""
 
     wait: Callable[[], tuple[float, float]]
     on_start: Callable[[int], None]
@@ -64,7 +64,7 @@ class Traffic:
     waits: threading.local = field(default_factory=threading.local)
 
     def pause(self) -> None:
-        """Hold up a request before the server has looked at it, then its answer. The list is not held up."""
+        """Delay a request before the server handles it, then its answer. The list is not delayed."""
         after = getattr(self.waits, "after", None)
         if after is not None:
             with self.changed:
@@ -82,7 +82,7 @@ class Traffic:
             self.hurry.wait(before)
 
     def drain(self) -> None:
-        """Let everything that is on its way arrive, whether anybody still waits for it or not."""
+        """Let everything that is on its way arrive."""
         self.hurry.set()
         with self.changed:
             assert self.changed.wait_for(lambda: self.handled == self.came, 30.0)
@@ -103,7 +103,7 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> dict[int, Traffic]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn for one trial: the signals, the seconds between them, and when the first is sent."""
+    """The random values of one trial: the signals, the seconds between them, and when the first one is sent."""
 
     signals: tuple[signal.Signals, ...]
     gaps: tuple[float, ...]
@@ -113,7 +113,7 @@ class Drawn:
 
     @classmethod
     def by(cls, number: int) -> Drawn:
-        """The trial of that number: how often, which, and at which pace take turns; the rest is drawn."""
+        """The trial with this number. The count, the signals and the pace take turns; the rest is random."""
         draw = random.Random(number)
         pace = _PACES[number % len(_PACES)]
         first = _SIGNALS[number % 3]
@@ -129,7 +129,7 @@ class Drawn:
 
 @dataclass
 class Trial:
-    """One apply that is interrupted, from its beginning to the verdict."""
+    """One interrupted apply, from its beginning to the verdict."""
 
     drawn: Drawn
     place: Site
@@ -140,7 +140,7 @@ class Trial:
     begun: threading.Event = field(default_factory=threading.Event)
 
     def on_start(self, number: int) -> None:
-        """Begin to count when so many starts have come."""
+        """Start the countdown when enough starts have arrived."""
         if number == self.drawn.after_starts:
             self._later(self.drawn.moment, 0)
 
@@ -158,7 +158,7 @@ class Trial:
             self._later(self.drawn.gaps[which], which + 1)
 
     def run(self, traffic: Traffic) -> str:
-        """The trial; what was wrong with it, empty for nothing."""
+        """Run the trial. Returns what was wrong, or empty."""
         crowd, place = self.all_of_them, self.place
         words = ("apply", "--auto-approve", "--parallelism", str(IN_FLIGHT))
         self.member = crowd.begin(place, *words)
@@ -168,13 +168,13 @@ class Trial:
         for timer in self.timers:
             timer.cancel()
             timer.join()
-        sent = zip(self.sent, self.drawn.signals, strict=False)  # those after the end were not sent
+        sent = zip(self.sent, self.drawn.signals, strict=False)  # signals after the end were not sent
         if ended.code not in {128 + number for at, number in sent if at - self.sent[0] < _AT_ONCE}:
             return f"{self.drawn}: exit {ended.code}\n{ended}"
         return self.verdict(may_be_unknown=len(self.drawn.signals) > 1 or sum(self.drawn.pace) > 4.0)
 
     def verdict(self, *, may_be_unknown: bool) -> str:
-        """What speaks against how things were left, and against the runs after that."""
+        """What is wrong with the result and the following runs."""
         place, log = self.place, self.place.log.entries
         state_file = place.folder / "batchform.state.json"
         try:
@@ -201,7 +201,7 @@ class Trial:
 
 
 def trial(number: int, folder: Path, all_of_them: Crowd, traffic: dict[int, Traffic]) -> tuple[str, float]:
-    """One trial: what was wrong with it, and the seconds from the first signal to the end."""
+    """Run one trial. Returns what was wrong, and the seconds from the first signal to the end."""
     folder.mkdir()
     drawn = Drawn.by(number)
     there, back = drawn.pace
@@ -230,7 +230,7 @@ def test_a_signal_at_any_moment_ends_the_run_in_good_order(
     traffic: dict[int, Traffic],
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Within 6 s, with its code, every outcome in the state, the lock free; and the runs after that pay for nothing."""
+    """It ends within 6 s with its code and every outcome in the state, the lock is free, and later runs pay nothing."""
     with crowd(tmp_path / "said") as all_of_them, ThreadPoolExecutor(at_once) as pool:
 
         def one(number: int, again: str = "") -> tuple[str, float]:
@@ -239,7 +239,7 @@ def test_a_signal_at_any_moment_ends_the_run_in_good_order(
         heard = dict(enumerate(pool.map(one, range(count))))
         late = [number for number, (told, took) in heard.items() if not told and took > LIMIT]
         for number, again in itertools.product(late, ("-again", "-and-again")):
-            if heard[number][1] > LIMIT:  # the machine may be busy with others: the same once more, alone
+            if heard[number][1] > LIMIT:  # the machine may be busy: try once more, alone
                 heard[number] = one(number, again)
     wrong = [told for told, _ in heard.values() if told]
     assert wrong == [], "\n".join(wrong[:5])
@@ -253,7 +253,7 @@ def test_a_signal_at_any_moment_ends_the_run_in_good_order(
 
 
 def test_the_trials_find_a_run_that_saves_nothing(tmp_path: Path, traffic: dict[int, Traffic]) -> None:
-    """A planted fault, a signal that nobody can handle: its trial is found wrong."""
+    """A planted fault, a signal without a handler: the trial is found wrong."""
     folder = tmp_path / "site"
     folder.mkdir()
     with (
@@ -274,14 +274,14 @@ def test_the_trials_find_a_run_that_saves_nothing(tmp_path: Path, traffic: dict[
 
 @pytest.fixture
 def few(tmp_path: Path) -> Iterator[Site]:
-    """Six batches, declared and submitted."""
+    """Six declared and submitted batches."""
     with site(tmp_path, {"batches": dict.fromkeys(ids(6))}) as place:
         place.declare(declared(ids(6)))
         yield place
 
 
 def run_with(place: Site, streams: str, *, interrupted: bool = False) -> int:
-    """The exit code of an apply whose standard streams are as a shell would make them."""
+    """The exit code of an apply with standard streams as set by a shell."""
     script = f'exec "$0" -m batchform apply --auto-approve {streams}'
     process = subprocess.Popen(
         ["sh", "-c", script, sys.executable], cwd=place.folder, env=place.environment(), stdin=subprocess.DEVNULL
@@ -307,7 +307,7 @@ STREAMS: Final = {
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize(("streams", "code"), STREAMS.values(), ids=STREAMS)
 def test_a_stream_that_fails_changes_nothing_but_the_code(few: Site, streams: str, code: int) -> None:
-    """What was asked for is done and recorded; a full disk is told by the code, for the data is missing."""
+    """The work is done and recorded. With a full disk the exit code shows that the output is missing."""
     assert run_with(few, streams) == code
     few.paid_once(ids(6))
     judge.nothing_dreamt(few.log.entries, few.entries())
@@ -334,7 +334,7 @@ def test_a_reader_that_has_gone_changes_nothing(few: Site) -> None:
 
 @pytest.mark.parametrize("streams", ["stdout a full disk", "both closed"])
 def test_a_signal_and_a_stream_that_fails(tmp_path: Path, streams: str) -> None:
-    """The signal's code, and the outcomes."""
+    """The exit code is that of the signal, and the outcomes are recorded."""
     with ExitStack() as stack:
         place = stack.enter_context(site(tmp_path, {"batches": dict.fromkeys(ids(60))}, latency=0.1))
         place.declare(declared(ids(60)))

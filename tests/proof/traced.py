@@ -1,6 +1,6 @@
-"""The fast command under a run id of the caller's choosing: `python -m tests.proof.traced RUN FACTOR WORDS...`.
+"""The fast command with a given run id: `python -m tests.proof.traced RUN FACTOR WORDS...`.
 
-strace can watch only paths that are known beforehand, and the names of temporary files hold the id of the run.
+strace can watch only known paths, and the names of temporary files contain the run id.
 """
 
 from __future__ import annotations
