@@ -170,7 +170,7 @@ def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
         assert time.monotonic() - began < 0.7
         release.set()
         for thread in threading.enumerate():
-            if thread.name == "batchform-dial":
+            if thread.name == "batchform-connecting":
                 thread.join(5.0)
     assert isinstance(reply, NotSent)
     assert server.requests == []
@@ -361,7 +361,7 @@ def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
     with RawServer(handler) as server:
         reply = ask(server, within(5.0))
     assert isinstance(reply, Broken)
-    assert "10485760 bytes were announced" in reply.cause
+    assert "announces 10485760 bytes" in reply.cause
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -600,7 +600,7 @@ def test_cut_ends_what_is_under_way_at_once() -> None:
         replies = [call.result(2.0) for call in calls]
         assert time.monotonic() - began < 0.5
     assert {type(reply) for reply in replies} == {Broken}
-    assert {reply.cause for reply in replies if isinstance(reply, Broken)} == {"this run cut the connection"}
+    assert {reply.cause for reply in replies if isinstance(reply, Broken)} == {"this run closed the connection"}
 
 
 def test_cut_ends_connecting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def test_a_slow_handshake_ends_at_the_deadline(ca_file: str, *, dripping: bool) 
             assert time.monotonic() - began < 0.8
             assert isinstance(reply, NotSent)
         for thread in threading.enumerate():
-            if thread.name == "batchform-dial":
+            if thread.name == "batchform-connecting":
                 thread.join(5.0)
 
 

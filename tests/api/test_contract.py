@@ -434,10 +434,12 @@ def test_of_an_id_listed_twice_the_further_one_is_kept(words: list[str | None], 
 # --- why there is no answer ------------------------------------------------------------------------------------------
 
 NO_RESULTS = [
-    pytest.param(reply(200, {"result": {}}, GZIP), "The answer is compressed, which was not asked for", id="gzip"),
+    pytest.param(
+        reply(200, {"result": {}}, GZIP), "The answer is compressed, although the request does not allow it", id="gzip"
+    ),
     pytest.param(reply(200, []), "The answer is not a JSON object", id="no object"),
-    pytest.param(reply(200, {"result": {}, "error": "x"}), "The answer carries an error", id="error"),
-    pytest.param(reply(200, {"result": []}), "The answer carries no result", id="no result"),
+    pytest.param(reply(200, {"result": {}, "error": "x"}), "The answer contains an error", id="error"),
+    pytest.param(reply(200, {"result": []}), "The answer has no result", id="no result"),
 ]
 NO_ANSWERS = [
     *NO_RESULTS,
@@ -464,8 +466,8 @@ def test_a_start_without_a_plain_result_says_why(answer: Reply, title: str) -> N
     ("answer", "title"),
     [
         *NO_ANSWERS,
-        pytest.param(ok(batch_id="other", status="submitted"), "The answer is about another batch", id="another batch"),
-        pytest.param(ok(batch_id=ID), "The answer names no status", id="no status"),
+        pytest.param(ok(batch_id="other", status="submitted"), "The answer names another batch", id="another batch"),
+        pytest.param(ok(batch_id=ID), "The answer has no status", id="no status"),
     ],
 )
 def test_a_read_without_an_answer_says_why(answer: Reply, title: str) -> None:
@@ -475,7 +477,7 @@ def test_a_read_without_an_answer_says_why(answer: Reply, title: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "title"),
-    [*NO_ANSWERS, pytest.param(ok(batches={}), "The answer holds no list of batches", id="no list")],
+    [*NO_ANSWERS, pytest.param(ok(batches={}), "The answer has no list of batches", id="no list")],
 )
 def test_a_list_without_an_answer_says_why(answer: Reply, title: str) -> None:
     """The same for the list."""

@@ -1,1 +1,1 @@
-"""ACTUAL: what to ask the server, what its answers mean, and the one client that sends."""
+"""ACTUAL: the requests to the server, the meaning of its answers, and the client that sends."""

@@ -1,8 +1,7 @@
-"""Untrusted bytes into plain values: JSON, dates, counts and texts.
+"""Decode untrusted bytes into plain values: JSON, dates, counts and texts.
 
-Whatever comes over the wire passes through here before anything looks at it. Two promises hold for every function: it
-never raises, and what it returns can be written as UTF-8. The shape follows from both: `None` stands for "missing,
-null or nonsense", which the contract treats alike (no field of any response is required).
+Everything received from the server is decoded here first. No function raises, and every result can be encoded as UTF-8.
+None means missing, null or malformed: the contract treats them alike, because no field of any response is required.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _DATE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,30}))?(?:([Zz])|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
 _USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z", re.ASCII)
-"""How the vendor writes its dates: a form that Python reads by itself, and five times as fast."""
+"""The vendor's usual date format. Python parses it directly, five times as fast."""
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
@@ -24,17 +23,17 @@ _COUNT_LIMIT = 10**12
 
 
 class _Ambiguous:
-    """Stands where a JSON object names one key twice: it is no string, no number, no object and not null."""
+    """The value of a duplicate key of a JSON object. It is not a string, number, object or null."""
 
 
 AMBIGUOUS = _Ambiguous()
 
 
 def json_value(body: bytes) -> object | None:
-    """The JSON value in `body`, None when there is none (or the literal null).
+    """The JSON value in `body`, None if it is not JSON or is the literal null.
 
-    Keys are folded to lower case, since the server has been seen to capitalise them. A key that stands twice in one
-    object gets a value that no reader takes for an answer. NaN, infinities and absurdly long numbers become None.
+    Keys are converted to lower case, because the server sometimes capitalises them. A duplicate key gets a value that
+    no caller accepts. NaN, infinities and very long numbers become None.
 
     Source: CONTRACT "Errors".
     """
@@ -49,11 +48,11 @@ def _folded(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = dict(pairs)
     letters = "".join(found)
     if len(found) == len(pairs) and letters.isascii() and letters.islower():
-        return found  # nearly every object there is
+        return found  # nearly every object
     found = {}
     for key, value in pairs:
         folded = key.lower()
-        found[folded] = AMBIGUOUS if folded in found else value  # safety: two claims under one name are no claim
+        found[folded] = AMBIGUOUS if folded in found else value  # safety: a duplicate key proves nothing
     return found
 
 
@@ -65,7 +64,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_folded, parse_int=_integer, parse_co
 
 
 def text_of(value: object, limit: int) -> str | None:
-    """The string cut to `limit` characters, without lone surrogates; None for anything but a non-empty string."""
+    """The string without lone surrogates, cut to `limit` characters. None for anything but a non-empty string."""
     if not isinstance(value, str) or not value:
         return None
     if value.isascii():
@@ -74,17 +73,16 @@ def text_of(value: object, limit: int) -> str | None:
 
 
 def count_of(value: object) -> int | None:
-    """The number of records, None for anything but a plain whole number from 0 to 10^12."""
+    """The number of records, None for anything but a whole number from 0 to 10^12."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= _COUNT_LIMIT else None
 
 
 def date_of(value: object) -> datetime | None:
-    """The instant in UTC that `2025-09-10T01:02:03.004005Z` names, None for anything else.
+    """The time in UTC for a text such as `2025-09-10T01:02:03.004005Z`, None for anything else.
 
-    Offsets and further fractional digits are understood (what is finer than a microsecond is dropped); without a zone
-    the date is taken as UTC.
+    Offsets are accepted, and more than six fractional digits, which are truncated. Without a time zone the time is UTC.
     """
     if not isinstance(value, str):
         return None
@@ -109,11 +107,11 @@ def date_of(value: object) -> datetime | None:
         return None
 
 
-@lru_cache(maxsize=8)  # a thousand answers of one second carry the same date
+@lru_cache(maxsize=8)  # many answers have the same date
 def http_date_of(value: str | None) -> datetime | None:
-    """The instant in UTC that an HTTP Date header names (whole seconds), None for anything else.
+    """The time in UTC of an HTTP Date header (whole seconds), None for anything else.
 
-    Source: RFC 9110, section 5.6.7: the one form that servers generate.
+    Source: RFC 9110, section 5.6.7, the form that servers must generate.
     """
     match = _HTTP_DATE.fullmatch(value.strip(" \t")) if value is not None else None
     if match is None or match[2] not in _MONTHS:
@@ -126,7 +124,7 @@ def http_date_of(value: str | None) -> datetime | None:
 
 
 def number_of(value: str | None) -> int | None:
-    """The number a header holds, None unless it is 1 to 15 plain digits."""
+    """The number in a header, None unless it has 1 to 15 digits and nothing else."""
     if value is None:
         return None
     match = _DIGITS.fullmatch(value.strip(" \t"))

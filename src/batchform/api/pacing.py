@@ -1,16 +1,15 @@
-"""When the next request may go. Pure arithmetic: the time and the randomness are arguments.
+"""When the next request may be sent. Pure arithmetic: the time and the randomness are arguments.
 
-The server counts requests per account in windows of a minute, and says after each request how many are left and when
-the window ends. A `Pacer` keeps what is needed to send as fast as that allows and not faster. Every guess in it errs
-towards waiting:
+The server counts the requests of an account in windows of one minute. Each answer says how many requests are left and
+when the window ends. A `Pacer` sends as fast as this allows. If something is uncertain, it waits:
 
-- A request that is in flight when a window turns may be counted in either, so it is counted in both.
-- Answers overtake each other, so within one window (told by its Reset) the smallest Remaining counts.
-- The Date header is cut to whole seconds, so `date - received` is at most the distance between the server's clock and
-  ours; the largest of the newest ones comes closest. Those that are far from their median are ignored: a wrong Date is
-  outvoted. A window therefore seems to end a little late, never early.
-- Without headers, no more than `limit` requests end within any stretch of one window's length, which holds wherever
-  the server's windows may begin.
+- A request that is in flight when a window ends may count in either window, so it counts in both.
+- Answers may arrive out of order, so the smallest Remaining of a window (identified by its Reset) applies.
+- The Date header has whole seconds, so `date - received` is at most the difference between the server's clock and ours.
+  The largest value is the closest. A value far above the median is ignored, so one wrong Date changes nothing. So a
+  window seems to end a little late, never early.
+- Without headers, at most `limit` requests end within any period of one window's length. This is correct wherever the
+  server's windows begin.
 
 Source: CONTRACT "Limits".
 """
@@ -31,19 +30,19 @@ WINDOW = 60.0
 """Seconds in a window."""
 
 FARTHEST_RESET = 300.0
-"""Seconds. A Reset that is farther away than this is not believed."""
+"""Seconds. A Reset farther away than this is ignored."""
 
 _SAME_WINDOW = 2
-"""Seconds by which the Reset of one window may jitter."""
+"""Seconds by which the Reset of one window may vary."""
 
 _SLACK = 1.0
-"""Seconds to let pass after a Reset, which may be rounded down."""
+"""Seconds to wait after a Reset, because it may be rounded down."""
 
 _BLUR = 5.0
-"""Seconds around a turn in which it is unsure which window a request without headers was counted in."""
+"""Seconds before the end of a window in which a request without headers may count in the next window."""
 
 _LATER = 1.0
-"""Seconds after which to ask again where only the end of a request in flight can help."""
+"""Seconds after which to ask again while requests are in flight."""
 
 _TICK = 0.001
 
@@ -55,7 +54,7 @@ _NEAR_MEDIAN = 5.0
 
 
 def full_jitter(attempt: int, base: float, cap: float, random01: float) -> float:
-    """Seconds to wait before attempt number `attempt` (from 0): evenly spread from 0 to the capped exponential."""
+    """Seconds to wait before attempt number `attempt` (from 0): between 0 and the capped exponential."""
     return random01 * min(cap, base * 2.0 ** min(max(attempt, 0), 60))
 
 
@@ -68,10 +67,10 @@ def estimate(
     window: float = WINDOW,
     seconds_each: float = 0.0,
 ) -> float:
-    """About how many seconds `requests` take, for progress displays.
+    """Estimate how many seconds `requests` take, for progress displays.
 
-    `remaining` is what is left of this window (None: all of `limit`), `seconds_each` how long one request takes divided
-    by how many run at once.
+    `remaining` is the rest of this window (None: all of `limit`). `seconds_each` is the time of one request divided by
+    the number of concurrent requests.
     """
     left = limit if remaining is None else remaining
     beyond = requests - max(left, 0)
@@ -84,7 +83,7 @@ def estimate(
 
 @dataclass(slots=True)
 class _Window:
-    """A window the server told of: its first Reset, the smallest Remaining, and when it ends where Reset is no help."""
+    """A window that the server reported: its first Reset, the smallest Remaining, and its end if Reset is unusable."""
 
     reset: int
     remaining: int
@@ -92,10 +91,10 @@ class _Window:
 
 
 class Pacer:
-    """Decides when a request may go. Owned by one thread; `now` is monotonic seconds and never runs backwards.
+    """Decides when a request may be sent. Used by one thread. `now` is monotonic seconds and never decreases.
 
-    For each request: `sent` when it goes, then exactly one of `answered`, `failed` and `throttled` when it ends.
-    `throttled_in_a_row` counts the windows that ended in a 429 without a request let through between them.
+    For each request, call `sent` when it is sent and exactly one of `answered`, `failed` and `throttled` when it ends.
+    `throttled_in_a_row` counts the consecutive windows with a 429 and without an admitted request.
     """
 
     def __init__(self, limit: int = RATE_LIMIT, window: float = WINDOW) -> None:
@@ -103,70 +102,70 @@ class Pacer:
         self.window = window
         self.throttled_in_a_row = 0
         self._in_flight = 0
-        self._told: _Window | None = None
-        self._untold: deque[float] = deque()  # when requests ended whose count no header told
+        self._reported: _Window | None = None
+        self._unreported: deque[float] = deque()  # the ends of requests that no Remaining includes
         self._offsets: deque[float] = deque(maxlen=_DATES)
         self._offset: float | None = None  # the server's epoch seconds minus our monotonic ones, at most
-        self._ended = -1  # the Reset of the last window that was left
-        self._resume: float | None = None  # after a 429: when to go on
+        self._last_reset = -1  # the Reset of the last window that has ended
+        self._resume: float | None = None  # after a 429: when to continue
 
     def admits(self, now: float, *, reserve: int = 0) -> float:
         """0.0 when a request may be sent now, else the seconds after which to ask again.
 
-        `reserve` requests are left for others. It never takes the whole window, so that whoever asks gets a turn.
+        `reserve` requests are kept for other uses, but never the whole window.
         """
-        self._turn(now)
+        self._advance(now)
         if self._resume is not None:
             return max(self._resume - now, _TICK)
         missing = min(max(reserve, 0), self.limit - 1) + 1 - self.left(now)
         if missing <= 0:
             return 0.0
         wait = _LATER
-        if self._told is not None:
-            wait = self._end(self._told) - now
-        elif missing <= len(self._untold):
-            wait = self._untold[missing - 1] + self.window - now
+        if self._reported is not None:
+            wait = self._end(self._reported) - now
+        elif missing <= len(self._unreported):
+            wait = self._unreported[missing - 1] + self.window - now
         return max(min(wait, _LATER) if self._in_flight else wait, _TICK)
 
     def left(self, now: float) -> int:
-        """Requests that may still go in this window; never below 0."""
-        self._turn(now)
-        base = self.limit if self._told is None else self._told.remaining
-        return max(base - self._in_flight - len(self._untold), 0)
+        """The number of requests that may still be sent in this window; never below 0."""
+        self._advance(now)
+        base = self.limit if self._reported is None else self._reported.remaining
+        return max(base - self._in_flight - len(self._unreported), 0)
 
     def resets_in(self, now: float) -> float:
-        """Seconds until a new window is believed to have begun; a whole window when nothing is known."""
-        self._turn(now)
+        """Seconds until the next window probably begins; a whole window if nothing is known."""
+        self._advance(now)
         if self._resume is not None:
             return self._resume - now
-        return self.window if self._told is None else max(self._end(self._told) - now, 0.0)
+        return self.window if self._reported is None else max(self._end(self._reported) - now, 0.0)
 
     def sent(self, now: float) -> None:
-        """A request has gone."""
-        self._turn(now)
+        """Record that a request was sent."""
+        self._advance(now)
         self._in_flight += 1
 
     def failed(self, now: float) -> None:
-        """A request has ended without an answer. It may have been counted, so it is."""
-        self._turn(now)
-        self._landed()
-        self._untold.append(now)
+        """Record that a request ended without an answer. It counts, because the server may have counted it."""
+        self._advance(now)
+        self._end_request()
+        self._unreported.append(now)
 
     def answered(self, rate: RateHeaders, now: float) -> None:
-        """A request was let through, whatever became of it."""
-        self._turn(now)
-        self._landed()
+        """Record that the server admitted a request, with any answer but 429."""
+        self._advance(now)
+        self._end_request()
         self.throttled_in_a_row = 0
         self._learn(rate, now)
 
     def throttled(self, rate: RateHeaders, now: float, random01: float) -> None:
-        """A request was answered 429: nothing goes before the window is over.
+        """Record a 429: nothing is sent before the window ends.
 
-        The end is judged by Reset against the server's own clock. A Reset that is missing, past or more than five
-        minutes away means a window's length. `random01` spreads the return of those who share the account.
+        The end follows from Reset and the server's own clock. If Reset is missing, past or more than five minutes away,
+        the wait is one window. `random01` spreads the next requests of all who share the account.
         """
-        self._turn(now)
-        self._landed()
+        self._advance(now)
+        self._end_request()
         self._note_date(rate, now)
         if self._resume is None:
             self.throttled_in_a_row += 1
@@ -176,7 +175,7 @@ class Pacer:
         elif self._resume is None:
             self._resume = now + self.window * (1.0 + 0.1 * random01)
 
-    # --- what the headers told ---------------------------------------------------------------------------------------
+    # --- headers -----------------------------------------------------------------------------------------------------
 
     def _learn(self, rate: RateHeaders, now: float) -> None:
         self._note_date(rate, now)
@@ -184,13 +183,13 @@ class Pacer:
             self.limit = rate.limit
         reset, remaining = rate.reset_epoch, rate.remaining
         if reset is None or remaining is None:
-            self._untold.append(now)
+            self._unreported.append(now)
             return
-        told = self._told
-        if told is not None and abs(reset - told.reset) <= _SAME_WINDOW:
-            told.remaining = min(told.remaining, remaining)
-        elif reset <= (self._ended + _SAME_WINDOW if told is None else told.reset):
-            self._untold.append(now)  # it was counted in a window that is over, or the Reset is nonsense
+        window = self._reported
+        if window is not None and abs(reset - window.reset) <= _SAME_WINDOW:
+            window.remaining = min(window.remaining, remaining)
+        elif reset <= (self._last_reset + _SAME_WINDOW if window is None else window.reset):
+            self._unreported.append(now)  # it counted in a window that has ended, or the Reset is wrong
         else:
             self._begin(reset, remaining, now)
 
@@ -198,9 +197,9 @@ class Pacer:
         self._leave()
         to_reset = self._to_reset(reset, now)
         fallback = now + self.window if to_reset is None else None
-        self._told = _Window(reset=reset, remaining=remaining, fallback_end=fallback)
+        self._reported = _Window(reset=reset, remaining=remaining, fallback_end=fallback)
         began = now if to_reset is None else now + to_reset - self.window
-        self._forget_untold(began - _BLUR)
+        self._drop_unreported(began - _BLUR)
 
     def _note_date(self, rate: RateHeaders, now: float) -> None:
         if rate.date_epoch is not None:
@@ -209,7 +208,7 @@ class Pacer:
             self._offset = max(offset for offset in self._offsets if offset <= middle + _NEAR_MEDIAN)
 
     def _to_reset(self, reset: int | None, now: float) -> float | None:
-        """Seconds until `reset` on the server's clock, None when that cannot be known or believed."""
+        """Seconds until `reset` on the server's clock, None if that is unknown or implausible."""
         if reset is None or self._offset is None:
             return None
         seconds = reset - (now + self._offset)
@@ -217,30 +216,30 @@ class Pacer:
 
     # --- windows and counts ------------------------------------------------------------------------------------------
 
-    def _end(self, told: _Window) -> float:
-        if told.fallback_end is not None or self._offset is None:
-            return told.fallback_end or 0.0
-        return told.reset + _SLACK - self._offset
+    def _end(self, window: _Window) -> float:
+        if window.fallback_end is not None or self._offset is None:
+            return window.fallback_end or 0.0
+        return window.reset + _SLACK - self._offset
 
-    def _turn(self, now: float) -> None:
-        """Leave a window that has ended, and what has left the sliding one."""
-        if self._told is not None and now >= self._end(self._told):
-            self._forget_untold(self._end(self._told) - _BLUR)
+    def _advance(self, now: float) -> None:
+        """End the windows that are over, and drop requests older than the sliding window."""
+        if self._reported is not None and now >= self._end(self._reported):
+            self._drop_unreported(self._end(self._reported) - _BLUR)
             self._leave()
         if self._resume is not None and now >= self._resume:
-            self._forget_untold(self._resume - _BLUR)
+            self._drop_unreported(self._resume - _BLUR)
             self._leave()
             self._resume = None
-        self._forget_untold(now - self.window)
+        self._drop_unreported(now - self.window)
 
     def _leave(self) -> None:
-        if self._told is not None:
-            self._ended = max(self._ended, self._told.reset)
-            self._told = None
+        if self._reported is not None:
+            self._last_reset = max(self._last_reset, self._reported.reset)
+            self._reported = None
 
-    def _forget_untold(self, until: float) -> None:
-        while self._untold and self._untold[0] <= until:
-            self._untold.popleft()
+    def _drop_unreported(self, until: float) -> None:
+        while self._unreported and self._unreported[0] <= until:
+            self._unreported.popleft()
 
-    def _landed(self) -> None:
+    def _end_request(self) -> None:
         self._in_flight = max(self._in_flight - 1, 0)
