@@ -72,6 +72,37 @@ def test_a_hand_edit_is_shown_and_accepted(file: Path) -> None:
     assert {entry.name for entry in state.entries.values()} == {"a", "c"}
 
 
+def edit(file: Path, **changed: object) -> None:
+    """Change the entry of `b` by hand."""
+    document = json.loads(file.read_text())
+    document["batches"]["b"].update(changed)
+    file.write_text(json.dumps(document))
+
+
+def test_a_second_recovery_works_and_names_each_field(file: Path) -> None:
+    """The backup is the last state that was whole, never the file that was recovered."""
+    run(file, "three", "c")
+    whole = paths(file).backup.read_bytes()
+    for records in (9_999, 8_888):
+        edit(file, records=records)
+        found = examine(file)
+        assert f"records absent in the backup, {records:,} now" in found.notes[1]
+        accept(file, found, f"r{records}")
+        assert not examine(file).needed
+    assert paths(file).backup.read_bytes() == whole
+
+
+def test_a_backup_that_is_damaged_too_is_named_and_replaced(file: Path) -> None:
+    """The message is about the right file, and the next recovery has a backup again."""
+    paths(file).backup.write_bytes(b"{")
+    edit(file, records=5)
+    found = examine(file)
+    assert "s.json.backup cannot be used" in found.notes[1]
+    accept(file, found, "r")
+    edit(file, records=6)
+    assert examine(file).notes[1:] == ("b (b): records 5 in the backup, 6 now.",)
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"\0" * 100], ids=["empty", "cut", "zeros"])
 def test_a_damaged_state_is_replaced_by_its_backup_and_the_journal(file: Path, damage: bytes) -> None:
     """The backup is one commit older. The events of a remaining journal are added to it."""

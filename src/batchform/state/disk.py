@@ -112,8 +112,10 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.close(descriptor)
 
 
-def replace_durably(files: Paths, state: State, run: str) -> bytes:
+def replace_durably(files: Paths, state: State, run: str, *, backup: bool = True) -> bytes:
     """Replace the state file with `state`. After a crash at any moment it is the complete old or new file.
+
+    With `backup`, the old file becomes the backup.
 
     Returns:
         The bytes on disk.
@@ -126,7 +128,8 @@ def replace_durably(files: Paths, state: State, run: str) -> bytes:
     try:
         temporary.unlink(missing_ok=True)
         write_new(temporary, data, _mode(files.state))
-        _keep_backup(files, temporary)
+        if backup:
+            _keep_backup(files, temporary)
         temporary.replace(files.state)
         fsync_folder(files.state)
     except OSError as error:

@@ -7,7 +7,7 @@ next apply reads the statuses before it sends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
@@ -15,7 +15,7 @@ from batchform.state.codec import NewerFormatError, decode_state, digest, parse_
 from batchform.state.disk import Paths, keep_copy, paths, read_bytes, replace_durably
 from batchform.state.events import fold
 from batchform.state.journal import Replay, replay, salvage
-from batchform.state.known import State
+from batchform.state.known import Entry, State
 
 if TYPE_CHECKING:
     import os
@@ -75,14 +75,19 @@ def examine(state_file: str | os.PathLike[str]) -> Recovery:
 def accept(state_file: str | os.PathLike[str], recovery: Recovery, run: str) -> tuple[Path, ...]:
     """Copy the damaged files and write the kept state. The caller holds the lock.
 
-    Nothing is removed before the new state is written, so a crash in between loses nothing.
+    Nothing is removed before the new state is written, so a crash in between loses nothing. A damaged or changed state
+    never becomes the backup: the backup stays, or is the new state if it cannot be read either.
 
     Returns:
         The paths of the copies.
     """
     files = paths(state_file)
     aside = tuple(keep_copy(path, run) for path in dict.fromkeys(recovery.damaged) if path.exists())
-    replace_durably(files, replace(recovery.state, serial=recovery.state.serial + 1), run)
+    state = replace(recovery.state, serial=recovery.state.serial + 1)
+    was_whole = files.state not in recovery.damaged
+    replace_durably(files, state, run, backup=was_whole)
+    if not was_whole and _backup(files, []) is None:
+        replace_durably(files, state, run)
     files.journal.unlink(missing_ok=True)
     return aside
 
@@ -104,29 +109,54 @@ def _state(files: Paths, notes: list[str], damaged: list[Path]) -> State | None:
                 notes.extend(_differences(files, state))
                 damaged.append(files.state)
             return state
-    backup = read_bytes(files.backup)
-    if backup is None:
+    backup = _backup(files, notes)
+    if backup is not None:
+        notes.append(f"The backup (serial {backup.serial}, {len(backup.entries)} batches) replaces the state.")
+    return backup
+
+
+def _backup(files: Paths, notes: list[str]) -> State | None:
+    """The last state that was whole, None if there is none."""
+    data = read_bytes(files.backup)
+    if data is None:
         return None
-    state = decode_state(backup)
-    notes.append(f"The backup (serial {state.serial}, {len(state.entries)} batches) replaces the state.")
-    return state
+    try:
+        return decode_state(data)
+    except NewerFormatError:
+        raise  # it is not damaged
+    except StateError as error:
+        notes.append(f"{files.backup.name} cannot be used: {error.summary}. {error.detail}")
+        return None
 
 
 def _differences(files: Paths, state: State) -> list[str]:
     """The differences between a changed state and its backup, one line per batch."""
-    data = read_bytes(files.backup)
-    if data is None:
-        return ["There is no backup for a comparison."]
-    before = decode_state(data).entries
+    notes: list[str] = []
+    backup = _backup(files, notes)
+    if backup is None:
+        return notes or ["There is no backup for a comparison."]
+    before = backup.entries
     lines = []
     for batch_id in sorted({*before, *state.entries}):
         old, new = before.get(batch_id), state.entries.get(batch_id)
         if old != new:
-            was = "absent" if old is None else old.phase.value
-            now = "absent" if new is None else new.phase.value
             name = (new or before[batch_id]).name
-            lines.append(f"{name} ({batch_id}): {was} in the backup, {now} now.")
+            lines.append(f"{name} ({batch_id}): {_changed(old, new)}.")
     return lines or ["The batches do not differ from the backup."]
+
+
+def _changed(old: Entry | None, new: Entry | None) -> str:
+    """`records 1,000 in the backup, 9,999 now`, for every field that differs."""
+    if old is None or new is None:
+        return f"{'absent' if old is None else old.phase} in the backup, {'absent' if new is None else new.phase} now"
+    pairs = [(field.name, getattr(old, field.name), getattr(new, field.name)) for field in fields(Entry)]
+    return "; ".join(f"{name} {_shown(was)} in the backup, {_shown(now)} now" for name, was, now in pairs if was != now)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "absent"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _journal(files: Paths, notes: list[str], damaged: list[Path]) -> Replay | None:
