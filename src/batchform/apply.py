@@ -43,13 +43,18 @@ _MAX_REFERENCE: Final = 256
 
 
 def to_record(
-    config: Config, state: State, observed: Observed, selected: Collection[str] | None, *, waiting: bool = False
+    config: Config,
+    state: State,
+    observed: Observed,
+    selected: Collection[str] | None,
+    *,
+    waiting: Collection[str] | None = (),
 ) -> Iterator[tuple[str, str, What]]:
     """The events about declared batches that the state lacks, as (batch_id, name, what).
 
-    A new batch that is submitted makes an event only if `waiting` is set. Then an offline plan shows its deadline.
+    A new batch that is submitted makes an event only if it is in `waiting` (None: all). Then an offline plan shows its
+    deadline, or that it is blocked.
     """
-    expected = {None} if waiting else {None, Status.SUBMITTED}
     for batch in config.batches:
         if selected is not None and batch.batch_id not in selected:
             continue
@@ -57,8 +62,12 @@ def to_record(
         if entry is not None and (not entry.declared or entry.name != batch.name):
             yield batch.batch_id, batch.name, Declared()
         reading = observed.readings.get(batch.batch_id)
-        if reading is None or (entry is None and reading.found and reading.status in expected):
+        if reading is None:
             continue
+        if entry is None and reading.found:
+            is_start = reading.status == Status.SUBMITTED and waiting is not None and batch.batch_id not in waiting
+            if is_start or reading.status is None:
+                continue
         what = seen(reading)
         if _changes_entry(entry, batch.batch_id, batch.name, what):
             yield batch.batch_id, batch.name, what
@@ -101,7 +110,8 @@ def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, e
                 f"It starts {change.name}, but the state says {entry.phase.value}. Nothing was sent. Make a new plan.",
             )
     selected = {change.batch_id for change in plan.changes} if plan.targeted else None
-    for batch_id, name, what in to_record(config, state, observed, selected):
+    blocked = {change.batch_id for change in plan.having(Action.BLOCKED)}
+    for batch_id, name, what in to_record(config, state, observed, selected, waiting=blocked):
         engine.record(batch_id, name, what)
     for change in plan.having(Action.FORGET):
         engine.record(change.batch_id, change.name, Forgotten())

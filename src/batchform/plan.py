@@ -324,6 +324,12 @@ def decide(
     return Action.START, _why_start(entry, status)
 
 
+def blocked(made: Plan, config: Config) -> tuple[Change, ...]:
+    """The batches that cannot be started and are not on hold, which are not as declared until a person acts."""
+    held = {batch.batch_id for batch in config.batches if batch.hold}
+    return tuple(change for change in made.having(Action.BLOCKED) if change.batch_id not in held)
+
+
 def check_guards(made: Plan) -> None:
     """Refuse a plan that a guard blocks.
 
@@ -634,11 +640,13 @@ def _too_late(batch: Batch, submitted_at: datetime | None) -> bool:
 
 
 def expiring(change: Change, service: Service, now: datetime, within: timedelta = NEAR) -> bool:
-    """Whether a batch to start has its deadline within that time. Source: CONTRACT "28 days"."""
-    waits = change.action in {Action.START, Action.VERIFY, Action.WAIT}
-    if service is not Service.PHONE or not waits or change.deadline is None:
+    """Whether a batch to start has its deadline within that time, or has expired. Source: CONTRACT "28 days"."""
+    if service is not Service.PHONE:
         return False
-    return timedelta() < change.deadline - now <= within
+    if change.obstacle is Obstacle.EXPIRED:
+        return True
+    waits = change.action in {Action.START, Action.VERIFY, Action.WAIT}
+    return waits and change.deadline is not None and change.deadline - now <= within
 
 
 def _deadlines(changes: Collection[Change], service: Service, now: datetime) -> list[Notice]:

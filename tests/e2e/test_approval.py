@@ -62,3 +62,48 @@ def test_a_saved_plan_of_the_old_format_warns(tmp_path: Path, warm: Warm) -> Non
         assert ended.code == 0, ended
         assert "an old format without sizes" in ended.out + ended.err
         place.paid_once(["b-1"])
+
+
+BLOCKED = {
+    "old": {"age": "30d", "records": 5},
+    "stopped": {"status": "stopped"},
+}
+
+
+def test_what_apply_saw_blocked_stays_blocked_offline(tmp_path: Path, warm: Warm) -> None:
+    """Expired, stopped and not found: the next offline plan starts none of them."""
+    with site(tmp_path, {"batches": {"b-1": {}, **BLOCKED}, "speed": 0}) as place:
+        place.declare({f"the-{name}": {"batch_id": name} for name in ("b-1", *BLOCKED, "nowhere")})
+        assert warm.apply(place).code == 3
+        place.paid_once(["b-1"])
+        planned = json.loads(warm.run(place, "plan", "--json").out)
+        assert planned["summary"]["start"] == 0
+        reasons = {change["batch_id"]: change["action_reason"] for change in planned["resource_changes"]}
+        assert reasons == {
+            "b-1": "running",
+            "nowhere": "not_found",
+            "old": "expired",
+            "stopped": "stopped",
+        }
+
+
+def test_a_batch_that_cannot_be_started_stays_red_until_a_person_acts(tmp_path: Path, warm: Warm) -> None:
+    """The day before the deadline, the day after, and after the day after has been recorded."""
+    for age in ("27d", "30d"):
+        with site(tmp_path, {"batches": {"b-1": {"age": age, "records": 5}}, "speed": 0}) as place:
+            place.declare({"uk": {"batch_id": "b-1"}})
+            (tmp_path / "batchform.state.json").unlink(missing_ok=True)
+            for _ in range(2):
+                refreshed = warm.run(place, "refresh", "--detailed-exitcode")
+                assert refreshed.code == (0 if age == "27d" else 2), refreshed
+            for words in (
+                ["plan", "--detailed-exitcode"],
+                ["plan", "--refresh", "--detailed-exitcode"],
+                ["status", "--expiring", "3d", "--detailed-exitcode"],
+                ["status", "--no-refresh", "--expiring", "3d", "--detailed-exitcode"],
+            ):
+                ended = warm.run(place, *words)
+                assert ended.code == 2, (age, ended)
+            place.declare({"uk": {"batch_id": "b-1", "hold": True}})
+            for words in (["plan"], ["refresh"], ["status", "--expiring", "3d"]):
+                assert warm.run(place, *words, "--detailed-exitcode").code == 0, (age, words)

@@ -110,9 +110,9 @@ def test_what_waits_for_its_start_is_news_when_asked_for() -> None:
     """An offline plan then has its size. A batch without a status makes no event."""
     wanted = Config(batches=(Batch(name="a", batch_id="a", place=PLACE),))
     state = State(lineage="l", service=FRESH.service, endpoint=ENDPOINT)
-    told = list(to_record(wanted, state, Observed(readings={"a": listed("submitted", records=7)}), None, waiting=True))
+    told = list(to_record(wanted, state, Observed(readings={"a": listed("submitted", records=7)}), None, waiting=None))
     assert fold(state, events(*((batch_id, what) for batch_id, _, what in told))).entries["a"].records == 7
-    assert list(to_record(wanted, state, Observed(readings={"a": listed(None)}), None, waiting=True)) == []
+    assert list(to_record(wanted, state, Observed(readings={"a": listed(None)}), None, waiting=None)) == []
 
 
 def test_the_contradiction_of_a_read_is_kept() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.model import Observed, Reading, Service, Source
-from batchform.plan import Action, Change, Reason, RecordsSource, expiring, plan
+from batchform.plan import Action, Change, Obstacle, Reason, RecordsSource, expiring, plan
 from batchform.state.known import Phase, State
 from tests.plan.words import ENDPOINT, NOW, PLACE, ago, ahead, batch, config, entry, listed, started
 
@@ -201,7 +202,7 @@ def test_a_batch_near_its_end_is_warned_of(declared: Batch, said: str) -> None:
     [
         (Action.START, timedelta(days=7), True),
         (Action.START, timedelta(days=7, seconds=1), False),
-        (Action.START, timedelta(0), False),
+        (Action.START, timedelta(days=-1), True),
         (Action.VERIFY, timedelta(seconds=1), True),
         (Action.WAIT, timedelta(seconds=1), True),
         (Action.HOLD, timedelta(seconds=1), False),
@@ -215,3 +216,5 @@ def test_what_is_near_its_end(action: Action, left: timedelta | None, *, is_near
     change = Change(name="b", batch_id="b", action=action, reason=Reason.NEW, deadline=deadline)
     assert expiring(change, Service.PHONE, NOW) is is_near
     assert not expiring(change, Service.EMAIL, NOW)
+    expired = replace(change, action=Action.BLOCKED, obstacle=Obstacle.EXPIRED)
+    assert expiring(expired, Service.PHONE, NOW)

@@ -25,7 +25,7 @@ from batchform.cli.options import (
 )
 from batchform.errors import Exit, StateError
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Plan, plan
+from batchform.plan import Plan, blocked, plan
 from batchform.render.documents.plan import plan_document, summary
 from batchform.render.text.plan import notices_text, plan_text
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--markdown", "markdown_file", metavar="FILE", help="Write the plan as a comment for a pull request.")
 @click.option("--gitlab-report", metavar="FILE", help="Write the numbers for GitLab's Terraform report.")
 @json_option
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes, 0 when there are none.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes or blocked batches, else 0.")
 @override_option
 @settle_option
 @proxy_option
@@ -113,7 +113,7 @@ def command(
         _save(gitlab_report, json.dumps(gitlab.gitlab_report(made)) + "\n")
     if not made.applyable:
         return Exit.REFUSED
-    return Exit.CHANGES if detailed_exitcode and made.has_changes else Exit.DONE
+    return Exit.CHANGES if detailed_exitcode and (made.has_changes or blocked(made, scope.config)) else Exit.DONE
 
 
 def _drift(scope: Scope, known: State | None, made: Plan) -> tuple[Drift, ...]:

@@ -23,7 +23,7 @@ from batchform.cli.options import (
 from batchform.drift import drift, known_plan
 from batchform.errors import Exit
 from batchform.observe import observe
-from batchform.plan import Action, plan
+from batchform.plan import Action, blocked, plan
 from batchform.protocol import rules
 from batchform.render.documents.plan import refresh_document
 from batchform.render.text.drift import refresh_text
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @target_option
 @exclude_option
 @json_option
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when the account differs from the state.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is drift or a blocked batch, else 0.")
 @lock_timeout_option
 @settle_option
 @proxy_option
@@ -95,7 +95,7 @@ def command(
         batches = count(len(unanswered), "batch", "batches")
         terminal.warn(f"The server gave no answer about {batches}. Refresh again later. Nothing was started.")
         return Exit.UNKNOWN
-    return Exit.CHANGES if detailed_exitcode and found else Exit.DONE
+    return Exit.CHANGES if detailed_exitcode and (found or blocked(made, scope.config)) else Exit.DONE
 
 
 def _record(scope: Scope, store: Store, observed: Observed, engine: Engine) -> bool:
@@ -106,7 +106,7 @@ def _record(scope: Scope, store: Store, observed: Observed, engine: Engine) -> b
         OutcomeUnknownError: An event could not be written.
     """
     if engine.end is None:
-        for batch_id, name, what in to_record(scope.config, store.state, observed, scope.selected, waiting=True):
+        for batch_id, name, what in to_record(scope.config, store.state, observed, scope.selected, waiting=None):
             engine.record(batch_id, name, what)
         engine.run_tasks([])  # makes the events durable
     changed = store.commit(session.clock.now())

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--expiring",
     type=Duration(),
     metavar="DURATION",
-    help="Only batches whose deadline is within this time, such as 7d.",
+    help="Only batches that expire within this time, such as 7d, or have expired.",
 )
 @click.option("--detailed-exitcode", is_flag=True, help="With --expiring: exit 2 when there is such a batch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch a line for each change.")

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import Service
-from batchform.plan import Reason
+from batchform.plan import Obstacle, Reason
 from batchform.render.escape import cut, cut_middle, pad, printable, width
 from batchform.render.layout import COLUMNS, grid, pack
 from batchform.render.style import Tone
-from batchform.render.words import ACTIONS, REASONS, batches, span
+from batchform.render.words import ACTIONS, REASONS, batches, count, span
 from batchform.state.codec import encode_time
 from batchform.status import Stage
 
@@ -60,7 +60,11 @@ def status_text(snapshot: Snapshot, style: Style, *, only: Sequence[Standing] | 
         sentences = [f"{batches(len(snapshot.standings))}: {_counts(snapshot)}."]
         sentences += [] if snapshot.refreshed else ["From the state file only."]
     else:
-        sentences = [f"{batches(len(shown))} must be started within that time, or be recreated."]
+        expired = sum(one.change.obstacle is Obstacle.EXPIRED for one in shown)
+        sentences = (
+            [f"{batches(len(shown) - expired)} must be started within that time."] if len(shown) > expired else []
+        )
+        sentences += [f"{count(expired, 'batch has', 'batches have')} expired: recreate them."] if expired else []
     return "\n".join([*lines, *pack(sentences)])
 
 
