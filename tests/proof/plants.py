@@ -46,7 +46,7 @@ def journal_removed_first() -> None:
 def written_in_place() -> None:
     """The state file is overwritten in place, as Terraform does with its local state."""
 
-    def overwrite(files: disk.Paths, state: State, run: str) -> bytes:
+    def overwrite(files: disk.Paths, state: State, run: str, *, backup: bool = True) -> bytes:
         data = encode_state(state)
         descriptor = os.open(files.state, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         disk.write_fully(descriptor, data)
@@ -61,7 +61,7 @@ def written_in_place() -> None:
 def renamed_unsynced() -> None:
     """The new state replaces the old one before its content is durable."""
 
-    def hasty(files: disk.Paths, state: State, run: str) -> bytes:
+    def hasty(files: disk.Paths, state: State, run: str, *, backup: bool = True) -> bytes:
         data = encode_state(state)
         temporary = files.state.with_name(f".{files.state.name}.{run}.tmp")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
