@@ -9,15 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Action, Obstacle, plan
+from batchform.model import NOTHING_OBSERVED, GuardName
+from batchform.plan import Action, Notice, Obstacle, plan
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from batchform.model import Config
+    from batchform.model import Batch, Config
     from batchform.plan import Change, Plan
     from batchform.state.known import State
+
+_FEW: Final = 5
+"""So many names are listed before the others are counted."""
 
 _SPENDING: Final = frozenset({Action.START, Action.VERIFY})
 
@@ -60,6 +63,39 @@ def drift(known: Plan, actual: Plan) -> tuple[Drift, ...]:
         if _differs(before.get(batch_id), after.get(batch_id))
     ]
     return tuple(sorted(found, key=lambda one: (one.change.name, one.change.batch_id)))
+
+
+def since(base: Config, config: Config) -> tuple[Notice, ...]:
+    """What a reviewer must not miss: the guards, holds and batch_ids that differ from those of the base."""
+    texts = []
+    was, now = ({guard.name: f"{guard.limit:,}" for guard in one.guards} for one in (base, config))
+    for name in GuardName:
+        old, new = was.get(name, "none"), now.get(name, "none")
+        if old != new:
+            texts.append(f"The guard {name.value} was changed: {old} in the base, {new} now.")
+    names, ids = ({key(batch): batch for batch in base.batches} for key in (_name, _id))
+    released: list[str] = []
+    held: list[str] = []
+    others: list[str] = []
+    for batch in config.batches:
+        before = ids.get(batch.batch_id) or names.get(batch.name)
+        if before is not None and before.hold != batch.hold:
+            (held if batch.hold else released).append(batch.name)
+        if batch.name in names and names[batch.name].batch_id != batch.batch_id:
+            others.append(batch.name)
+    for what, found in (("hold was removed", released), ("hold was set", held), ("the batch_id was changed", others)):
+        if found:
+            more = f" and {len(found) - _FEW:,} more" if len(found) > _FEW else ""
+            texts.append(f"Since the base, {what} for {', '.join(found[:_FEW])}{more}.")
+    return tuple(Notice(text=text) for text in texts)
+
+
+def _name(batch: Batch) -> str:
+    return batch.name
+
+
+def _id(batch: Batch) -> str:
+    return batch.batch_id
 
 
 def _differs(before: Change | None, after: Change | None) -> bool:

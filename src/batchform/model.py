@@ -84,14 +84,19 @@ class GuardName(StrEnum):
     MAX_STARTS = "max_starts"
     MAX_RECORDS = "max_records"
 
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets a limit beside the configuration's."""
+        return f"BATCHFORM_{self.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """A limit for one apply, and its place in the configuration."""
+    """A limit for one apply, and its place in the configuration. None: it is set by its environment variable."""
 
     name: GuardName
     limit: int
-    place: Place
+    place: Place | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,3 +107,60 @@ def test_a_batch_that_cannot_be_started_stays_red_until_a_person_acts(tmp_path: 
             place.declare({"uk": {"batch_id": "b-1", "hold": True}})
             for words in (["plan"], ["refresh"], ["status", "--expiring", "3d"]):
                 assert warm.run(place, *words, "--detailed-exitcode").code == 0, (age, words)
+
+
+@pytest.mark.parametrize(
+    ("cap", "code", "said"),
+    [
+        ("20", 0, "Guard max_records 20 (BATCHFORM_MAX_RECORDS): ok."),
+        ("19", 6, "exceeded, 20 records (set in BATCHFORM_MAX_RECORDS)"),
+        ("100", 0, "Guard max_records 50: ok."),
+        ("1e3", 1, "BATCHFORM_MAX_RECORDS is not a number"),
+        ("-1", 1, "BATCHFORM_MAX_RECORDS is not a number"),
+    ],
+)
+def test_a_cap_from_outside_holds_too(tmp_path: Path, cap: str, code: int, said: str) -> None:
+    """The smaller limit wins, and the plan names its source."""
+    with site(tmp_path, {"batches": {"b-1": {"records": 20}}, "speed": 0}) as place:
+        place.declare({"uk": {"batch_id": "b-1", "records": 20}}, guards={"max_records": 50})
+        planned = place.run("plan", "--out", "plan.json", "--markdown", "plan.md", BATCHFORM_MAX_RECORDS=cap)
+        assert planned.code == code, planned
+        assert said in planned.out + planned.err
+        applied = place.run("apply", "--auto-approve", BATCHFORM_MAX_RECORDS=cap)
+        assert applied.code == code, applied
+        assert bool(place.requests("start")) is (code == 0)
+        if code == 6:
+            assert "(set in `BATCHFORM_MAX_RECORDS`)" in (tmp_path / "plan.md").read_text()
+            assert "exceeded" in place.run("show", "plan.json").out
+
+
+def test_a_cap_needs_no_guard_in_the_configuration(tmp_path: Path) -> None:
+    """BATCHFORM_MAX_STARTS limits how many batches one apply starts."""
+    with site(tmp_path, {"batches": {"b-1": {}, "b-2": {}}, "speed": 0}) as place:
+        place.declare({"uk": {"batch_id": "b-1"}, "fr": {"batch_id": "b-2"}})
+        assert place.run("apply", "--auto-approve", BATCHFORM_MAX_STARTS="1").code == 6
+        assert place.requests("start") == []
+
+
+def test_a_plan_against_a_base_names_what_a_reviewer_must_see(tmp_path: Path, warm: Warm) -> None:
+    """Guards, holds and batch_ids, in the log and in the visible part of the comment."""
+    with site(tmp_path, {"batches": {}, "speed": 0}) as place:
+        old = {"a": {"batch_id": "b-1", "hold": True}, "b": {"batch_id": "b-2"}, "c": {"batch_id": "b-3"}}
+        new = {"a": {"batch_id": "b-1"}, "b": {"batch_id": "b-2", "hold": True}, "c": {"batch_id": "b-4"}}
+        place.declare(old, name="base.yaml", guards={"max_records": 10_000})
+        place.declare(new, guards={"max_records": 50_000, "max_starts": 9})
+        ended = warm.run(place, "plan", "--base", "base.yaml", "--markdown", "plan.md")
+        assert ended.code == 0, ended
+        visible = (tmp_path / "plan.md").read_text().partition("<details>")[0].replace("`", "")
+        for said in (
+            "The guard max_starts was changed: none in the base, 9 now.",
+            "The guard max_records was changed: 10,000 in the base, 50,000 now.",
+            "Since the base, hold was removed for a.",
+            "Since the base, hold was set for b.",
+            "Since the base, the batch_id was changed for c.",
+        ):
+            assert said in " ".join(ended.err.split())
+            assert said in visible
+        assert "Since the base" not in warm.run(place, "plan", "--base", "batchform.yaml").err
+        broken = warm.run(place, "plan", "--base", "nowhere.yaml")
+        assert (broken.code, "The base cannot be loaded" in broken.err) == (0, True)

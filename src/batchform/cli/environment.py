@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from batchform import __version__
 from batchform.api.endpoint import DEFAULT_ENDPOINT, parse_endpoint
 from batchform.errors import StateError, UsageError
+from batchform.model import Guard, GuardName
+from batchform.render.escape import printable
 from batchform.state.address import parse_address
 from batchform.state.codec import encode_time
 from batchform.state.known import Story
@@ -35,6 +37,26 @@ def endpoint() -> Endpoint:
     """The endpoint: BATCHFORM_ENDPOINT, or the vendor's."""
     given = os.environ.get("BATCHFORM_ENDPOINT")
     return parse_endpoint(given) if given else DEFAULT_ENDPOINT
+
+
+def capped(guards: Sequence[Guard]) -> tuple[Guard, ...]:
+    """The guards, each replaced by the limit of its environment variable if that is smaller.
+
+    Raises:
+        UsageError: A variable is not a whole number.
+    """
+    limits = {guard.name: guard for guard in guards}
+    for name in GuardName:
+        given = os.environ.get(name.variable, "").strip()
+        if not given:
+            continue
+        if not re.fullmatch("[0-9]{1,15}", given, re.ASCII):
+            raise UsageError(
+                f"{name.variable} is not a number", f"`{printable(given, 40)}`: use digits only. Nothing was sent."
+            )
+        if name not in limits or int(given) < limits[name].limit:
+            limits[name] = Guard(name=name, limit=int(given), place=None)
+    return tuple(limits.values())
 
 
 def state_file(given: str | None, configs: Sequence[str] = (DEFAULT_CONFIG,)) -> Place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,9 @@ from batchform.cli.options import (
     state_option,
     target_option,
 )
-from batchform.errors import Exit, StateError
+from batchform.errors import BatchformError, Exit, StateError
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Plan, blocked, plan
+from batchform.plan import Notice, Plan, blocked, plan
 from batchform.render.documents.plan import plan_document, summary
 from batchform.render.text.plan import notices_text, plan_text
 
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="FILE", help="Save the plan, as an approval for `apply FILE`.")
 @click.option("--markdown", "markdown_file", metavar="FILE", help="Write the plan as a comment for a pull request.")
 @click.option("--gitlab-report", metavar="FILE", help="Write the numbers for GitLab's Terraform report.")
+@click.option(
+    "--base",
+    metavar="FILE|FOLDER",
+    help="Warn of guards, holds and batch_ids that differ from this configuration, such as the target branch's.",
+)
 @json_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes or blocked batches, else 0.")
 @override_option
@@ -64,6 +70,7 @@ def command(
     out: str | None,
     markdown_file: str | None,
     gitlab_report: str | None,
+    base: str | None,
     as_json: bool,
     detailed_exitcode: bool,
     overridden: tuple[GuardName, ...],
@@ -94,6 +101,8 @@ def command(
         selected=scope.selected,
         overridden=overridden,
     )
+    if base is not None:
+        made = replace(made, notices=(*_since(base, configs), *made.notices))
     drift = _drift(scope, known.state, made) if refresh else ()
     document = json.dumps(plan_document(made, version=__version__, drift=drift), indent=2) if as_json or out else ""
     if out is not None:
@@ -121,6 +130,19 @@ def _drift(scope: Scope, known: State | None, made: Plan) -> tuple[Drift, ...]:
     from batchform.drift import drift, known_plan  # noqa: PLC0415  # only with --refresh
 
     return drift(known_plan(scope.config, known, made, scope.selected), made)
+
+
+def _since(base: str, configs: tuple[str, ...]) -> tuple[Notice, ...]:
+    """The changes since the base that a reviewer must not miss. They never decide anything."""
+    from batchform.config.loader import load  # noqa: PLC0415  # only with --base
+    from batchform.drift import since  # noqa: PLC0415  # the same
+
+    try:
+        found = load([base])
+    except BatchformError as error:
+        text = f"The base cannot be loaded, so changed guards, holds and batch_ids are not shown: {error.summary}."
+        return (Notice(text=text),)
+    return since(found, load(configs))
 
 
 def _key(scope: Scope, configs: tuple[str, ...]) -> str:

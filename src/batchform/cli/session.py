@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -99,6 +99,7 @@ def load(
         UsageError: A pattern matches no batch.
     """
     config = load_config(configs)
+    config = replace(config, guards=environment.capped(config.guards))
     return Scope(
         config=config,
         selected=select(config.batches, targets, excludes, option=option),

@@ -29,6 +29,7 @@ from batchform.render.words import (
     counts,
     listed,
     place_of,
+    set_in,
     size,
     stake,
     why,
@@ -157,7 +158,7 @@ def _refused(plan: Plan) -> list[str]:
         return []
     lines = []
     for check in plan.failed_guards:
-        place = code(place_of(check.guard.place))
+        place = code(set_in(check.guard))
         limit = f"{check.measured:,} of at most {check.guard.limit:,} (set in {place})."
         lines += ["", f"**Guard `{check.guard.name.value}`:** {limit}"]
     return [*lines, "", blocked_by_guard(plan)]

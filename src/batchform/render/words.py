@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from batchform.model import ServerProblem
+    from batchform.model import Guard, ServerProblem
     from batchform.plan import Change, Plan
     from batchform.source_text import Place
 
@@ -69,6 +69,11 @@ def problem_words(problem: ServerProblem) -> str:
     detail = printable(problem.detail.strip(), _LONGEST_TEXT)
     head = " ".join(part for part in (str(problem.status or ""), title) if part)
     return ": ".join(part for part in (head, detail) if part) or "no details"
+
+
+def set_in(guard: Guard) -> str:
+    """Where the limit of a guard is set."""
+    return place_of(guard.place) or guard.name.variable
 
 
 # --- Records ---------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def _check(item: _Object) -> GuardCheck:
         guard=Guard(
             name=item.object("address").choice("name", GuardName),
             limit=item.number("limit"),
-            place=_place(item.object("range")),
+            place=_place(item.object("range")) if item.has("range") else None,
         ),
         measured=item.number("measured"),
         unknown=item.number("unknown"),
