@@ -243,7 +243,7 @@ def plan(
             change = _declared(batch, entries.get(batch.batch_id), observed, config.service, at=now, clocks=clocks)
             changes.append(change)
             notices.extend(_notices(change, batch, config.service, now))
-            if change.reason is Reason.NOT_YET and batch.not_before is not None and now is not clocks[0]:
+            if change.action is Action.WAIT and batch.not_before is not None and now is not clocks[0]:
                 notices.extend(_clocks_differ(change.name, batch.not_before, max(clocks)))
     notices.extend(_contradicted(changes, config))
     notices.extend(_deadlines(changes, config.service, now))

@@ -124,4 +124,4 @@ def test_an_empty_name_saves_no_plan_in_silence(place: Site) -> None:
     """A CI job may have an unset variable."""
     ended = place.run("plan", "--out", "")
     assert ended.code == 1, ended
-    assert "Error: The plan cannot be saved" in ended.err
+    assert "Error: `--out` cannot write this file" in ended.err

@@ -82,6 +82,8 @@ def check_outputs(outputs: Mapping[str, str | None], protected: Iterable[str | o
 
 def _why_not(file: str) -> str | None:
     """Why the file cannot be written, None if it can."""
+    if not Path(file).name or "\0" in file:
+        return "is not the name of a file"
     try:
         mode = os.lstat(file).st_mode
     except FileNotFoundError:
