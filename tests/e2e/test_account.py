@@ -276,9 +276,10 @@ def test_import_declares_what_the_account_has(tmp_path: Path, warm: Warm) -> Non
         assert ended.code == 0, ended
         config = load([tmp_path / "more.yaml", tmp_path / "batchform.yaml"])
         assert {batch.batch_id for batch in config.batches} == set(batches)
-        assert {batch.batch_id for batch in config.batches if batch.hold} == {"old", "cut"}
+        assert {batch.batch_id for batch in config.batches if not batch.hold} == {"a", "b", "declared"}
         names = {batch.batch_id: batch.name for batch in config.batches}
         assert names["_x"] == "no"
+        assert names["c"] == "a-b-c"
         assert names["-y"] == "2026-11-20"
         assert {names["a"], names["b"]} == {"same-2", "same-3"}
         assert set(place.entries()) == {"a", "b"}
@@ -286,6 +287,24 @@ def test_import_declares_what_the_account_has(tmp_path: Path, warm: Warm) -> Non
         again = warm.run(place, "import", "--all", "--out", "more.yaml")
         assert again.code == 6, again
         assert [entry.operation for entry in place.log.entries] == ["list"]
+
+
+def test_an_import_starts_nothing_unless_it_is_asked_to(tmp_path: Path, warm: Warm) -> None:
+    """What is submitted is on hold, and the file says how to release it. `--no-hold` leaves it free."""
+    batches = {f"b-{number}": {"batch_reference_id": f"UK mobiles/{number}:x"} for number in range(3)}
+    with site(tmp_path, {"batches": batches, "speed": 0}) as place:
+        ended = warm.run(place, "import", "--all", "--out", "batchform.yaml")
+        assert "3 on hold" in ended.out
+        assert "delete its line `hold: true`" in (tmp_path / "batchform.yaml").read_text()
+        assert [batch.name for batch in load([tmp_path / "batchform.yaml"]).batches] == [
+            f"UK-mobiles-{number}-x" for number in range(3)
+        ]
+        assert warm.apply(place).code == 0
+        assert place.requests("start") == []
+        (tmp_path / "batchform.yaml").unlink()
+        assert "3 to start" in warm.run(place, "import", "--all", "--no-hold", "--out", "batchform.yaml").out
+        assert warm.apply(place).code == 0
+        place.paid_once([*batches])
 
 
 def test_what_the_server_says_cannot_leave_its_comment(tmp_path: Path, warm: Warm) -> None:

@@ -48,6 +48,7 @@ _NOWHERE = Place(file="", line=1, column=1, end_line=1, end_column=1)
 @click.option("--all", "everything", is_flag=True, help="Every batch of the account that is not declared yet.")
 @click.option("--status", metavar="STATUS", help="Only batches with this status, such as submitted.")
 @click.option("--out", metavar="FILE", required=True, help="The YAML file to write. It must not exist yet.")
+@click.option("--no-hold", is_flag=True, help="Do not declare submitted batches on hold: the next apply starts them.")
 @click.option("--adopt", is_flag=True, help="Record running batches in the state. This costs nothing.")
 @click.option(
     "--service",
@@ -67,6 +68,7 @@ def command(
     everything: bool,
     status: str | None,
     out: str,
+    no_hold: bool,
     adopt: bool,
     service: str | None,
     lock_timeout: float | None,
@@ -74,8 +76,8 @@ def command(
 ) -> int:
     """Declare batches of the account that are not declared yet.
 
-    Reads the account with one list call and writes a new YAML file. Starts nothing. Batches that can no longer be
-    started are declared on hold. ID can be a glob such as '3f0c*'.
+    Reads the account with one list call and writes a new YAML file. Starts nothing. Batches that are
+    not started yet are declared on hold. ID can be a glob such as '3f0c*'.
     """
     if sum((bool(ids), status is not None, everything)) != 1:
         raise UsageError("No batches are selected", "Give batch_ids, `--status STATUS` or `--all`: one of the three.")
@@ -105,8 +107,8 @@ def command(
         terminal.data("Nothing to import: the account has no such batch, or all of them are declared.")
         return Exit.DONE
     found = _declare(scope, chosen, skew, access)
-    _write(path, declarations_text(found.plan, found.declarations))
-    terminal.data(_summary(found, path))
+    _write(path, declarations_text(found.plan, found.declarations, hold=not no_hold))
+    terminal.data(_summary(found, path, hold=not no_hold))
     if adopt:
         _adopt(terminal, scope, found, access, lock_timeout)
     return Exit.DONE
@@ -172,14 +174,15 @@ def _exists(out: Path) -> RefusedError:
     )
 
 
-def _summary(found: _Found, out: Path) -> str:
-    running, starts, blocked = (
-        len(found.plan.having(action)) for action in (Action.ADOPT, Action.START, Action.BLOCKED)
-    )
-    counts = f"{running:,} running, {starts:,} to start, {blocked:,} on hold"
+def _summary(found: _Found, out: Path, *, hold: bool) -> str:
+    running, blocked = (len(found.plan.having(action)) for action in (Action.ADOPT, Action.BLOCKED))
+    rest = len(found.plan.changes) - running - blocked
+    parts = [(running, "running"), (0 if hold else rest, "to start"), (blocked + (rest if hold else 0), "on hold")]
+    counts = ", ".join(f"{number:,} {word}" for number, word in parts if number)
     sentences = [
         f"Wrote {count(len(found.declarations), 'declaration')} to {printable(str(out))}: {counts}.",
         "Nothing was started. `batchform plan` shows what apply would do.",
+        *(["To release a batch, delete its line `hold: true`."] if hold and rest else []),
     ]
     return "\n".join(pack(sentences))
 

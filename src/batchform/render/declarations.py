@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from batchform.plan import Change, Plan
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_OTHER: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST: Final = 100
 
 
@@ -36,11 +37,11 @@ class Declaration:
 
 
 def names_for(readings: Iterable[Reading], taken: Iterable[str]) -> dict[str, str]:
-    """A unique name for each batch_id: the batch_reference_id if it is a valid name, else the id."""
+    """A unique name for each batch_id: its batch_reference_id, else the id, with `-` for what a name cannot have."""
     used = set(taken)
     names = {}
     for reading in sorted(readings, key=lambda one: one.batch_id):
-        wanted = reading.batch_reference_id or ""
+        wanted = _slug(reading.batch_reference_id or "")
         if not _NAME.fullmatch(wanted):
             wanted = reading.batch_id if _NAME.fullmatch(reading.batch_id) else f"batch-{reading.batch_id}"[:_LONGEST]
         name, number = wanted, 2
@@ -51,21 +52,30 @@ def names_for(readings: Iterable[Reading], taken: Iterable[str]) -> dict[str, st
     return names
 
 
-def declarations_text(plan: Plan, declarations: Iterable[Declaration]) -> str:
-    """The YAML file. Batches that the plan blocks are declared on hold, so that later plans do not block them again."""
+def _slug(text: str) -> str:
+    """`UK mobiles/2026` as `UK-mobiles-2026`."""
+    return _OTHER.sub("-", text).lstrip("._-")[:_LONGEST].rstrip("-")
+
+
+def declarations_text(plan: Plan, declarations: Iterable[Declaration], *, hold: bool = True) -> str:
+    """The YAML file. With `hold`, every batch that is not started yet is declared on hold; else those that are blocked.
+
+    A blocked batch is on hold so that later plans do not report it again.
+    """
+    release = "To release a batch, delete its line `hold: true`: then" if hold else "Read it before you apply:"
     lines = [
         f"# Imported from {printable(plan.endpoint)} on {moment(plan.at)}.",
-        "# Read it before you apply. Apply starts every batch that is submitted and not on hold, which spends credits.",
+        f"# {release} apply starts the batch if it is submitted, which spends credits.",
         "version: 1",
         f"service: {plan.service.value}",
         "batches:",
     ]
     for declaration in declarations:
-        lines += _declaration(declaration, plan)
+        lines += _declaration(declaration, plan, hold=hold)
     return "\n".join(lines) + "\n"
 
 
-def _declaration(declaration: Declaration, plan: Plan) -> list[str]:
+def _declaration(declaration: Declaration, plan: Plan, *, hold: bool) -> list[str]:
     change, reading = declaration.change, declaration.reading
     lines = [f'  "{change.name}":', f"    # {_comment(change, reading, plan)}", f'    batch_id: "{change.batch_id}"']
     if change.records is not None and change.records <= MAX_RECORDS:
@@ -74,6 +84,8 @@ def _declaration(declaration: Declaration, plan: Plan) -> list[str]:
         lines.append(f'    submitted_at: "{encode_time(change.submitted_at)}"')
     if change.action is Action.BLOCKED:
         lines.append(f"    hold: true    # {word_of(change)}: {why(change, plan)}")
+    elif hold and change.action is not Action.ADOPT:
+        lines.append("    hold: true")
     return lines
 
 
