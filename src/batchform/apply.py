@@ -184,6 +184,11 @@ class Report:
         return tuple(outcome for outcome in self.outcomes if outcome.result in results)
 
     @property
+    def confirmed(self) -> tuple[Outcome, ...]:
+        """The starts of an earlier run that this run confirmed. Its plan did not have them."""
+        return tuple(outcome for outcome in self.having(Result.STARTED) if outcome.change.action is not Action.START)
+
+    @property
     def complete(self) -> bool:
         """Whether the plan was carried out and every outcome is known."""
         return self.exit is Exit.DONE

@@ -381,6 +381,7 @@ def test_history_tells_who_spent_what(tmp_path: Path) -> None:
         text = place.run("history").out
         assert "guard overridden: max_records" in text
         assert "1 run: 1 batch started, 9,800 records." in text
+        assert "1 batch adopted (found running, by a lost run or elsewhere)." in " ".join(text.split())
 
 
 def test_a_run_that_died_keeps_its_story(tmp_path: Path) -> None:
@@ -395,10 +396,13 @@ def test_a_run_that_died_keeps_its_story(tmp_path: Path) -> None:
         process = place.begin("apply", "--auto-approve", GITHUB_SHA="a" * 40)
         place.log.wait_for(accepted=1)
         kill(process)
-        assert place.run("apply", "--auto-approve", fast=True, GITHUB_SHA="b" * 40).code == 0
+        assert "1 batch: 1 unknown." in place.run("status", "--no-refresh").out
+        confirmed = place.run("apply", "--auto-approve", fast=True, GITHUB_SHA="b" * 40)
+        assert confirmed.code == 0
+        assert "Apply complete! 0 started, 1 confirmed from an earlier run." in confirmed.out
         told = json.loads(place.run("history", "--json").out)
         assert [run["commit"][0] for run in told["runs"]] == ["a", "b"]
-        assert [run["unknown"] for run in told["runs"]] == [1, 0]
+        assert [run["unknown"] for run in told["runs"]] == [0, 0]
         assert told["summary"]["started"] == 1
 
 

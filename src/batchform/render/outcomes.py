@@ -122,8 +122,12 @@ RESULTS: Mapping[Result, Shown] = {
 def closing_words(report: Report) -> str:
     """`Apply complete! 3 started, 1 adopted. 9,800 records.`, with every result that occurred, on one line."""
     numbers = {kind: len(report.having(kind)) for kind in RESULTS}
+    confirmed = report.confirmed
+    numbers[Result.STARTED] -= len(confirmed)
     shown = [f"{n:,} {RESULTS[kind].word}" for kind, n in numbers.items() if n or kind is Result.STARTED]
-    records = stake([outcome.change for outcome in report.having(Result.STARTED)])
+    if confirmed:
+        shown.insert(1, f"{len(confirmed):,} confirmed from an earlier run")
+    records = stake([one.change for one in report.having(Result.STARTED) if one.change.action is Action.START])
     return f"{headline(report)} {', '.join(shown)}.{f' {records}.' if records else ''}"
 
 

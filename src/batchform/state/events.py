@@ -318,6 +318,8 @@ def fold(state: State, events: Iterable[Event], stories: Mapping[str, Story] = M
             story = stories.get(event.run, UNTOLD)
             run = Run(id=event.run, at=event.at, seq=0, **{f.name: getattr(story, f.name) for f in fields(story)})
         runs[event.run] = replace(run, seq=event.seq, **_counted(run, before, event, after))
+        if before is not None and before.uncertain and (after is None or not after.uncertain):
+            _settle(runs, before)
         if after is None:
             entries.pop(event.batch_id, None)
         else:
@@ -354,15 +356,15 @@ def _counted(run: Run, before: Entry | None, event: Event, after: Entry | None) 
             changed["records"] = run.records + after.records
     if now in UNCERTAIN and was not in UNCERTAIN:
         changed["unknown"] = run.unknown + 1
-    elif was in UNCERTAIN and now not in UNCERTAIN and _is_of(before, run):
-        changed["unknown"] = run.unknown - 1
     return changed
 
 
-def _is_of(entry: Entry | None, run: Run) -> bool:
-    """Whether the entry's last attempt was made in this run and is counted as unknown there."""
-    ours = entry is not None and entry.intended_at is not None and entry.intended_at >= run.at
-    return ours and run.unknown > 0
+def _settle(runs: dict[str, Run], entry: Entry) -> None:
+    """Take the entry off the unknown outcomes of the run that made the attempt: the last that began before it."""
+    for run in reversed(runs.values()):
+        if run.unknown > 0 and entry.intended_at is not None and entry.intended_at >= run.at:
+            runs[run.id] = replace(run, unknown=run.unknown - 1)
+            return
 
 
 def expire(state: State, now: datetime) -> State:

@@ -23,6 +23,12 @@ _WHO, _COMMAND, _COMMIT = 28, 12, 8  # columns
 _ALSO: Final = ("already_started", "adopted", "rejected", "unknown", "not_attempted", "forgotten", "removed")
 """The other numbers of a run, in the order they are shown."""
 
+_ELSEWHERE: Final = {
+    "adopted": "adopted (found running, by a lost run or elsewhere)",
+    "already_started": "already started elsewhere when our start arrived",
+}
+"""The starts that this state did not record as its own: each was paid for by another run or person."""
+
 
 def history_text(runs: Sequence[Run], style: Style, *, last: int | None = None) -> str:
     """The runs, oldest first, only the `last` ones if given, and the totals of all."""
@@ -55,7 +61,9 @@ def _records(run: Run) -> str:
 
 def _more(run: Run, style: Style) -> list[str]:
     """The other facts about a run, below its line."""
-    words = [f"{number:,} {name.replace('_', ' ')}" for name in _ALSO if (number := getattr(run, name))]
+    words = [
+        f"{number:,} {_ELSEWHERE.get(name, name.replace('_', ' '))}" for name in _ALSO if (number := getattr(run, name))
+    ]
     if run.unsized:
         words.insert(0, f"{run.unsized:,} of unknown size")
     if run.overrides:
@@ -71,6 +79,9 @@ def _totals(runs: Sequence[Run], shown: int) -> list[str]:
     records = size(sum(run.records for run in runs))
     more = f" and {batches(unsized)} of unknown size" if unsized else ""
     sentences = [f"{count(len(runs), 'run')}: {batches(started)} started, {records}{more}."]
+    for name, words in _ELSEWHERE.items():
+        if number := sum(getattr(run, name) for run in runs):
+            sentences.append(f"{batches(number)} {words}.")
     if shown < len(runs):
         sentences.append(f"The last {shown:,} are shown.")
     if len(runs) >= RUNS_KEPT:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import Service
-from batchform.plan import Obstacle, Reason
+from batchform.plan import Action, Obstacle, Reason
 from batchform.render.escape import cut, cut_middle, pad, printable, width
 from batchform.render.layout import COLUMNS, grid, pack
 from batchform.render.style import Tone
@@ -142,6 +142,8 @@ def _counts(snapshot: Snapshot) -> str:
 def _stage_word(one: Standing) -> str:
     if one.stage is Stage.HELD:
         return ACTIONS[one.change.action].counted
+    if one.change.action is Action.VERIFY:
+        return REASONS[one.change.reason].word
     return "not started" if one.stage is Stage.PENDING else one.stage.value
 
 
