@@ -187,3 +187,22 @@ def test_any_answer_is_searched(text: str) -> None:
 def test_each_refusal_has_its_advice(status: int | None, said: str) -> None:
     """What was not sent says by itself what to check."""
     assert said in advice(ServerProblem(status=status, title="x", detail=""))
+
+
+@pytest.mark.parametrize(
+    ("detail", "said", "unsaid"),
+    [
+        ("There are insufficient credits.", "credits are left", "domain"),
+        ("IP address 203.0.113.9 is not allowed", "(the answer names 203.0.113.9)", "credits"),
+        ("The calling domain is not allowed.", "the domain that requests come from", "credits"),
+        ("Not permitted for this product", "another product", "credits"),
+        ("This token is disabled", "the token is enabled", "credits"),
+        ("The token has no credits for this product", "domain or address", "buying"),
+        ("Access denied", "domain or address", "buying"),
+    ],
+)
+def test_a_403_that_names_its_cause_gets_the_advice_for_it(detail: str, said: str, unsaid: str) -> None:
+    """All causes are named where the answer names none or several."""
+    found = advice(ServerProblem(status=403, title="Forbidden", detail=detail))
+    assert said in found
+    assert unsaid not in found

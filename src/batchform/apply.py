@@ -28,7 +28,7 @@ from batchform.state.events import (
     Unknown,
     step,
 )
-from batchform.state.known import BEYOND, check_belongs
+from batchform.state.known import BEYOND, Evidence, check_belongs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from batchform.model import Config, Observed, ServerProblem
     from batchform.plan import Change, Plan
     from batchform.state.events import What
-    from batchform.state.known import Cause, Entry, Evidence, State
+    from batchform.state.known import Cause, Entry, State
 
 _MAX_REFERENCE: Final = 256
+_FORBIDDEN: Final = 403
 
 
 def to_record(
@@ -189,6 +190,11 @@ class Report:
         return tuple(outcome for outcome in self.having(Result.STARTED) if outcome.change.action is not Action.START)
 
     @property
+    def accepted(self) -> bool:
+        """Whether the server accepted a start in this run. Then a 403 is not about every request."""
+        return any(outcome.evidence is Evidence.ANSWER for outcome in self.having(Result.STARTED))
+
+    @property
     def complete(self) -> bool:
         """Whether the plan was carried out and every outcome is known."""
         return self.exit is Exit.DONE
@@ -201,7 +207,8 @@ class Report:
         lost = isinstance(self.end, Unrecordable) or not all(outcome.recorded for outcome in self.outcomes)
         if lost or self.having(Result.UNKNOWN):  # an outcome that is not on disk is unknown to the next run
             return Exit.UNKNOWN
-        if isinstance(self.end, (Stopped, ForeignAnswers)):
+        ran_out = isinstance(self.end, Stopped) and self.end.problem.status == _FORBIDDEN and self.accepted
+        if isinstance(self.end, (Stopped, ForeignAnswers)) and not ran_out:
             return Exit.ERROR
         too_large = any(outcome.change.obstacle is Obstacle.TOO_LARGE for outcome in self.outcomes)
         left = self.having(Result.REJECTED, Result.BLOCKED, Result.NOT_ATTEMPTED)

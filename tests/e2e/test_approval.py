@@ -164,3 +164,20 @@ def test_a_plan_against_a_base_names_what_a_reviewer_must_see(tmp_path: Path, wa
         assert "Since the base" not in warm.run(place, "plan", "--base", "batchform.yaml").err
         broken = warm.run(place, "plan", "--base", "nowhere.yaml")
         assert (broken.code, "The base cannot be loaded" in broken.err) == (0, True)
+
+
+def test_credits_that_run_out_end_with_exit_3_and_advice(tmp_path: Path, warm: Warm) -> None:
+    """A 403 after an accepted start is not about every request. Before one, it is an error."""
+    batches = {f"b-{number}": {"records": 10} for number in range(3)}
+    with site(tmp_path, {"batches": batches, "credits": 10, "speed": 0}) as place:
+        place.declare({f"the-{batch_id}": {"batch_id": batch_id} for batch_id in batches})
+        ended = warm.run(place, "apply", "--auto-approve", "--parallelism", "1")
+        said = " ".join(ended.out.split())
+        assert ended.code == 3, ended
+        assert "The server refuses further starts" in said
+        assert "After buying some, run `batchform apply` again." in said
+        assert ".)" not in said
+        assert ".." not in said
+        again = warm.run(place, "apply", "--auto-approve")
+        assert again.code == 1, again
+        assert "The server refuses every request" in again.out

@@ -1,7 +1,8 @@
 """What to check after a refusal that ends a run. Pure.
 
-The documented causes of a 403 share one status, and no wording is documented, so all of them are named. An address that
-the answer repeats is shown: it is the one that has to be on the vendor's list. Source: CONTRACT "Start".
+The documented causes of a 403 share one status, and no wording is documented. So all causes are named, unless the
+answer names exactly one. An address that the answer repeats is shown: it is the one that has to be on the vendor's
+list. Source: CONTRACT "Start".
 """
 
 from __future__ import annotations
@@ -24,15 +25,31 @@ def advice(problem: ServerProblem) -> str:
         case 401:
             return "Check the token: it may be wrong, expired or for another product."
         case 403:
-            address = shown_address(f"{problem.title} {problem.detail}")
-            seen = f" (the answer names {address})" if address else ""
-            return (
-                "Check that credits are left, and that the token is enabled and for this product. The vendor may also"
-                f" not allow the address that requests come from{seen}: send them from one on the vendor's list, for"
-                " example through a proxy (`HTTPS_PROXY`)."
-            )
+            return _forbidden(f"{problem.title} {problem.detail}")
         case _:
             return "Something between here and the server may change requests: check the endpoint and the proxy."
+
+
+def _forbidden(text: str) -> str:
+    """The advice for the one cause that the answer names, else for all of them."""
+    address = shown_address(text)
+    seen = f" (the answer names {address})" if address else ""
+    causes = {
+        r"\bcredits?\b|\bbalance\b": "Check that credits are left. After buying some, run `batchform apply` again.",
+        r"\bip\b" + (f"|{re.escape(address)}" if address else ""): "The vendor does not allow the address that requests"
+        f" come from{seen}: send them from one on the vendor's list, for example through a proxy (`HTTPS_PROXY`).",
+        r"\bdomain\b": "The vendor does not allow the domain that requests come from: add it to the vendor's list.",
+        r"\bproducts?\b|\bservice\b": "The token is for another product: use the token of this one.",
+        r"\btokens?\b|\bdisabled\b": "Check that the token is enabled.",
+    }
+    found = [said for named, said in causes.items() if re.search(named, text, re.IGNORECASE)]
+    if len(found) == 1:
+        return found[0]
+    return (
+        "Check that credits are left, and that the token is enabled and for this product. The vendor may also not allow"
+        f" the domain or address that requests come from{seen}: send them from one on the vendor's list, for example"
+        " through a proxy (`HTTPS_PROXY`)."
+    )
 
 
 def shown_address(text: str) -> str:

@@ -139,13 +139,14 @@ def headline(report: Report) -> str:
 # --- Why a run ended early --------------------------------------------------------------------------------------------
 
 
-def end_text(end: End) -> str:
-    """Why a run ended early, and what to do about it, on one line."""
+def end_text(end: End, *, accepted: bool = False) -> str:
+    """Why a run ended early, and what to do about it, on one line. `accepted`: a start was accepted before."""
     match end:
         case Stopped() if end.problem.status is None:
             return printable(end.problem.detail)
         case Stopped():
-            return f"The server refuses every request ({problem_words(end.problem)}). {advice(end.problem)}"
+            what = "further starts" if accepted and end.problem.status == 403 else "every request"
+            return f"The server refuses {what} ({problem_words(end.problem)}). {advice(end.problem)}"
         case ServiceDown():
             return (
                 f"{batches(end.batches)} in a row got no usable answer: the service seems to be down."

@@ -66,7 +66,7 @@ def place_of(place: Place | None) -> str:
 def problem_words(problem: ServerProblem) -> str:
     """`503 Service Unavailable: try later`, printable."""
     title = printable(problem.title.strip(), _LONGEST_TEXT)
-    detail = printable(problem.detail.strip(), _LONGEST_TEXT)
+    detail = printable(problem.detail.strip().rstrip("."), _LONGEST_TEXT)
     head = " ".join(part for part in (str(problem.status or ""), title) if part)
     return ": ".join(part for part in (head, detail) if part) or "no details"
 

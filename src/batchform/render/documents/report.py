@@ -12,7 +12,6 @@ from batchform.render.outcomes import end_text
 
 if TYPE_CHECKING:
     from batchform.apply import Outcome, Report
-    from batchform.engine import End
     from batchform.model import ServerProblem
 
 
@@ -22,7 +21,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "complete": report.complete,
         "exit_code": int(report.exit),
-        "end": end_document(report.end),
+        "end": end_document(report),
         "outcomes": [outcome_fields(outcome) for outcome in report.outcomes],
         "summary": report_summary(report),
     }
@@ -54,8 +53,9 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def end_document(end: End | None) -> dict[str, Any] | None:
+def end_document(report: Report) -> dict[str, Any] | None:
     """Why the run ended early, null if it did not."""
+    end = report.end
     if end is None:
         return None
     kind = re.sub("(?<!^)(?=[A-Z])", "_", type(end).__name__).lower()
@@ -73,7 +73,7 @@ def end_document(end: End | None) -> dict[str, Any] | None:
             fields = {"signal": end.signum}
         case Unrecordable():
             fields = {}
-    return {"kind": kind, "message": end_text(end), **fields}
+    return {"kind": kind, "message": end_text(end, accepted=report.accepted), **fields}
 
 
 def _problem(problem: ServerProblem | None) -> dict[str, Any] | None:

@@ -151,7 +151,7 @@ def _report_summary(report: Report, *, at: datetime) -> dict[str, Any]:
         "summary": numbers,
         "complete": report.complete,
         "exit_code": int(report.exit),
-        "end": end_document(report.end),
+        "end": end_document(report),
     }
 
 

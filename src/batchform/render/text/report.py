@@ -133,11 +133,13 @@ def _ended(report: Report, state_path: str) -> list[str]:
     if unrecorded or isinstance(report.end, Unrecordable):
         lost = f"{count(unrecorded, 'outcome is', 'outcomes are')} shown above but not recorded in {path}. "
         kept = "The intents are recorded: the next apply reads the status of these batches before it sends a start."
-        return wrap(f"{end_text(report.end)} {lost if unrecorded else ''}{kept}", rest="  ")
+        return wrap(f"{end_text(report.end, accepted=report.accepted)} {lost if unrecorded else ''}{kept}", rest="  ")
     started = len(report.having(Result.STARTED))
     none = "No batch is known to be" if report.having(Result.UNKNOWN) else "No batch was"
     kept = f"{count(started, 'batch was', 'batches were') if started else none} started."
-    return wrap(f"{end_text(report.end)} {kept} Every outcome is recorded in {path}.", rest="  ")
+    return wrap(
+        f"{end_text(report.end, accepted=report.accepted)} {kept} Every outcome is recorded in {path}.", rest="  "
+    )
 
 
 def _unsettled(report: Report) -> list[Change]:
