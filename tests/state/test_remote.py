@@ -16,7 +16,7 @@ from batchform.state.events import Intended, fold
 from batchform.state.journal import replay
 from batchform.state.known import Story
 from batchform.state.registers import Held
-from batchform.state.remote import BACKUP, JOURNAL, STATE, Remote, hold, read
+from batchform.state.remote import BACKUP, JOURNAL, STATE, Remote, hold, holding, read, unlock
 from tests.state.memory import EXPIRED, FAILED, FAULTS, FORBIDDEN, HANGS, LATE, Memory, Space, Time
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events
 
@@ -681,3 +681,98 @@ def test_no_answer_at_the_beginning_is_an_error_that_names_the_store(world: Worl
     engine.faults.extend([FORBIDDEN] * 100)
     with pytest.raises(StateError, match="does not let us write"):
         world.held("run-1", engine)
+
+
+# --- A run that hangs ------------------------------------------------------------------------------------------------
+
+
+def unlocked(world: World, run: str, engine: Memory | None = None, timeout: float = 0.0) -> int:
+    """Stop that run, as `state unlock` does."""
+    found = holding(world.engine())
+    assert found is not None
+    found = replace(found, header=replace(found.header, run=run))
+    clocks = world.time.clocks
+    return unlock(
+        engine or world.engine(),
+        found,
+        run="unlock",
+        holder=who("unlock"),
+        folder=world.folder,
+        timeout=timeout,
+        waiting=clocks.sleep,
+        clocks=clocks,
+    )
+
+
+def test_unlock_holds_the_journal_until_that_run_is_sure_no_longer(world: World) -> None:
+    """Its intent is in the state; no other run gets the state before a full lease has passed."""
+    hanging = world.held("run-1")
+    hanging.record(of("run-1", INTENDED))
+    engine = world.engine()
+    seen: list[bool] = []
+    closed: list[float] = []
+    began = world.time.now
+
+    def look(what: str, name: str) -> None:
+        if (what, name) == ("write", JOURNAL):
+            seen.append(hanging.sure())
+            closed.append(world.time.now)
+
+    engine.before = look
+    assert unlocked(world, "run-1", engine) == 1
+    assert seen[0]  # that run was sure when it was replaced
+    assert not seen[-1]
+    assert closed[-1] - began >= 60.0
+    assert not world.header().open
+    assert phases(world.state()) == {"b1": "intended"}
+    with pytest.raises(OutcomeUnknownError, match="Another run has taken over"):
+        hanging.record(of("run-1", STARTED, first=2))
+    world.held("run-2", timeout=0.0)
+
+
+def test_unlock_that_is_cut_off_leaves_the_journal_open(world: World) -> None:
+    """The next run waits a lease, as if the holder had died."""
+    world.held("run-1")
+
+    def cut(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    store = world.remote("unlock")
+    with pytest.raises(KeyboardInterrupt):
+        store.seize("run-1", 0.0, cut)
+    store.close()
+    assert world.header().open
+    assert world.header().run == "unlock"
+    with pytest.raises(StateLockedError):
+        world.held("run-2", timeout=0.0)
+
+
+def test_unlock_stops_only_the_run_that_was_named(world: World) -> None:
+    """Another run's journal is not touched."""
+    world.held("run-1")
+    before = world.space.held[JOURNAL]
+    with pytest.raises(StateError, match="does not hold the state"):
+        unlocked(world, "run-0")
+    assert world.space.held[JOURNAL] == before
+
+
+def test_unlock_gives_up_on_a_run_that_writes(world: World) -> None:
+    """Each try finds another tag: the run is at work."""
+    working = world.held("run-1")
+    engine = world.engine()
+
+    def write(what: str, name: str) -> None:
+        if (what, name) == ("write", JOURNAL):
+            working.record(of("run-1", INTENDED, first=len(working.state.runs) + world.space.tags))
+
+    engine.before = write
+    with pytest.raises(StateLockedError, match="The run is at work"):
+        unlocked(world, "run-1", engine)
+    assert world.header().run == "run-1"
+
+
+def test_a_free_state_is_held_by_none(world: World) -> None:
+    """Before the first run, and after one."""
+    assert holding(world.engine()) is None
+    started_once(world)
+    assert holding(world.engine()) is None

@@ -622,3 +622,13 @@ def test_a_redeclared_batch_keeps_its_past(path: Path) -> None:
     known = read(path).state
     assert known is not None
     assert (known.entries["b0"].phase, known.entries["b0"].declared) == (Phase.STARTED, True)
+
+
+def test_a_copy_of_a_state_in_a_store_is_read_and_never_held(tmp_path: Path) -> None:
+    """Two that both went on would pay twice."""
+    path = tmp_path / "copy.json"
+    path.write_bytes(encode_state(replace(EMPTY, home="s3://bucket/key")))
+    assert read(path).state is not None
+    with pytest.raises(StateError, match="copy") as caught, held(path):
+        pass
+    assert "s3://bucket/key" in caught.value.detail

@@ -1,16 +1,17 @@
-"""`batchform state`: list, show, rm, recover, merge."""
+"""`batchform state`: what is in the state, who holds it, and its repair."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchform.cli import environment, session
 from batchform.cli.files import check_outputs, companions, read_state
 from batchform.cli.options import Duration, json_option, state_option
+from batchform.cli.terminal import Waiting
 from batchform.config.selection import Item, select, select_one
 from batchform.errors import Exit, RefusedError, UsageError
 from batchform.render.documents.state import state_document
@@ -20,13 +21,17 @@ from batchform.render.words import count
 from batchform.state.codec import encode_state
 from batchform.state.disk import paths, replace_durably
 from batchform.state.events import Event, Removed
-from batchform.state.lock import locked
+from batchform.state.lock import holder_of, locked
 from batchform.state.merge import merge as join
 from batchform.state.recovery import accept, examine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from batchform.cli.terminal import Terminal
     from batchform.state.known import State
+    from batchform.state.remote import Holding
+    from batchform.state.store import Place
 
 
 @click.group()
@@ -128,6 +133,111 @@ def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, au
             terminal.data(f"Kept the damaged file as {printable(str(path))}.")
     terminal.data(f"Recovered {batches}. Run `batchform plan --refresh` to compare with the account.")
     return Exit.DONE
+
+
+@command.command()
+@state_option
+@json_option
+@click.pass_obj
+def lock(terminal: Terminal, /, *, state: str | None, as_json: bool) -> int:
+    """Show which run holds the state. The exit code is 5 if one does."""
+    place = environment.state_file(state)
+    found = _holder(place)
+    if as_json:
+        terminal.data(json.dumps(found or {"locked": False}, indent=2))
+    elif found is None:
+        terminal.data("The state is free.")
+    else:
+        terminal.data(printable(_holder_text(found)))
+        if isinstance(place, Path):
+            terminal.data("The kernel frees this lock when that run ends, however it ends.")
+        else:
+            terminal.data(
+                f"If the run has died, the next run takes over after {found['lease_seconds']:.0f} s. If it hangs, stop"
+                f" it with `batchform state unlock {printable(found['run'])}`."
+            )
+    return Exit.DONE if found is None else Exit.LOCKED
+
+
+@command.command()
+@click.argument("holder", metavar="RUN")
+@state_option
+@_lock_timeout
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeout: float, auto_approve: bool) -> None:
+    """Stop a run that hangs and holds a state in a store.
+
+    RUN is the id that `state lock` shows. A run that died needs no unlock. This takes as long as a lease (60 s): until
+    then, a start of that run may still be on its way.
+    """
+    place = environment.state_file(state)
+    if isinstance(place, Path):
+        raise UsageError(
+            "A state file needs no unlock", "The kernel frees its lock when the run ends. End that process instead."
+        )
+    from batchform.state import remote  # noqa: PLC0415  # for remote states only
+    from batchform.state.store import registers  # noqa: PLC0415  # the same
+
+    engine = registers(place)
+    found = remote.holding(engine)
+    if found is None or found.header.run != holder:
+        raise remote.not_held(holder)
+    terminal.message(printable(_holder_text(_holding_document(found))))
+    if not auto_approve and not terminal.interactive:
+        raise UsageError("This unlock has no approval", "Approval needs a terminal or `--auto-approve`.")
+    if not auto_approve and not terminal.confirm("Stop this run? It then sends nothing more."):
+        raise RefusedError("Unlock was not approved", "Nothing was changed.")
+    run = environment.new_run()
+    recovered = remote.unlock(
+        engine,
+        found,
+        run=run,
+        holder=environment.holder("state unlock", run, place, session.clock.now()),
+        folder=Path.cwd(),
+        timeout=lock_timeout,
+        waiting=Waiting(terminal, "Waiting until that run can send nothing more ...", at_once=True),
+    )
+    terminal.data(f"Unlocked. {count(recovered, 'event')} of that run are in the state.")
+
+
+def _holder(place: Place) -> dict[str, Any] | None:
+    """Who holds the state, for `--json`."""
+    if isinstance(place, Path):
+        held = holder_of(place)
+        return None if held is None else {"locked": True, "holder": held}
+    from batchform.state.remote import holding  # noqa: PLC0415  # for remote states only
+    from batchform.state.store import registers  # noqa: PLC0415  # the same
+
+    found = holding(registers(place))
+    return None if found is None else _holding_document(found)
+
+
+def _holding_document(found: Holding) -> dict[str, Any]:
+    header = found.header
+    quiet = None if found.written is None else max((session.clock.now() - found.written).total_seconds(), 0.0)
+    return {
+        "locked": True,
+        "run": header.run,
+        "holder": f"{header.holder.get('Operation', 'a run')} by {header.holder.get('Who', 'an unknown holder')}",
+        "job": header.holder.get("Info", ""),
+        "since": header.holder.get("Created", ""),
+        "quiet_seconds": quiet,
+        "lease_seconds": header.lease,
+    }
+
+
+def _holder_text(found: Mapping[str, Any]) -> str:
+    if "run" not in found:
+        return f"Held: {found['holder']}."
+    quiet = found["quiet_seconds"]
+    parts = [
+        f"Held by run {found['run']}: {found['holder']}",
+        found["job"],
+        f"since {found['since']}" if found["since"] else "",
+        "" if quiet is None else f"quiet for {quiet:.0f} of {found['lease_seconds']:.0f} s, by the store's clock",
+    ]
+    return ", ".join(part for part in parts if part) + "."
 
 
 @command.command()

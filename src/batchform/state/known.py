@@ -191,3 +191,24 @@ def check_belongs(state: State, service: Service, endpoint: str | None) -> None:
             f"The state was made with {state.endpoint}, but the endpoint is {endpoint}. Name another state file with"
             " --state, or correct BATCHFORM_ENDPOINT. Nothing was sent.",
         )
+
+
+def check_home(state: State, where: str) -> None:
+    """Refuse to write a copy of a state.
+
+    Args:
+        state: The state that was read.
+        where: Its address in a store. For a file: its path, which is never a home.
+
+    Raises:
+        StateError: The state lives elsewhere.
+    """
+    if state.home == where:
+        return
+    # safety: two copies that both went on would pay twice
+    raise StateError(
+        "This state is a copy",
+        (f"It lives at {state.home}, and was read from {where}." if state.home else f"{where} was put there by hand.")
+        + " A copy can be read, not changed: two that both went on would pay twice. Nothing was sent."
+        + (" Use --state with its address." if state.home else " Move the state with `batchform state migrate`."),
+    )

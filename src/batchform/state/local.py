@@ -16,7 +16,7 @@ from batchform.state import disk
 from batchform.state.codec import decode_state
 from batchform.state.events import expire, fold
 from batchform.state.journal import Header, Journal
-from batchform.state.known import UNTOLD, check_belongs
+from batchform.state.known import UNTOLD, check_belongs, check_home
 from batchform.state.lock import locked
 from batchform.state.reader import combine, names, not_older, same_lineage
 
@@ -42,6 +42,8 @@ class Store:
         base, leftover = combine(names(files), self._on_disk, disk.read_bytes(files.journal))
         self._base = base or fresh
         check_belongs(self._base, fresh.service, fresh.endpoint)  # safety: also for callers without the command line
+        if self._base.home:
+            check_home(self._base, str(files.state))
         self._events: list[Event] = list(leftover.events) if leftover else []
         self.recovered = len(self._events)
         self._stories = {**(leftover.stories if leftover else {}), run: story}

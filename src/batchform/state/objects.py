@@ -76,7 +76,7 @@ class Objects:
         try:
             found = obstore.get(self._store, self._key + name)
             tag = self._tag(found.meta.get("e_tag"), found.meta.get("version"))
-            return Held(bytes(found.bytes()), tag)
+            return Held(bytes(found.bytes()), tag, found.meta.get("last_modified"))
         except Exception as error:  # noqa: BLE001  # whatever it was, the answer is not known
             unsure = _unsure(error)
             if unsure.why is Why.ABSENT:

@@ -8,12 +8,13 @@ caller of `write`, and the only place that decides whether a write took place.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 Tag: TypeAlias = str
 """Identifies one content of one name, as long as no two contents are equal."""
@@ -29,10 +30,11 @@ THROTTLED_EVERY: Final = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The bytes under a name, and their tag."""
+    """The bytes under a name, and their tag. `written` is the store's time, for messages; no decision depends on it."""
 
     data: bytes
     tag: Tag
+    written: datetime | None = field(default=None, compare=False)
 
 
 class Why(StrEnum):

@@ -29,7 +29,7 @@ from batchform.state.answers import not_usable
 from batchform.state.codec import decode_state, encode_state
 from batchform.state.events import expire, fold
 from batchform.state.journal import Header, encode_header, encode_line, replay
-from batchform.state.known import UNTOLD, check_belongs
+from batchform.state.known import UNTOLD, State, check_belongs, check_home
 from batchform.state.reader import Known, Names, combine, not_older, same_lineage
 from batchform.state.registers import SYSTEM, Down, Taken, Unsure, Why, obtain
 from batchform.state.registers import replace as swap
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from batchform.state.events import Event
     from batchform.state.journal import Replay
-    from batchform.state.known import State, Story
+    from batchform.state.known import Story
     from batchform.state.registers import Clocks, Held, Registers, Tag
 
 STATE: Final = ""
@@ -99,6 +99,7 @@ class Remote:
         self._events: list[Event] = []
         self._unfolded: list[Event] = []
         self._down = False
+        self._owes = False
         # The journal: guarded by `_writing`, for a thread of its own writes it while nothing else does.
         self._writing = threading.Lock()
         self._lines: list[bytes] = []
@@ -166,6 +167,48 @@ class Remote:
             if late:
                 raise StateLockedError("The state is locked by another run", _holder(header, now - since, lease))
             waiting(max(_POLL, self._registers.every))
+
+    def seize(self, run: str, timeout: float, waiting: Callable[[float], None]) -> None:
+        """Take the state from a run that hangs, and hold it until that run can send nothing more.
+
+        Args:
+            run: The id of that run.
+            timeout: Seconds for which it is tried, while that run writes.
+            waiting: Waits that many seconds.
+
+        Raises:
+            StateLockedError: That run wrote all the time, so it does not hang.
+            StateError: That run does not hold the state, or the store cannot be used.
+            OutcomeUnknownError: Another run took over while this one waited.
+        """
+        began = self._clocks.monotonic()
+        # safety: without the wait below, an end of any kind leaves the journal open, so the next run waits instead
+        self._owes = True
+        while True:
+            held = self._obtain(JOURNAL)
+            found = None if held is None else self._replay(held)
+            header = None if found is None else found.header
+            if held is None or found is None or header is None or not header.open or header.run != run:
+                raise not_held(run)
+            if self._fold_in(found) and self._claim(header, held.tag):
+                self.recovered = len(found.events)
+                break
+            if self._clocks.monotonic() - began >= timeout:
+                raise StateLockedError(
+                    "The run is at work",
+                    f"Run {run} writes to its journal: it does not hang. Cancel its job, or try longer with"
+                    " --lock-timeout 5m. Nothing was changed.",
+                )
+            waiting(max(_POLL, self._registers.every))
+        lease = max(header.lease, self._registers.lease)
+        taken = self._clocks.monotonic()
+        # safety: that run may be certain, and its start on its way, for as long as a watcher would wait
+        while self._clocks.monotonic() - taken < lease:
+            waiting(max(_POLL, self._registers.every))
+            self.beat()
+            if self._fence is not None:
+                raise self._fence
+        self._owes = False
 
     def _claim(self, before: Header, tag: Tag | None) -> bool:
         """Replace the journal by a header of ours; whether this run holds the state now."""
@@ -361,7 +404,7 @@ class Remote:
             self._keeper = None
         if self._lines and (self._fence is not None or len(self._lines) > self._durable):
             self.spill()
-        if self._fence is not None or self._lines or self._tag is None:
+        if self._fence is not None or self._lines or self._tag is None or self._owes:
             return
         with self._writing, contextlib.suppress(Taken, Down):
             self._write(min(self._patience, _CLOSING), is_open=False)
@@ -571,6 +614,62 @@ def hold(
         store.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Who holds a state. `written` is when the journal was written last, by the store's clock; None: not known."""
+
+    header: Header
+    written: datetime | None
+
+
+def holding(registers: Registers, patience: float = PATIENCE, clocks: Clocks = SYSTEM) -> Holding | None:
+    """Who holds the state, None if it is free. Nothing is written.
+
+    Raises:
+        StateError: The store cannot be used, or the journal is damaged.
+    """
+    try:
+        held = obtain(registers, JOURNAL, patience, clocks)
+    except Down as down:
+        raise not_usable(registers.where, down) from None
+    header = None if held is None else replay(held.data, called(registers).journal).header
+    if held is None or header is None or not header.open:
+        return None
+    return Holding(header=header, written=held.written)
+
+
+def unlock(
+    registers: Registers,
+    holding: Holding,
+    *,
+    run: str,
+    holder: Mapping[str, str],
+    folder: Path,
+    timeout: float,
+    waiting: Callable[[float], None],
+    patience: float = PATIENCE,
+    clocks: Clocks = SYSTEM,
+) -> int:
+    """Stop the run that holds the state; see `Remote.seize`. Returns how many of its events were folded in."""
+    header = holding.header
+    fresh = State(lineage=header.lineage, service=header.service, endpoint=header.endpoint)
+    store = Remote(registers, fresh=fresh, run=run, folder=folder, holder=holder, patience=patience, clocks=clocks)
+    try:
+        store.seize(header.run, timeout, waiting)
+    finally:
+        store.close()
+    return store.recovered
+
+
+def not_held(run: str) -> StateError:
+    """The error for a run that does not hold the state."""
+    return StateError(
+        "This run does not hold the state",
+        f"Run {run} has ended, or another run has taken over. `batchform state lock` shows the run that holds it."
+        " Nothing was changed.",
+    )
+
+
 def read(registers: Registers, patience: float = PATIENCE, clocks: Clocks = SYSTEM) -> Known:
     """What is known now. Nothing is held or written.
 
@@ -595,25 +694,6 @@ def read(registers: Registers, patience: float = PATIENCE, clocks: Clocks = SYST
 def called(registers: Registers) -> Names:
     """What the state and its journal are called."""
     return Names(state=registers.where, journal=registers.where + JOURNAL)
-
-
-def check_home(state: State, where: str) -> None:
-    """Refuse to write a copy of a state.
-
-    Raises:
-        StateError: The state lives elsewhere.
-    """
-    if state.home != where:
-        raise StateError(
-            "This state is a copy",
-            (
-                f"It lives at {state.home}, and was read from {where}."
-                if state.home
-                else f"{where} was put there by hand."
-            )
-            + " A copy can be read, not changed: two that both went on would pay twice. Nothing was sent."
-            + (" Use --state with its address." if state.home else " Use `batchform state migrate`."),
-        )
 
 
 def _header(state: State, run: str, story: Story, holder: Mapping[str, str], lease: float) -> Header:
