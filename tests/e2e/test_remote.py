@@ -5,18 +5,20 @@ Each has a folder and a home of its own. The store is a real server (moto), the 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batchform.state.address import Bucket
+from batchform.state.codec import encode_state
 from batchform.state.known import Phase
 from batchform.state.objects import Objects
 from batchform.state.remote import JOURNAL, STATE, read
@@ -24,6 +26,7 @@ from tests.e2e.harness import ROOT, Ended, Site, site
 from tests.e2e.test_loop import declared, ids
 from tests.proof import judge
 from tests.state.engines import BUCKET, engine, environment, variables
+from tests.state.samples import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -272,3 +275,102 @@ def test_without_the_library_the_message_says_how_to_get_it(tmp_path: Path) -> N
         assert ended.returncode == 1
         assert "pip install 'batchform[remote]'" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+# --- The commands for a state in a store -----------------------------------------------------------------------------
+
+
+def test_a_copy_is_planned_on_and_never_applied(tmp_path: Path) -> None:
+    """A fork plans without the store; an apply on the copy is refused; the copy is pulled again onto itself."""
+    with land(tmp_path, 3) as here:
+        assert here.run("one", *APPLY).code == 0
+        assert here.run("one", "state", "pull", "copy.json").code == 0
+        assert here.run("one", "state", "pull", "copy.json").code == 0
+        offline = {"BATCHFORM_STATE": "copy.json", "AWS_ENDPOINT_URL_S3": ""}
+        ended = here.run("one", "plan", "--detailed-exitcode", **offline)
+        assert ended.code == 0, ended
+        ended = here.run("one", *APPLY, **offline)
+        assert ended.code == 1, ended
+        assert "This state is a copy" in ended.err
+        before = here.contents()[0]
+        ended = here.run("one", "state", "push", "copy.json")
+        assert "The state has all of this already." in ended.err, ended
+        assert here.contents()[0] == before
+        here.all_is_well(3)
+
+
+def test_a_pull_never_replaces_another_state(tmp_path: Path) -> None:
+    """What only that state knows would be forgotten."""
+    with land(tmp_path, 2) as here:
+        assert here.run("one", *APPLY).code == 0
+        other = here.folder("one") / "mine.json"
+        other.write_bytes(encode_state(EMPTY))
+        ended = here.run("one", "state", "pull", "mine.json")
+        assert ended.code == 1, ended
+        assert "is another state" in ended.err
+        assert other.read_bytes() == encode_state(EMPTY)
+
+
+def test_a_push_into_the_wrong_place_is_refused(tmp_path: Path) -> None:
+    """A copy of another state, another history, a store without a state, and no state at all."""
+    with land(tmp_path, 2) as here:
+        assert here.run("one", *APPLY).code == 0
+        folder = here.folder("one")
+        home = {"BATCHFORM_STATE": f"s3://{BUCKET}/{uuid.uuid4().hex}/state.json"}
+        (folder / "copy.json").write_bytes(encode_state(replace(EMPTY, home="s3://bucket/other")))
+        (folder / "other.json").write_bytes(encode_state(EMPTY))
+        (folder / "cut.journal").write_bytes(b"")
+        for file, says, more in (
+            ("copy.json", "a copy of another state", {}),
+            ("other.json", "two different states", {}),
+            ("other.json", "There is no state", home),
+            ("cut.journal", "is cut off", {}),
+            ("missing", "cannot be read", {}),
+        ):
+            before = here.contents()[0]
+            ended = here.run("one", "state", "push", file, **more)
+            assert ended.code == 1, ended
+            assert says in ended.err, ended
+            assert here.contents()[0] == before
+
+
+def test_a_run_that_hangs_is_unlocked(tmp_path: Path) -> None:
+    """`lock` names it; after `unlock` and its wait, another goes on at once, and the first sends nothing more."""
+    with land(tmp_path, 20, lease=3.0, latency=0.05) as here:
+        ended = here.run("two", "state", "lock")
+        assert (ended.code, "free" in ended.out) == (0, True), ended
+        first = here.begin("one", *APPLY)
+        here.place.log.wait_for(5)
+        os.kill(first.pid, signal.SIGSTOP)
+        ended = here.run("two", "state", "lock", "--json")
+        assert ended.code == 5, ended
+        found = json.loads(ended.out)
+        assert (found["locked"], found["holder"][:9], found["lease_seconds"]) == (True, "apply by ", 3.0)
+        ended = here.run("two", "state", "unlock", found["run"])
+        assert ended.code == 1, ended
+        assert "no approval" in ended.err
+        ended = here.run("two", "state", "unlock", "0123456789abcdef", "--auto-approve")
+        assert "does not hold the state" in ended.err, ended
+        ended = here.run("two", "state", "unlock", found["run"], "--auto-approve", "--lock-timeout", "5s")
+        assert ended.code == 0, ended
+        ended = here.run("two", "apply", "--auto-approve", "--lock-timeout", "0s")
+        assert ended.code == 0, ended
+        sent = len(here.place.requests("start"))
+        os.kill(first.pid, signal.SIGCONT)
+        assert here.place.end(first).code == 4
+        assert len(here.place.requests("start")) == sent
+        spilled = list(here.folder("one").glob("batchform.outcomes-*.journal"))
+        for file in spilled:
+            assert here.run("one", "state", "push", file.name).code == 0
+        here.all_is_well(20)
+
+
+def test_a_state_file_needs_no_unlock(tmp_path: Path) -> None:
+    """The kernel frees its lock."""
+    with land(tmp_path, 1) as here:
+        local = {"BATCHFORM_STATE": "batchform.state.json"}
+        ended = here.run("one", "state", "lock", **local)
+        assert (ended.code, ended.out) == (0, "The state is free.\n"), ended
+        ended = here.run("one", "state", "unlock", "0123456789abcdef", **local)
+        assert ended.code == 1, ended
+        assert "kernel frees" in ended.err

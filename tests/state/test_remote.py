@@ -776,3 +776,45 @@ def test_a_free_state_is_held_by_none(world: World) -> None:
     assert holding(world.engine()) is None
     started_once(world)
     assert holding(world.engine()) is None
+
+
+# --- Another copy is joined ------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_spilled_makes_the_state_whole(world: World) -> None:
+    """Joined twice, it changes nothing more; and what the state knows better stays."""
+    started_once(world)
+    lost = fold(replace(EMPTY, lineage=world.state().lineage), of("run-1", INTENDED, STARTED))
+    older = fold(replace(EMPTY, lineage=world.state().lineage), of("run-9", INTENDED, batch="b0"))
+    for expected in (True, False):
+        store = world.held("push")
+        store.join(lost)
+        store.join(older)
+        assert store.commit(NOW) is expected
+        store.close()
+        assert phases(world.state()) == {"b0": "started", "b1": "started"}
+        assert world.state().home == WHERE
+
+
+def test_a_state_replaced_while_a_copy_is_joined_keeps_both(world: World) -> None:
+    """The commit joins again, onto the newer state."""
+    started_once(world)
+    store = world.held("push")
+    store.join(fold(replace(EMPTY, lineage=world.state().lineage), of("run-1", INTENDED, STARTED)))
+    newer = fold(world.state(), of("run-2", INTENDED, STARTED, batch="b2"))
+    newer = replace(newer, serial=newer.serial + 1)
+    world.space.put(STATE, encode_state(newer), world.space.held[STATE].tag)
+    store.commit(NOW)
+    store.close()
+    assert phases(world.state()) == {"b0": "started", "b1": "started", "b2": "started"}
+
+
+def test_a_copy_of_another_history_is_not_joined(world: World) -> None:
+    """Nothing is written."""
+    started_once(world)
+    before = world.space.held[STATE]
+    store = world.held("push")
+    with pytest.raises(StateError, match="two different states"):
+        store.join(replace(EMPTY, lineage="another"))
+    store.close()
+    assert world.space.held[STATE] == before

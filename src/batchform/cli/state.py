@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from batchform.cli import environment, session
-from batchform.cli.files import check_outputs, companions, read_state
+from batchform.cli.files import check_outputs, companions, read_plain, read_state, write
 from batchform.cli.options import Duration, json_option, state_option
 from batchform.cli.terminal import Waiting
 from batchform.config.selection import Item, select, select_one
-from batchform.errors import Exit, RefusedError, UsageError
+from batchform.errors import Exit, RefusedError, StateError, UsageError
 from batchform.render.documents.state import state_document
 from batchform.render.escape import printable
 from batchform.render.text.state import entry_text, state_list_text
 from batchform.render.words import count
 from batchform.state.codec import encode_state
 from batchform.state.disk import paths, replace_durably
-from batchform.state.events import Event, Removed
+from batchform.state.events import Event, Removed, fold
+from batchform.state.journal import replay
+from batchform.state.known import State
 from batchform.state.lock import holder_of, locked
 from batchform.state.merge import merge as join
 from batchform.state.recovery import accept, examine
+from batchform.state.store import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batchform.cli.terminal import Terminal
-    from batchform.state.known import State
     from batchform.state.remote import Holding
     from batchform.state.store import Place
+
+_LARGEST: Final = 256 << 20
+"""Bytes of a file that `state push` reads."""
 
 
 @click.group()
@@ -133,6 +139,82 @@ def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, au
             terminal.data(f"Kept the damaged file as {printable(str(path))}.")
     terminal.data(f"Recovered {batches}. Run `batchform plan --refresh` to compare with the account.")
     return Exit.DONE
+
+
+@command.command()
+@click.argument("file", metavar="[FILE]", required=False)
+@state_option
+@click.pass_obj
+def pull(terminal: Terminal, /, *, file: str | None, state: str | None) -> None:
+    """Copy a state out of a store, to FILE or stdout.
+
+    A copy can be read, for example by an offline plan. It cannot be changed: its home stays in the store.
+    """
+    place = environment.state_file(state)
+    if isinstance(place, Path):
+        raise UsageError("The state is a file", f"{place} can be copied as it is. Pull is for a state in a store.")
+    copy = replace(read_state(place), home=str(place))
+    text = encode_state(copy).decode()
+    if file is None:
+        terminal.data(text.rstrip("\n"))
+        return
+    out = environment.inside_checkout(Path(file))
+    check_outputs({"FILE": file}, companions(out)[1:])
+    there = read(out)
+    if there.leftover or (there.state is not None and there.state.home != copy.home):
+        # safety: what only that state knows as started would be forgotten
+        raise UsageError(
+            "`FILE` is another state", f"{file} is not a copy of {place}. Name another file. Nothing was written."
+        )
+    try:
+        write(out, text)
+    except OSError as error:
+        raise StateError("The copy cannot be written", f"{file}: {error.strerror}.") from error
+    terminal.message(f"Pulled: {count(len(copy.entries), 'batch', 'batches')}.")
+
+
+@command.command()
+@click.argument("file", metavar="FILE")
+@state_option
+@_lock_timeout
+@click.pass_obj
+def push(terminal: Terminal, /, *, file: str, state: str | None, lock_timeout: float) -> None:
+    """Merge FILE into the state: a copy of it, or the outcomes that a run could not write to its store.
+
+    Nothing is overwritten, and a second push changes nothing. What either records as started stays started.
+    """
+    place = environment.state_file(state)
+    theirs = _pushed(Path(file))
+    if theirs.home not in {"", str(place)}:
+        raise StateError(
+            "This is a copy of another state",
+            f"{file} is a copy of {theirs.home}, not of {place}. Use --state with that address. Nothing was changed.",
+        )
+    known, run = read_state(place), environment.new_run()
+    with session.hold(terminal, place, fresh=known, run=run, command="state push", timeout=lock_timeout) as store:
+        store.join(theirs)
+        changed = store.commit(session.clock.now())
+    batches = count(len(theirs.entries), "batch", "batches")
+    terminal.message(f"Pushed: {batches} of {printable(file)}." if changed else "The state has all of this already.")
+
+
+def _pushed(file: Path) -> State:
+    """The state in a file, or that of the events in a journal."""
+    try:
+        data = read_plain(file, _LARGEST + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError("The file cannot be read", f"{file}: {why}. Nothing was changed.") from error
+    if len(data) > _LARGEST:
+        raise UsageError("The file is too large", f"{file} has more than {_LARGEST >> 20} MB. Nothing was changed.")
+    if data.lstrip()[:1] == b"{":
+        return read_state(file)  # with its journal
+    found = replay(data, str(file))
+    header = found.header
+    if header is None or found.torn:
+        raise StateError("The journal is damaged", f"{file} is cut off. Nothing was changed.")
+    empty = State(lineage=header.lineage, service=header.service, endpoint=header.endpoint)
+    return fold(empty, found.events, found.stories)
 
 
 @command.command()

@@ -18,6 +18,7 @@ from batchform.state.events import expire, fold
 from batchform.state.journal import Header, Journal
 from batchform.state.known import UNTOLD, check_belongs, check_home
 from batchform.state.lock import locked
+from batchform.state.merge import merge
 from batchform.state.reader import combine, names, not_older, same_lineage
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Store:
         self._stories = {**(leftover.stories if leftover else {}), run: story}
         self._state = fold(self._base, self._events, self._stories)
         self._unfolded: list[Event] = []
+        self._joined: State | None = None
         self._leftover = leftover
 
     @property
@@ -104,6 +106,15 @@ class Store:
         self._events.extend(events)
         self._unfolded.extend(events)
 
+    def join(self, other: State) -> None:
+        """Merge another copy of this state in. It is durable after the next commit only.
+
+        Raises:
+            StateError: It does not share a history with this state.
+        """
+        self._state = merge(self.state, other)
+        self._joined = other if self._joined is None else merge(self._joined, other)
+
     def commit(self, now: datetime) -> bool:
         """Write the state file, then remove the journal. Returns whether the state changed.
 
@@ -120,6 +131,8 @@ class Store:
             same_lineage(base, self.state.lineage, str(self._files.journal))
             not_older(base, self._base.serial, names(self._files))
             self._state, self._unfolded = fold(base, self._events, self._stories), []
+            if self._joined is not None:
+                self._state = merge(self._state, self._joined)
         self._state = expire(self.state, now)
         changed = (self.state.entries, self.state.runs) != (base.entries, base.runs)
         if changed:

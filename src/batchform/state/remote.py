@@ -30,6 +30,7 @@ from batchform.state.codec import decode_state, encode_state
 from batchform.state.events import expire, fold
 from batchform.state.journal import Header, encode_header, encode_line, replay
 from batchform.state.known import UNTOLD, State, check_belongs, check_home
+from batchform.state.merge import merge
 from batchform.state.reader import Known, Names, combine, not_older, same_lineage
 from batchform.state.registers import SYSTEM, Down, Taken, Unsure, Why, obtain
 from batchform.state.registers import replace as swap
@@ -98,6 +99,7 @@ class Remote:
         self._stories = {run: story}
         self._events: list[Event] = []
         self._unfolded: list[Event] = []
+        self._joined: State | None = None
         self._down = False
         self._owes = False
         # The journal: guarded by `_writing`, for a thread of its own writes it while nothing else does.
@@ -274,6 +276,8 @@ class Remote:
         self._state_tag = None if held is None else held.tag
         self._base = base
         self._state, self._unfolded = fold(base, self._events, self._stories), []
+        if self._joined is not None:
+            self._state = merge(self._state, self._joined)
         with self._writing:
             self._header = replace(
                 self._header,
@@ -363,6 +367,15 @@ class Remote:
     def sure(self) -> bool:
         """Whether a start may leave now: no other run can have taken over, or will while it is on its way."""
         return self._fence is None and self._age() < self._registers.lease / 3
+
+    def join(self, other: State) -> None:
+        """Merge another copy of this state in. It is durable after the next commit only.
+
+        Raises:
+            StateError: It does not share a history with this state.
+        """
+        self._state = merge(self.state, other)
+        self._joined = other if self._joined is None else merge(self._joined, other)
 
     def commit(self, now: datetime) -> bool:
         """Write the state, whose journal may then be short again. Returns whether anything had changed.

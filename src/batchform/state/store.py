@@ -39,6 +39,9 @@ class Store(Protocol):
     def record(self, events: Sequence[Event]) -> None:
         """Make the events durable and part of `state`. Raises OutcomeUnknownError."""
 
+    def join(self, other: State) -> None:
+        """Merge another copy of this state in. It is durable after the next commit only. Raises StateError."""
+
     def commit(self, now: datetime) -> bool:
         """Write the state; returns whether anything had changed. Raises StateError or OutcomeUnknownError."""
 
