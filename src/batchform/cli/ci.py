@@ -7,6 +7,7 @@ A failure here is one warning. It never changes what the command does or its exi
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -30,6 +31,16 @@ _LONG_TABLE: Final = 40
 def in_github() -> bool:
     """Whether this is a step of a GitHub Actions job."""
     return bool(os.environ.get("GITHUB_ACTIONS"))
+
+
+def run_link() -> str:
+    """The web address of this job, or of its run; empty outside of CI, and for an address with unusual characters."""
+    environ = os.environ
+    link = environ.get("CI_JOB_URL", "")
+    if in_github():
+        repository = f"{environ.get('GITHUB_SERVER_URL', '')}/{environ.get('GITHUB_REPOSITORY', '')}"
+        link = f"{repository}/actions/runs/{environ.get('GITHUB_RUN_ID', '')}"
+    return link if re.fullmatch(r"https?://[A-Za-z0-9.:/_-]+", link) else ""
 
 
 def problems(terminal: Terminal, found: Sequence[Problem], sources: Mapping[str, SourceText]) -> None:

@@ -115,7 +115,7 @@ def command(
     if notices := notices_text(made, terminal.message_style):
         terminal.message(notices)
     if markdown_file is not None or ci.in_github():
-        _publish(terminal, made, markdown_file, key=_key(scope, configs))
+        _publish(terminal, scope, made, markdown_file, key=_key(scope, configs))
     if gitlab_report is not None:
         from batchform.render import gitlab  # noqa: PLC0415  # only with the option
 
@@ -151,15 +151,17 @@ def _key(scope: Scope, configs: tuple[str, ...]) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
-def _publish(terminal: Terminal, made: Plan, markdown_file: str | None, *, key: str) -> None:
+def _publish(terminal: Terminal, scope: Scope, made: Plan, markdown_file: str | None, *, key: str) -> None:
     """Write the comment, and the summary and outputs of a GitHub step."""
     from batchform.render import markdown  # noqa: PLC0415  # only for CI systems
     from batchform.render.style import Style  # noqa: PLC0415  # the same
 
+    labels = {batch.batch_id: batch.labels for batch in scope.config.batches}
     if markdown_file is not None:
         limit = markdown.GITLAB_COMMENT if os.environ.get("GITLAB_CI") else markdown.GITHUB_COMMENT
-        _save(markdown_file, markdown.plan_markdown(made, key=key, limit=limit))
-    comment = markdown.plan_markdown(made, key=key, limit=markdown.STEP_SUMMARY // 2)
+        _save(markdown_file, markdown.plan_markdown(made, key=key, limit=limit, labels=labels, link=ci.run_link()))
+    step = "Merging" if os.environ.get("GITHUB_EVENT_NAME", "").startswith("pull_request") else "Applying this plan"
+    comment = markdown.plan_markdown(made, key=key, limit=markdown.STEP_SUMMARY // 2, step=step, labels=labels)
     text, numbers = plan_text(made, Style(color=False)), summary(made)
     ci.publish(
         terminal,

@@ -5,21 +5,21 @@ text from outside is shown as it is only if it consists of plain words. Anything
 Markdown has no markup, HTML, mentions, references or links. The two characters that could end the span or the table
 cell are shown as escapes.
 
-The comment keeps a limit. The details are left out first, then most warnings, then rows of the table. It says how many
-are left out.
+The starts come first and are never folded. Each other action has a folded table. A comment beyond its limit loses rows
+of the folded tables first, then starts, and it says how many are left out.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from batchform.model import Service
+from batchform.model import MAX_RECORDS, Service
 from batchform.plan import Action
 from batchform.render.escape import printable
-from batchform.render.style import Style
-from batchform.render.text.plan import plan_text
+from batchform.render.text.plan import stake_sentences
 from batchform.render.words import (
     ACTIONS,
     OFFLINE,
@@ -27,7 +27,6 @@ from batchform.render.words import (
     blocked_by_guard,
     count,
     counts,
-    listed,
     place_of,
     set_in,
     size,
@@ -37,7 +36,7 @@ from batchform.render.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from batchform.plan import Change, Plan
 
@@ -50,50 +49,65 @@ GITLAB_COMMENT: Final = 1_000_000
 STEP_SUMMARY: Final = 1_000_000
 """Bytes. GitHub takes 1 MiB for all commands of a step together."""
 
-_PLAIN: Final = Style(color=False)
 _FEW: Final = 10
-"""This many warnings are kept in a comment that is too long."""
+"""This many warnings, and values of one label, are shown at once."""
 
 _LONGEST: Final = 200
 """The most columns of any text from outside."""
 
-_IMPORTANCE: Final = (
-    Action.BLOCKED,
-    Action.VERIFY,
-    Action.START,
-    Action.ADOPT,
-    Action.FORGET,
-    Action.WAIT,
-    Action.HOLD,
-)
-"""The actions whose rows are kept first in a comment that is too long."""
+_FOLDED: Final = (Action.BLOCKED, Action.VERIFY, Action.ADOPT, Action.FORGET, Action.WAIT, Action.HOLD)
+"""The actions with a folded table, in this order."""
 
-_HEAD: Final = ("| | batch | action | records | deadline | | declared in |", "|---|---|---|---:|---|---|---|")
+_HEADINGS: Final = ("batch", "status", "records", "deadline", "note")
+_NUMBERS: Final = frozenset({"records"})
 
 
-def plan_markdown(plan: Plan, *, key: str, limit: int = GITHUB_COMMENT) -> str:
+def plan_markdown(
+    plan: Plan,
+    *,
+    key: str,
+    limit: int = GITHUB_COMMENT,
+    step: str = "Merging",
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+    link: str = "",
+) -> str:
     """The plan as a comment. Ends in a newline and takes at most `limit` bytes as UTF-8.
 
     Args:
         plan: The plan.
         key: Identifies the plan among those of a pull request. Letters and digits; the same for the same question.
         limit: 4,096 or more.
+        step: What starts the batches: `Merging`, or `Applying this plan`.
+        labels: The labels of each batch_id.
+        link: The web address of a page that has the whole plan, empty if there is none.
     """
-    top = "\n".join([f"<!-- batchform:plan {key} -->", f"### batchform plan: {verdict(plan)}", *_refused(plan)])
+    starts = plan.having(Action.START)
+    parts = [
+        f"<!-- batchform:plan {key} -->\n### batchform plan: {verdict(plan)}",
+        *_refused(plan),
+        *([f"**{step} starts these batches. This spends credits and cannot be undone.**"] * bool(starts)),
+        _stake(plan),
+        *_first(_labels(starts, labels or {}), limit // 8),
+    ]
     warnings = [_warning(notice.name, notice.text) for notice in plan.notices]
-    rows = [change for change in plan.changes if change.action is not Action.KEEP]
-    bottom = _bottom(plan)
-    full = _join(top, warnings, _table(plan, rows), _details(plan), bottom)
-    if _bytes(full) <= limit:
-        return full
-    more = len(warnings) - _FEW
-    if more > 0:
-        warnings = [*warnings[:_FEW], f"**Warning:** {count(more, 'more warning')}; `batchform plan` shows them."]
-    room = (
-        limit - _bytes(_join(top, warnings, ["", *_HEAD], [], bottom)) - _LONGEST
-    )  # for the line that counts the rest
-    shown, left_out = _fitting(plan, rows, room)
-    return _join(top, warnings, _table(plan, shown, left_out), [], bottom)
+    few = _first(warnings[:_FEW], limit // 8)
+    more = warnings[len(few) :]
+    bottom, rest = _bottom(plan), f"See {f'[the run]({link})' if link else '`batchform plan`'}."
+    room = limit - _bytes("\n\n".join([*parts, *few, bottom])) - 8 * _LONGEST  # for the titles and counts of tables
+    folded = [(ACTIONS[action].counted, plan.having(action)) for action in _FOLDED]
+    tables = [(f"{len(some):,} {title}", _table(plan, some)) for title, some in folded if some]
+    if more:
+        tables.append((count(len(more), "more warning"), ([], [f"{one}\n" for one in more])))
+    sizes = [sum(_bytes(line) + 1 for line in [*head, *rows]) for _, (head, rows) in tables]
+    for_starts = room - min(sum(sizes), room // 4)
+    shown, taken = _fitting("start", *_table(plan, starts), for_starts, rest)
+    room -= taken
+    blocks = []
+    for title, (head, rows) in tables:
+        lines, taken = _fitting("row" if head else "warning", head, rows, room, rest)
+        room -= taken
+        blocks.append(f"<details><summary>{title}</summary>\n\n{lines}\n\n</details>")
+    return "\n\n".join(block for block in [*parts, *few, shown, *blocks, bottom] if block) + "\n"
 
 
 def report_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
@@ -128,7 +142,9 @@ def verdict(plan: Plan) -> str:
 # A word without a meaning in Markdown, and no mention, reference or link. Seven hexadecimal digits may be a commit,
 # letters-hyphen-digits an issue, a dot between letters a host.
 _WORD: Final = re.compile(
-    r"(?![0-9a-fA-F]{7,})(?![A-Za-z]+-[0-9])[(]?[A-Za-z0-9]+(?:[-'][A-Za-z0-9]+|[.,][0-9]+)*[)]?[,.;:!?]?", re.ASCII
+    r"(?![0-9a-fA-F]{7,})(?![A-Za-z]+-[0-9])[(]?[A-Za-z0-9]+"
+    r"(?:[-'][A-Za-z0-9]+|[.,][0-9]+|(?<=[0-9]):[0-9]{2}(?![0-9]))*[)]?[,.;:!?]?",
+    re.ASCII,
 )
 _ENDS_A_SPAN: Final = str.maketrans({"`": r"\x60", "|": r"\x7c"})
 
@@ -147,11 +163,6 @@ def prose(text: str) -> str:
 # --- The parts -------------------------------------------------------------------------------------------------------
 
 
-def _join(top: str, warnings: Sequence[str], table: Sequence[str], details: Sequence[str], bottom: str) -> str:
-    blocks = [top, "\n\n".join(warnings), "\n".join(table), "\n".join(details), bottom]
-    return "\n\n".join(block for block in blocks if block) + "\n"
-
-
 def _refused(plan: Plan) -> list[str]:
     """The guards that block it, and how to override them."""
     if plan.applyable:
@@ -160,53 +171,88 @@ def _refused(plan: Plan) -> list[str]:
     for check in plan.failed_guards:
         place = code(set_in(check.guard))
         limit = f"{check.measured:,} of at most {check.guard.limit:,} (set in {place})."
-        lines += ["", f"**Guard `{check.guard.name.value}`:** {limit}"]
-    return [*lines, "", blocked_by_guard(plan)]
+        lines.append(f"**Guard `{check.guard.name.value}`:** {limit}")
+    return [*lines, blocked_by_guard(plan)]
+
+
+def _stake(plan: Plan) -> str:
+    """The records at stake, and how much of each limit they use."""
+    used = [
+        f"`{check.guard.name.value}` {check.measured:,} of {check.guard.limit:,}"
+        for check in plan.guards
+        if check not in plan.failed_guards
+    ]
+    unknown = f" A batch of unknown size counts as {size(MAX_RECORDS)}." if any(c.unknown for c in plan.guards) else ""
+    return " ".join([*stake_sentences(plan), *([f"Limits: {', '.join(used)}.{unknown}"] if used else [])])
+
+
+def _labels(starts: Sequence[Change], labels: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A line for each label that differs between the starts: its values with the most records at stake."""
+    keys = sorted({key for change in starts for key in labels.get(change.batch_id, ())})
+    lines = []
+    for key in keys:
+        values: dict[str, list[Change]] = {}
+        for change in starts:
+            values.setdefault(labels.get(change.batch_id, {}).get(key, ""), []).append(change)
+        if len(values) == 1:
+            continue
+        ordered = sorted(values.items(), key=lambda item: -sum(change.records or 0 for change in item[1]))
+        shown = [f"{code(value) or 'none'} {stake(some)} in {batches(len(some))}" for value, some in ordered[:_FEW]]
+        more = [count(len(ordered) - _FEW, "more value")] if len(ordered) > _FEW else []
+        lines.append(f"By {code(key)}: {'; '.join([*shown, *more])}.")
+    return lines
 
 
 def _warning(name: str | None, text: str) -> str:
     return f"**Warning:** {f'{code(name)} ' if name is not None else ''}{prose(text)}"
 
 
-def _table(plan: Plan, rows: Sequence[Change], left_out: Sequence[Change] = ()) -> list[str]:
-    lines = [*_HEAD, *(_row(plan, change) for change in rows)] if rows else []
-    if left_out:
-        kinds = Counter(change.action for change in left_out)
-        shown = listed([f"{kinds[action]:,} {ACTIONS[action].counted}" for action in _IMPORTANCE if kinds[action]])
-        lines += ["", f"{count(len(left_out), 'row')} left out: {shown}. `batchform plan` shows all."]
-    return lines
+def _table(plan: Plan, changes: Sequence[Change]) -> tuple[list[str], list[str]]:
+    """The two lines above a table, and its rows. A column that is empty in every row is left out."""
+    files = {change.place.file for change in changes if change.place is not None}
+    declared = f"line of {code(min(files))}" if len(files) == 1 else "declared in"
+    rows = [_cells(plan, change, one_file=len(files) == 1) for change in changes]
+    used = [at for at in range(len(_HEADINGS) + 1) if any(row[at] for row in rows)]
+    headings = [*_HEADINGS, declared]
+    head = [headings[at] for at in used]
+    rule = ["--:" if heading in _NUMBERS else "--" for heading in head]
+    return [_line(head), _line(rule)], [_line([row[at] for at in used]) for row in rows]
 
 
-def _row(plan: Plan, change: Change) -> str:
-    records = "" if change.records is None and change.action is not Action.START else size(change.records)
-    shown = plan.service is Service.PHONE and change.deadline is not None
-    deadline = change.deadline.date().isoformat() if shown and change.deadline is not None else ""
-    cells = [
-        code(ACTIONS[change.action].symbol),
-        code(change.name),
-        word_of(change),
-        records.removesuffix(" records").removesuffix(" record"),
-        deadline,
+def _line(cells: Sequence[str]) -> str:
+    return f"|{'|'.join(cells)}|"
+
+
+def _cells(plan: Plan, change: Change, *, one_file: bool) -> list[str]:
+    unknown = "unknown" if change.action is Action.START else ""
+    phone = plan.service is Service.PHONE and change.action is not Action.ADOPT
+    place = f"{change.place.line:,}" if one_file and change.place is not None else code(place_of(change.place))
+    return [
+        code(change.name) or "(no name)",
+        word_of(change) if change.action is Action.BLOCKED else "",
+        unknown if change.records is None else f"{change.records:,}",
+        change.deadline.date().isoformat() if phone and change.deadline is not None else "",
         prose(why(change, plan)),
-        code(place_of(change.place)),
+        place,
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def _fitting(plan: Plan, rows: Sequence[Change], room: int) -> tuple[list[Change], list[Change]]:
-    """The most important rows that fit into `room` bytes, and the others, both in the order of the plan."""
-    kept = set()
-    for at in sorted(range(len(rows)), key=lambda at: _IMPORTANCE.index(rows[at].action)):
-        room -= _bytes(_row(plan, rows[at])) + 1
-        if room < 0:
-            break
-        kept.add(at)
-    return [row for at, row in enumerate(rows) if at in kept], [row for at, row in enumerate(rows) if at not in kept]
+def _first(lines: Sequence[str], room: int) -> list[str]:
+    """The first lines, as many as fit into `room` bytes."""
+    return list(lines[: bisect_right(list(accumulate(_bytes(line) for line in lines)), room)])
 
 
-def _details(plan: Plan) -> list[str]:
-    text = plan_text(plan, _PLAIN).split("\n")
-    return ["<details><summary>The plan as text</summary>", "", *_fenced(text), "", "</details>"]
+def _fitting(noun: str, head: Sequence[str], rows: Sequence[str], room: int, rest: str) -> tuple[str, int]:
+    """A table of the rows that fit into `room` bytes, a sentence that counts the others, and the bytes it takes."""
+    ends = list(accumulate(_bytes(row) + 1 for row in rows))
+    space = room - sum(_bytes(line) + 1 for line in head)
+    fit = bisect_right(ends, space)
+    lines = [*head, *rows[:fit]] if fit else []
+    if fit < len(rows):
+        more = f"more {noun}" if fit else noun
+        lines += ["", f"**{count(len(rows) - fit, more)} left out.** {rest}"]
+    text = "\n".join(lines).strip("\n")
+    return text, _bytes(text) if rows else 0
 
 
 def _fenced(lines: Sequence[str]) -> list[str]:

@@ -108,7 +108,7 @@ def _totals(plan: Plan, style: Style) -> list[str]:
         first, *rest = pack([*_no_changes(plan), *(text for check in plan.failed_guards for text in _guard(check))])
         return [first.replace("No changes.", style.bold("No changes."), 1), *rest]
     lines = [plan_totals(plan).replace("Plan:", style.bold("Plan:"), 1)]
-    lines += pack([*_stake(plan), *(text for check in plan.guards if check.holds for text in _guard(check))])
+    lines += pack([*stake_sentences(plan), *(text for check in plan.guards if check.holds for text in _guard(check))])
     for check in plan.guards:
         if not check.holds:
             lines += pack(_guard(check))
@@ -124,7 +124,7 @@ def _no_changes(plan: Plan) -> list[str]:
     return [f"No changes. {said[0]}", *said[1:]] if said else ["No changes. "]
 
 
-def _stake(plan: Plan) -> list[str]:
+def stake_sentences(plan: Plan) -> list[str]:
     """How many records the starts spend, and how many more the verified batches may spend."""
     starts = plan.having(Action.START)
     sized = sum(change.records is not None for change in starts)
