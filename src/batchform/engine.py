@@ -304,6 +304,11 @@ class Engine:
             self.end = Interrupted(signum=signum)
         self._wire.wake()
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests were sent and have no answer yet."""
+        return len(self._flying)
+
     def record(self, batch_id: str, name: str, what: What) -> None:
         """Record an event. It is durable before the next request, at the latest when `run_tasks` returns."""
         self._seq += 1

@@ -7,10 +7,13 @@ it waits.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from typing import TYPE_CHECKING, Self
 
+from batchform.engine import GRACE
 from batchform.errors import BatchformError, Exit
+from batchform.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +69,16 @@ class Signals:
             self._asking = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # Python's signature
-        self._came = signum
+        first, self._came = self._came is None, signum
         if self._asking:
             self._asking = False
             raise Interruption(signum)
         self._engine.interrupt(signum)
+        if first and (number := self._engine.in_flight):
+            self._say(f"Finishing {count(number, 'request')}, at most {GRACE:.0f} s; Ctrl-C again to cut them.\n")
+
+    @staticmethod
+    def _say(text: str) -> None:
+        """Print to stderr at once. The stream is not used, because the signal may have come during its own write."""
+        with contextlib.suppress(OSError):
+            os.write(2, (f"\n{text}" if os.isatty(2) else text).encode())
