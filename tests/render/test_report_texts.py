@@ -184,3 +184,15 @@ def test_a_pace_is_known_once_records_were_processed() -> None:
     assert pace.left() is None
     pace.saw(seen(50, 20).standings, 20.0)
     assert pace.left() == pytest.approx(80.0)
+
+
+def test_a_watch_keeps_completed_batches_in_the_total() -> None:
+    """Otherwise the records so far would shrink each time a batch completes."""
+    place = Place(file="f", line=1, column=1, end_line=1, end_column=1)
+    config = Config(batches=tuple(Batch(name=one, batch_id=one, place=place) for one in ("a", "b")))
+    readings = {
+        "a": Reading(batch_id="a", source=Source.LIST, status="completed", records=100),
+        "b": Reading(batch_id="b", source=Source.LIST, status="processing", records=50, records_processed=10),
+    }
+    seen = snapshot(config, None, Observed(listed=True, readings=readings), NOW, endpoint=ENDPOINT)
+    assert log_words(seen, None) == "1 processing; 110 of 150 records"

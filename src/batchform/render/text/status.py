@@ -113,11 +113,13 @@ def log_words(snapshot: Snapshot, left: float | None) -> str:
 
 
 def _under_way(snapshot: Snapshot, left: float | None) -> str:
+    """The records so far, and the time left. Completed batches stay in the total, so that it never shrinks."""
     words = ""
+    ended = [one.change.records for one in snapshot.having(Stage.COMPLETED) if one.change.records]
     under_way = [one for one in snapshot.having(Stage.PROCESSING) if one.processed is not None and one.change.records]
     if under_way:
-        done = sum(one.processed or 0 for one in under_way)
-        words += f"; {done:,} of {sum(one.change.records or 0 for one in under_way):,} records"
+        done = sum(ended) + sum(one.processed or 0 for one in under_way)
+        words += f"; {done:,} of {sum(ended) + sum(one.change.records or 0 for one in under_way):,} records"
     if left is not None:
         words += f", about {span(timedelta(seconds=left + 30)) if left >= 60 else f'{left:.0f} seconds'} left"
     return words
