@@ -124,6 +124,29 @@ def test_every_change_but_keep_has_a_line(made: Plan) -> None:
     assert len(re.findall(r"^(Plan: |No changes\. )", text, re.MULTILINE)) == 1
 
 
+def test_the_records_at_stake_are_bold() -> None:
+    """They are what a reviewer approves."""
+    assert "At stake: \x1b[1m2 records\x1b[0m (2 batches)." in plan_text(_plan(_change("a"), _change("b")), COLOUR)
+
+
+def test_a_long_plan_shows_the_starts_first_and_counts_what_needs_no_attention() -> None:
+    """With fewer than 20 lines, each change has its line in the order of the names."""
+    others = [
+        _change("a", action=Action.HOLD, reason=Reason.HELD),
+        _change("b", action=Action.BLOCKED, reason=Reason.EXPIRED),
+        _change("c", action=Action.ADOPT, reason=Reason.RUNNING),
+        _change("d", action=Action.KEEP, reason=Reason.RUNNING),
+    ]
+    starts = [_change(f"s{number}") for number in range(17)]
+    lines = plan_text(_plan(*others, *starts), PLAIN).split("\n\n")[0].splitlines()
+    assert [line.split()[:2] for line in lines[:17]] == [["+", one.name] for one in starts]
+    assert [" ".join(line.split()[:4]) for line in lines[17:]] == [
+        "! b expired past", "= 1 batch to", ". 1 batch on", "= 1 batch as",
+    ]  # fmt: skip
+    short = plan_text(_plan(*others, *starts[:16]), PLAIN).split("\n\n")[0].splitlines()
+    assert [line.split()[1] for line in short[:4]] == ["a", "b", "c", "s0"]
+
+
 # --- Plans -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from batchform.model import MAX_RECORDS, RATE_LIMIT, GuardName
 from batchform.plan import Action, Reason
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from batchform.drift import Drift
     from batchform.plan import Change, GuardCheck, Plan
     from batchform.render.style import Style
+
+_LONG: Final = 20
+"""From this many lines on, the starts come first and some actions are counted."""
+
+_COUNTED: Final = (Action.ADOPT, Action.HOLD, Action.KEEP)
+"""The actions that need no attention. A long plan counts their batches."""
 
 
 def plan_text(plan: Plan, style: Style, *, recovered: int = 0, drift: Sequence[Drift] = ()) -> str:
@@ -66,10 +72,22 @@ def notices_text(plan: Plan, style: Style) -> str:
 
 
 def change_lines(plan: Plan, style: Style) -> list[str]:
-    """One line for each change but KEEP."""
+    """One line for each change but KEEP. A long plan shows the starts first, and counts what needs no attention."""
     shown = [change for change in plan.changes if change.action is not Action.KEEP]
+    counted = []
+    if len(shown) >= _LONG:
+        counted = [action for action in _COUNTED if plan.having(action)]
+        shown = [one for one in shown if one.action not in counted]
+        shown.sort(key=lambda one: one.action is not Action.START)
     columns = max((width(size(change.records)) for change in shown if change.action is Action.START), default=0)
-    return table([_line(change, plan, columns) for change in shown], style)
+    lines = [_line(change, plan, columns) for change in shown]
+    return table([*lines, *(_count(plan, action) for action in counted)], style)
+
+
+def _count(plan: Plan, action: Action) -> Line:
+    mark = ACTIONS[action]
+    number = batches(len(plan.having(action)))
+    return Line(symbol=mark.symbol, tone=mark.tone, name=number, word=mark.counted, detail="")
 
 
 def _line(change: Change, plan: Plan, size_columns: int) -> Line:
@@ -108,7 +126,9 @@ def _totals(plan: Plan, style: Style) -> list[str]:
         first, *rest = pack([*_no_changes(plan), *(text for check in plan.failed_guards for text in _guard(check))])
         return [first.replace("No changes.", style.bold("No changes."), 1), *rest]
     lines = [plan_totals(plan).replace("Plan:", style.bold("Plan:"), 1)]
-    lines += pack([*stake_sentences(plan), *(text for check in plan.guards if check.holds for text in _guard(check))])
+    sentences = pack([*stake_sentences(plan), *(text for one in plan.guards if one.holds for text in _guard(one))])
+    records = size(sum(change.records or 0 for change in plan.having(Action.START)))
+    lines += [line.replace(f"At stake: {records}", f"At stake: {style.bold(records)}", 1) for line in sentences]
     for check in plan.guards:
         if not check.holds:
             lines += pack(_guard(check))
