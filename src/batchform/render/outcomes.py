@@ -161,7 +161,8 @@ def end_text(end: End, *, accepted: bool = False) -> str:
             return (
                 "Several answers in a row had the Reference-Id of another request, the last one"
                 f" {printable(end.reference_id, 80)}. So no answer can be trusted. Ask the administrator of your proxy"
-                " or gateway, or the vendor, to return the header `Reference-Id` unchanged. Then run apply again."
+                " or gateway, or the vendor, to return the header `Reference-Id` unchanged. Then run"
+                " `batchform apply` again."
             )
         case Interrupted():
             return f"Interrupted by {_signal(end.signum)}: no start was sent after it."
