@@ -171,6 +171,9 @@ def test_the_limits_say_how_much_of_them_is_used() -> None:
     text = plan_markdown(plan_of(change(records=9800), guards=(check,)), key=KEY)
     assert "Limits: `max_records` 9,800 of 100,000." in text
     assert "counts as" not in text
+    outside = replace(check, guard=replace(check.guard, place=None))
+    text = plan_markdown(plan_of(change(records=9800), guards=(outside,)), key=KEY)
+    assert "9,800 of 100,000 (set in `BATCHFORM_MAX_RECORDS`)." in text
     text = plan_markdown(plan_of(change(), guards=(replace(check, measured=10_000, unknown=1),)), key=KEY)
     assert "A batch of unknown size counts as 10,000 records." in text
 

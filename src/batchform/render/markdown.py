@@ -179,6 +179,7 @@ def _stake(plan: Plan) -> str:
     """The records at stake, and how much of each limit they use."""
     used = [
         f"`{check.guard.name.value}` {check.measured:,} of {check.guard.limit:,}"
+        + ("" if check.guard.place is not None else f" (set in {code(set_in(check.guard))})")
         for check in plan.guards
         if check not in plan.failed_guards
     ]
