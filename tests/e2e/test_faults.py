@@ -58,7 +58,7 @@ ADOPTED: Final = Then(0, Phase.ADOPTED, None, 0, 0)
 DENIED: Final = Then(3, Phase.REJECTED, Cause.NOT_STARTED, 1, 0)  # 400 or 404, and the batch stayed submitted
 REFUSED: Final = Then(1, Phase.REJECTED, Cause.REFUSED, 1, 0)  # the run was stopped
 OPEN: Final = Then(4, Phase.UNKNOWN, None, 1, 0)  # no read gave an answer
-UNFOUND: Final = Then(3, Phase.SEEN, None, 0, 0)  # a single read did not find it, so no start was sent
+UNFOUND: Final = Then(3, Phase.SEEN, None, 0, 0)  # not found or too old, so no start was sent
 NOTHING: Final = Then(1, None, None, 0, 0)  # the account could not be read, so no start was sent
 
 
@@ -398,7 +398,7 @@ TRUSTING: Final = [
     case("started elsewhere", [], ADOPTED, batch={"status": "completed"}, **TRUST),
     case("stopped elsewhere", [], Then(3, Phase.STOPPED, None, 0, 0), batch={"status": "stopped"}, **TRUST),
     case("no answer to the read", [status(500, times=PATIENCE)], Then(4, None, None, 0, 0), CLEAN, **TRUST),
-    case("too old", [], later(NOTHING, code=3), later(NOTHING, code=3), batch={"age": "40d"}, **TRUST),
+    case("too old", [], UNFOUND, UNFOUND, batch={"age": "40d"}, **TRUST),
 ]
 
 REFUSING: Final = [
@@ -410,7 +410,7 @@ REFUSING: Final = [
         NOTHING,
         world={"token": None, "refused_tokens": {"t0ken-of-the-tests-8f2c": "other_product"}},
     ),
-    case("too old", [], later(NOTHING, code=3), later(NOTHING, code=3), batch={"age": "30d"}),
+    case("too old", [], UNFOUND, UNFOUND, batch={"age": "30d"}),
     case(
         "too old by a minute",
         [],
