@@ -209,7 +209,7 @@ def refused(here: Land, says: str, **more: str) -> Ended:
     ("says", "more"),
     [
         ("The bucket does not exist", {"BATCHFORM_STATE": "s3://no-such-bucket/state.json"}),
-        ("accepts a file, `s3://`", {"BATCHFORM_STATE": "ftp://bucket/state.json"}),
+        ("accepts a file or `s3://", {"BATCHFORM_STATE": "ftp://bucket/state.json"}),
         ("user name or a password", {"BATCHFORM_STATE": "s3://user:topsecret@bucket/state.json"}),
         ("AWS_ENDPOINT_URL_S3 is not usable", {"AWS_ENDPOINT_URL_S3": "http://store.example.test"}),
         ("AWS_PROFILE is not usable", {"AWS_PROFILE": "nobody", "AWS_ACCESS_KEY_ID": ""}),
@@ -374,3 +374,47 @@ def test_a_state_file_needs_no_unlock(tmp_path: Path) -> None:
         ended = here.run("one", "state", "unlock", "0123456789abcdef", **local)
         assert ended.code == 1, ended
         assert "kernel frees" in ended.err
+
+
+# --- A state file moves into a store ---------------------------------------------------------------------------------
+
+
+def test_a_state_file_moves_into_a_store(tmp_path: Path) -> None:
+    """The file stays as a copy; a second migrate changes nothing; one that was cut off in between is completed."""
+    with land(tmp_path, 3) as here:
+        local = {"BATCHFORM_STATE": "batchform.state.json"}
+        assert here.run("one", *APPLY, **local).code == 0
+        file = here.folder("one") / "batchform.state.json"
+        before = file.read_bytes()
+        assert here.run("one", "state", "migrate", here.address, **local).code == 0
+        moved = here.contents()
+        file.write_bytes(before)  # as if it had died before it changed the file
+        assert here.run("one", "state", "migrate", here.address, **local).code == 0
+        assert here.contents()[0] == moved[0]
+        moved = here.contents()
+        ended = here.run("one", "state", "migrate", here.address, **local)
+        assert (ended.code, here.contents()) == (0, moved), ended
+        ended = here.run("one", *APPLY, **local)
+        assert ended.code == 1, ended
+        assert "This state is a copy" in ended.err
+        here.all_is_well(3)
+
+
+def test_a_state_does_not_move_onto_another(tmp_path: Path) -> None:
+    """Both stay as they are."""
+    with land(tmp_path, 2) as here:
+        assert here.run("one", *APPLY).code == 0
+        before = here.contents()[0]
+        other = here.folder("one") / "mine.json"
+        other.write_bytes(encode_state(EMPTY))
+        ended = here.run("one", "state", "migrate", here.address, BATCHFORM_STATE="mine.json")
+        assert ended.code == 1, ended
+        assert (here.contents()[0], other.read_bytes()) == (before, encode_state(EMPTY))
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/state.json", "az://container/state.json", "git:state"])
+def test_a_store_that_is_not_tested_is_refused(address: str, tmp_path: Path) -> None:
+    """Nothing is sent."""
+    with land(tmp_path, 1) as here:
+        refused(here, "not supported yet", BATCHFORM_STATE=address)
+        assert here.place.log.entries == []

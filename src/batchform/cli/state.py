@@ -19,6 +19,7 @@ from batchform.render.documents.state import state_document
 from batchform.render.escape import printable
 from batchform.render.text.state import entry_text, state_list_text
 from batchform.render.words import count
+from batchform.state.address import parse_address
 from batchform.state.codec import encode_state
 from batchform.state.disk import paths, replace_durably
 from batchform.state.events import Event, Removed, fold
@@ -120,7 +121,9 @@ def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, au
     """
     file = environment.state_file(state)
     if not isinstance(file, Path):
-        raise UsageError("Recover needs a state file", f"{file} cannot be recovered in its store yet.")
+        raise UsageError(
+            "Recover needs a state file", f"{file} is in a store. Restore an older version of the object there."
+        )
     run = environment.new_run()
     holder = environment.holder("state recover", run, file, session.clock.now())
     with locked(paths(file).lock, holder, lock_timeout):
@@ -215,6 +218,44 @@ def _pushed(file: Path) -> State:
         raise StateError("The journal is damaged", f"{file} is cut off. Nothing was changed.")
     empty = State(lineage=header.lineage, service=header.service, endpoint=header.endpoint)
     return fold(empty, found.events, found.stories)
+
+
+@command.command()
+@click.argument("to", metavar="ADDRESS")
+@state_option
+@_lock_timeout
+@click.pass_obj
+def migrate(terminal: Terminal, /, *, to: str, state: str | None, lock_timeout: float) -> None:
+    """Move a state file into a store, for example to s3://bucket/batchform.state.json.
+
+    Tests first whether two runs are safe there. The file stays as a copy, which no command changes. A second migrate
+    after a failure completes the first.
+    """
+    place, target = environment.state_file(state), parse_address(to)
+    if not isinstance(place, Path) or target is None:
+        raise UsageError(
+            "Migrate moves a state file into a store",
+            "Write `batchform state migrate --state FILE s3://bucket/key`. Nothing was changed.",
+        )
+    known, run = read_state(place), environment.new_run()
+    if known.home == str(target):
+        terminal.message(f"The state is at {target} already.")
+        return
+    from batchform.state import local  # noqa: PLC0415  # only here the kind of store matters
+    from batchform.state.probe import probe  # noqa: PLC0415  # for remote states only
+    from batchform.state.remote import BACKUP  # noqa: PLC0415  # the same
+    from batchform.state.store import registers  # noqa: PLC0415  # the same
+
+    with session.hold(terminal, place, fresh=known, run=run, command="state migrate", timeout=lock_timeout) as old:
+        assert isinstance(old, local.Store)
+        fresh = State(lineage=known.lineage, service=known.service, endpoint=known.endpoint)
+        probe(registers(target), BACKUP, session.STORE_TIMEOUT)
+        with session.hold(terminal, target, fresh=fresh, run=run, command="state migrate", timeout=lock_timeout) as new:
+            new.join(old.state)
+            new.commit(session.clock.now())
+            # safety: before the store is free again, so that no run finds two states that both go on
+            old.leave(str(target))
+    terminal.message(f"Moved: {count(len(known.entries), 'batch', 'batches')}. Set BATCHFORM_STATE={target}.")
 
 
 @command.command()

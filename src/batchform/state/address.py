@@ -54,7 +54,7 @@ def parse_address(text: str) -> Address | None:
     if "://" not in text and not (colon and scheme in _SCHEMES):
         return None
     if scheme not in _SCHEMES:
-        raise _unusable("`--state` accepts a file, `s3://`, `gs://`, `az://` and `git:BRANCH`.")
+        raise _unusable("`--state` accepts a file or `s3://bucket/key`.")
     if not rest.startswith("//"):
         raise _unusable(f"Write it as `{_SCHEMES[scheme]}`.")
     bucket, _, key = rest.removeprefix("//").partition("/")

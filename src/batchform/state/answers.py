@@ -46,3 +46,12 @@ def not_usable(where: str, down: Down) -> StateError:
     summary, detail = _NO_WRITE if down.writing and last.why is Why.FORBIDDEN else _ANSWERS.get(last.why, _ELSE)
     told = f" (its answer: {last.detail})" if last.detail else ""
     return StateError(summary.format(where=where), f"{where}: {detail}{told}")
+
+
+def ignores_conditions(where: str) -> StateError:
+    """The error for a store in which two runs could overwrite each other."""
+    return StateError(
+        "This store ignores conditions",
+        f"{where} took a write that named an outdated version. Two runs could overwrite each other there, so batchform"
+        " does not use it. Nothing was sent. Amazon S3, MinIO, Ceph, Cloudflare R2 and SeaweedFS check conditions.",
+    )

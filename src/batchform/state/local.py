@@ -148,6 +148,15 @@ class Store:
             ) from error
         return changed  # the events are kept: if the file is replaced later, the next commit folds them in again
 
+    def leave(self, home: str) -> None:
+        """Make this file a copy of the state at `home`, after a commit. No command writes to it any more.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
+        self._state = replace(self.state, serial=self._base.serial + 1, home=home)
+        self._on_disk, self._base = disk.replace_durably(self._files, self._state, self._run), self._state
+
     def _remove_journal(self) -> None:
         """Remove the journal whose events were committed.
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from batchform.errors import OutcomeUnknownError, StateError, StateLockedError
 from batchform.state import disk
-from batchform.state.answers import not_usable
+from batchform.state.answers import ignores_conditions, not_usable
 from batchform.state.codec import decode_state, encode_state
 from batchform.state.events import expire, fold
 from batchform.state.journal import Header, encode_header, encode_line, replay
@@ -50,7 +50,7 @@ JOURNAL: Final = ".journal"
 BACKUP: Final = ".backup"
 
 PATIENCE: Final = 60.0
-"""Seconds for which a write is tried (`--store-timeout`)."""
+"""Seconds for which a write is tried."""
 
 _FOLD_FROM: Final = 128 << 10  # bytes of journal, so that its writes do not grow with the run
 _POLL: Final = 1.0  # seconds between two reads of a journal that another run holds
@@ -143,7 +143,7 @@ class Remote:
                     raise StateError(
                         "The journal of the state is gone",
                         f"{self._called.state} is there and {self._called.journal} is not, so what a run recorded last"
-                        " may be missing. Nothing was sent. Restore it, or run `batchform state recover`.",
+                        " may be missing. Nothing was sent. Restore it from the versions that the bucket keeps.",
                     )
                 if self._claim(self._header, None):
                     return
@@ -253,12 +253,7 @@ class Remote:
                 self._clocks.sleep(max(_POLL, self._registers.every))
             else:
                 # safety: without conditions two runs could hold one state
-                raise StateError(
-                    "This store ignores conditions",
-                    f"{self._registers.where} took a write that named an outdated version. Two runs could overwrite"
-                    " each other there, so batchform does not use it. Nothing was sent. Amazon S3, Google Cloud"
-                    " Storage, Azure Blob Storage, MinIO, Ceph, Cloudflare R2 and SeaweedFS check conditions.",
-                )
+                raise ignores_conditions(self._registers.where)
 
     def _load(self) -> None:
         """Read the state, once the journal is ours."""
@@ -319,8 +314,8 @@ class Remote:
         if found.header is None or found.torn:  # a store writes all or nothing, so this is no torn end
             raise StateError(
                 "The journal is damaged",
-                f"{self._called.journal} is cut off. Nothing was sent. `batchform state recover` keeps what can be"
-                " read.",
+                f"{self._called.journal} is cut off. Nothing was sent. Restore it from the versions that the bucket"
+                " keeps.",
             )
         return found
 
@@ -536,7 +531,7 @@ class Remote:
     def _follow(self, held: Held | None) -> None:
         """Build on the state that was put in the place of ours."""
         if held is None:
-            raise StateError("The state is gone", f"{self._called.state} was deleted. Run `batchform state recover`.")
+            raise StateError("The state is gone", f"{self._called.state} was deleted. Restore it from the bucket.")
         base = decode_state(held.data)
         same_lineage(base, self._base.lineage, self._called.journal)
         not_older(base, self._base.serial, self._called)

@@ -122,8 +122,11 @@ def read(place: Place) -> Known:
 
 def registers(address: Address) -> Registers:
     """The engine for this address."""
-    if isinstance(address, Branch):
-        raise UsageError("A branch cannot hold a state yet", "Use a file, `s3://`, `gs://` or `az://`.")
+    if isinstance(address, Branch) or address.scheme != "s3":
+        raise UsageError(
+            "This kind of store is not supported yet",
+            f"{address}: use a file or `s3://bucket/key`. Others are untested. Nothing was sent.",
+        )
     from batchform.state.objects import Objects  # noqa: PLC0415  # for remote states only
 
     return Objects(address)
