@@ -291,7 +291,7 @@ def test_cut_works_through_a_proxy(trust: Trust, proxy_tls: ssl.SSLContext | Non
             client.cut()
             reply = call.result(1.0)
     assert isinstance(reply, Broken)
-    assert reply.cause == "this run cut the connection"
+    assert reply.cause == "this run closed the connection"
 
 
 def test_a_slow_answer_ends_at_the_deadline(trust: Trust, proxy_tls: ssl.SSLContext | None) -> None:

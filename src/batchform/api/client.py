@@ -299,13 +299,13 @@ def _body(response: BaseHTTPResponse, max_bytes: int) -> bytes:
     """
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and len(announced) <= 15 and int(announced) > max_bytes:
-        raise _TooLargeError(f"{announced} bytes were announced, {max_bytes} are allowed")
+        raise _TooLargeError(f"the answer announces {announced} bytes, but {max_bytes} are allowed")
     parts: list[bytes] = []
     size = 0
     while part := response.read(_CHUNK, decode_content=False):
         size += len(part)
         if size > max_bytes:
-            raise _TooLargeError(f"more than {max_bytes} bytes came")
+            raise _TooLargeError(f"the answer has more than {max_bytes} bytes")
         parts.append(part)
     return b"".join(parts)
 

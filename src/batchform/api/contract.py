@@ -294,7 +294,7 @@ def start_meaning(reply: Reply, batch_id: str) -> StartMeaning:
         if isinstance(result, str):
             return Doubtful(problem=_odd(reply, result))
         if result.get("batch_id") != batch_id:
-            return Doubtful(problem=_odd(reply, "The answer is about another batch"))  # safety: not our start
+            return Doubtful(problem=_odd(reply, "The answer names another batch"))  # safety: not our start
         status = _status(result)
         if status not in RUNNING:
             return Doubtful(problem=_odd(reply, "The answer does not say that the batch is processing"))  # safety
@@ -325,10 +325,10 @@ def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
     if isinstance(result, str):
         return NoAnswer(problem=_odd(reply, result))
     if result.get("batch_id") != batch_id:
-        return NoAnswer(problem=_odd(reply, "The answer is about another batch"))  # safety: it releases nothing here
+        return NoAnswer(problem=_odd(reply, "The answer names another batch"))  # safety: it releases nothing here
     reading = _reading(result, batch_id, Source.READ)
     if reading.status is None:
-        return NoAnswer(problem=_odd(reply, "The answer names no status"))  # safety: no word is not `submitted`
+        return NoAnswer(problem=_odd(reply, "The answer has no status"))  # safety: no word is not `submitted`
     return Read(reading=reading)
 
 
@@ -357,7 +357,7 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
     if batches is None:
         batches = []
     if not isinstance(batches, list):
-        return NoAnswer(problem=_odd(reply, "The answer holds no list of batches"))
+        return NoAnswer(problem=_odd(reply, "The answer has no list of batches"))
     readings: dict[str, Reading] = {}
     for entry in batches:
         batch_id = entry.get("batch_id") if isinstance(entry, dict) else None
@@ -375,15 +375,15 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
 def _result(answer: Answer) -> dict[str, object] | str:
     """The `result` of a 200, or what is wrong with the answer. Source: CONTRACT "Responses"."""
     if _is_encoded(answer):
-        return "The answer is compressed, which was not asked for"
+        return "The answer is compressed, although the request does not allow it"
     document = json_value(answer.body)
     if not isinstance(document, dict):
         return "The answer is not a JSON object"
     if document.get("error") is not None:
-        return "The answer carries an error"  # safety: a 200 with an error is not a success
+        return "The answer contains an error"  # safety: a 200 with an error is not a success
     result = document.get("result")
     if not isinstance(result, dict):
-        return "The answer carries no result"
+        return "The answer has no result"
     return result
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 LATE = "the deadline passed"
-CUT = "this run cut the connection"
+CUT = "this run closed the connection"
 CLOSED = "the client is closed"
 
 
