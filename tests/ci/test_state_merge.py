@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batchform.state.codec import decode_state
+from batchform.state.events import Event, Intended
+from batchform.state.journal import Header, Journal
 from tests.e2e.harness import Site, site
 
 if TYPE_CHECKING:
@@ -75,3 +78,24 @@ def test_a_missing_state_and_a_foreign_one_are_errors(forked: Site) -> None:
     assert alien.code == 1
     assert "two different states" in alien.err
     assert not (forked.folder / "out.json").exists()
+
+
+def test_a_lone_journal_is_a_copy_too(tmp_path: Path) -> None:
+    """A killed first run leaves a journal without a state file. An empty journal adds nothing; no file is an error."""
+    with site(tmp_path, {"batches": {"a": {"records": 10, "age": "2d"}}}, speed=0.0) as place:
+        place.declare({"a": {"batch_id": "a"}})
+        assert place.run("apply", "--auto-approve", "--state", "ours.json", fast=True).code == 0
+        known = decode_state((tmp_path / "ours.json").read_bytes())
+        header = Header(lineage=known.lineage, serial=0, service=known.service, endpoint=known.endpoint, run="r")
+        journal = Journal(tmp_path / "killed.json.journal", header)
+        journal.append(
+            [Event(run="r", seq=1, at=datetime.now(UTC), batch_id="b", name="b", what=Intended(reference_id="r.1"))]
+        )
+        journal.close()
+        (tmp_path / "empty.json.journal").touch()
+        for names in (("ours.json", "killed.json"), ("killed.json", "ours.json")):
+            assert phases(place.run("state", "merge", *names).out.encode()) == {"a": "started", "b": "intended"}
+        assert phases(place.run("state", "merge", "ours.json", "empty.json").out.encode()) == {"a": "started"}
+        nothing = place.run("state", "merge", "empty.json", "gone.json")
+        assert nothing.code == 1
+        assert "does not exist" in nothing.err

@@ -373,10 +373,10 @@ def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, loc
     """Merge two diverged copies of one state.
 
     Use it when another run saved its copy first. What either copy records as started stays started. The order does not
-    matter, and a second merge changes nothing. Journals beside the copies are included.
+    matter, and a second merge changes nothing. Journals beside the copies are included, also without a state file.
     """
     if out is None:
-        both = join(read_state(Path(ours)), read_state(Path(theirs)))
+        both = _merged(Path(ours), Path(theirs))
         terminal.data(encode_state(both).decode().rstrip("\n"))
         return
     run = environment.new_run()
@@ -385,9 +385,18 @@ def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, loc
     files = paths(out)
     holder = environment.holder("state merge", run, files.state, session.clock.now())
     with locked(files.lock, holder, lock_timeout):
-        both = join(read_state(Path(ours)), read_state(Path(theirs)))
+        both = _merged(Path(ours), Path(theirs))
         replace_durably(files, both, run)
     terminal.message(f"Merged: {count(len(both.entries), 'batch', 'batches')}.")
+
+
+def _merged(ours: Path, theirs: Path) -> State:
+    """Both copies merged. A journal without events and without a state adds nothing."""
+    known = [read(file).state for file in (ours, theirs) if file.exists() or paths(file).journal.exists()]
+    found = [state for state in known if state is not None]
+    if len(known) < 2 or not found:
+        return join(read_state(ours), read_state(theirs))  # names the copy that does not exist
+    return join(found[0], found[-1])
 
 
 def _items(state: State) -> list[Item]:

@@ -81,8 +81,9 @@ def merge(ours: State, theirs: State) -> State:
         if a != b:
             raise StateError(
                 "These are two different states" if what == "lineage" else f"The two states are for different {what}s",
-                f"The first has {what} {a}, the second {b}. They do not share a history, so nothing was merged. Keep"
-                " the second and run apply: it reads the account and adopts the started batches.",
+                f"The first has {what} {a}, the second {b}. They do not share a history, so nothing was merged. Two"
+                " first runs at the same time create two states. Keep one. Check in the account that every batch the"
+                " other started is processing or completed, then run apply: it adopts those batches.",
             )
     ids = sorted(ours.entries.keys() | theirs.entries.keys())
     entries = {key: _either(ours.entries.get(key), theirs.entries.get(key), _join) for key in ids}
