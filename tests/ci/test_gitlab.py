@@ -160,6 +160,7 @@ def test_from_a_merge_request_to_the_nightly_job(pipeline: Pipeline, tmp_path: P
     code, log, _ = pipeline.run("nightly", BATCHFORM_AUTH_TOKEN=TOKEN)
     assert code == 2, "drift: one batch is declared and not started"
     assert "1 to start" in log
+    assert "1 batch must be started within that time" in log, "deadlines are checked also when there is drift"
 
 
 @contextmanager
