@@ -355,3 +355,28 @@ def test_the_plan_of_a_fork_touches_nothing(team: Team) -> None:
     assert "Plan: 2 to start" in done.stdout
     assert json.loads(done.stderr.splitlines()[-1]) == []
     assert git(checkout, "status", "--porcelain", "--ignored") == ""
+
+
+def test_a_pull_request_without_batches_passes_the_required_check(tmp_path: Path) -> None:
+    """Its job succeeds without a plan or comment. A skipped workflow would leave a required check pending."""
+    with at_work(tmp_path, WORLD) as team:
+        work = team.clone("work-docs")
+        (work / "README.md").write_text("other\n", encoding="utf-8")
+        git(work, "commit", "--quiet", "--all", "--message", "Change a page")
+        git(work, "push", "--quiet", "origin", "HEAD:docs")
+        job = team.plan(git(work, "rev-parse", "HEAD"))
+        assert not job.failed, job.log
+        assert "there is nothing to plan" in job.log
+        assert not team.comments()
+        assert not (team.hub / "artifacts").exists()
+
+
+def test_the_merge_queue_gets_the_same_check(tmp_path: Path) -> None:
+    """A queue may rebase several commits, so it always plans. There is no pull request to comment on."""
+    with at_work(tmp_path, WORLD) as team:
+        job = team.job("plan", event="merge_group", sha=team.propose("a")).run()
+        assert not job.failed, job.log
+        assert "2 to start" in job.log
+        assert not team.comments()
+        triggers = team.workflow("plan")[True]  # YAML 1.1 reads `on` as true
+        assert triggers == {"pull_request": None, "merge_group": None}, "no filter, so no check stays pending"
