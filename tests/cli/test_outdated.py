@@ -45,4 +45,4 @@ def test_libraries_that_fit_are_not_blamed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1.26" if name == "urllib3" else "99")
     outdated = _outdated()
     assert outdated is not None
-    assert outdated.detail.startswith("batchform needs urllib3 2.2 or newer, but version 1.26 is installed.")
+    assert outdated.detail.startswith("batchform needs urllib3 2.2.1 or newer, but version 1.26 is installed.")

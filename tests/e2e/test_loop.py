@@ -312,7 +312,7 @@ def test_a_state_that_was_edited_by_hand_stops_the_run(few: Site) -> None:
     assert len(few.log.entries) == sent
     recovered = few.run("state", "recover", "--auto-approve")
     assert recovered.code == 0, recovered
-    assert "batch-b-00000 (b-00000): started in the backup, rejected now." in recovered.out
+    assert "batch-b-00000 (b-00000): phase started in the backup, rejected now." in recovered.out
     assert few.run("apply", "--auto-approve").code == 0
     few.paid_once(ids(3))
 
