@@ -109,7 +109,7 @@ class Forge:
         file = self.hub / "comments.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
-    def workflow(self, name: str) -> dict[str, Any]:
+    def workflow(self, name: str) -> dict[Any, Any]:
         """The example's workflow."""
         text = (EXAMPLE / ".github" / "workflows" / f"batchform-{name}.yml").read_text(encoding="utf-8")
         loaded: dict[str, Any] = yaml.safe_load(text)
