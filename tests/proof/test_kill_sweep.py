@@ -213,7 +213,7 @@ def test_some_steps(
 @pytest.mark.parametrize("plant", ["outcome_before_intent", "journal_removed_first"])
 def test_a_planted_bug_is_found(folder: Folders, dying: Warm, plant: str) -> None:
     """Otherwise an empty result would prove nothing: at some step, the judge finds the planted bug."""
-    for at in random.Random(plant).sample(range(20, 90), 70):
+    for at in random.Random(plant).sample(range(20, 160), 140):
         try:
             fall(folder(), dying, late, at, "after", plant=plant)
         except AssertionError as found:

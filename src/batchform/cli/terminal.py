@@ -111,8 +111,8 @@ class Terminal:
 
     def confirm(self, question: str) -> bool:
         """Ask the user a question. Returns whether the answer is `yes`."""
-        self.message(f"\n{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ", end="")
         try:
+            self.message(f"\n{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ", end="")
             return input().strip() == "yes"
         except BaseException as error:
             self.message("")  # ends the line of the prompt
