@@ -262,8 +262,8 @@ class Careless(History):
 
 
 def found(machine: type[History]) -> None:
-    """Whether the machine finds a fault in a few hundred histories."""
-    quick = settings(max_examples=400, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None)
+    """Whether the machine finds a fault in a few thousand histories."""
+    quick = settings(max_examples=3000, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=quick)
 
