@@ -263,7 +263,9 @@ class Careless(History):
 
 def found(machine: type[History]) -> None:
     """Whether the machine finds a fault in a few thousand histories."""
-    quick = settings(max_examples=3000, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None)
+    quick = settings(
+        max_examples=3_000, stateful_step_count=20, phases=[Phase.generate], derandomize=True, database=None
+    )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=quick)
 
