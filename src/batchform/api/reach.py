@@ -1,4 +1,4 @@
-"""What came of connecting: the other end, or the step that failed, with the host, the proxy and what to check first.
+"""The result of connecting: the other end, or the step that failed, with the host, the proxy and what to check first.
 
 Pure. Each of these failures happened before the first byte of a request, so it costs nothing and may be repeated.
 """

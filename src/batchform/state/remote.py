@@ -3,7 +3,7 @@
 Three registers (`state.registers`): the state, its journal, its backup. Who replaces the journal by a header of its own
 holds the state. Every later write of the journal names the tag of the one before, so the first write of another run
 stops this one: a tag never comes back, because run and beat make each content unique. Nothing is listed or deleted, and
-nobody unlocks: a journal that has not changed for a lease is folded into the state and taken over.
+no unlocking is needed: a journal that has not changed for a lease is folded into the state and taken over.
 
 What keeps money safe, beside what holds for any state:
 
@@ -332,7 +332,7 @@ class Remote:
         """Make the events durable and part of `state`. They are in the store when this returns.
 
         Raises:
-            OutcomeUnknownError: They are not. What is heard later may still be recorded, else it is spilled.
+            OutcomeUnknownError: They are not durable. Later outcomes are recorded if the store is back, else spilled.
         """
         if not events:
             return
