@@ -93,7 +93,7 @@ def test_what_could_lead_the_token_elsewhere_is_refused(text: str) -> None:
     """Each is a usage error that says that nothing was sent."""
     with pytest.raises(UsageError) as caught:
         parse_endpoint(text)
-    assert caught.value.summary == "The endpoint cannot be used"
+    assert caught.value.summary == "The endpoint is not usable"
     assert caught.value.detail.endswith("Nothing was sent.")
     assert "hunter2" not in str(caught.value) + caught.value.detail
 

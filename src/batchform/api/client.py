@@ -1,9 +1,9 @@
-"""The only sender. It answers one question about a request: did something leave, and what came back?
+"""The only client. For each request it returns whether anything was sent and what was received.
 
-Built on single connections, not on a pool with retries, because everything hangs on one line: up to the end of
-`connect` nothing of the request has left (`NotSent`, may be repeated), from the next statement on something may have
-(`Broken`, must be looked into). `connect` includes the tunnel through a proxy and the TLS handshake inside it. Nothing
-is ever sent a second time here, no redirect is followed, and nothing is decompressed.
+It uses single connections and not a pool with retries, because of one distinction: until `connect` returns, nothing of
+the request has been sent (`NotSent`, may be repeated); from the next statement on, something may have been sent
+(`Broken`, must be verified). `connect` includes the tunnel through a proxy and the TLS handshake inside it. Nothing is
+sent twice, no redirect is followed, and nothing is decompressed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib3 import connectionpool
 from batchform.api.connection import USER_AGENT, Connector, peer_of
 from batchform.api.contract import Answer, Broken, NotSent, foreign_id
 from batchform.api.credentials import fixed_token
-from batchform.api.deadline import CLOSED, CUT, LATE, Dial, Watchdog, cause_of
+from batchform.api.deadline import CLOSED, CUT, LATE, Connecting, Watchdog, cause_of
 from batchform.api.reach import Failure, Peer
 from batchform.api.secret import Redactor
 from batchform.api.trust import SYSTEM
@@ -41,7 +41,7 @@ CONNECT_DEADLINE = 15.0
 """Seconds for DNS, TCP, a proxy and TLS together, within the deadline of the request."""
 
 MAX_IDLE = 10.0
-"""Seconds a connection may rest before it is replaced: shorter than the patience of common gateways."""
+"""Seconds that a connection may be idle before it is replaced: less than the idle timeout of common gateways."""
 
 NOT_OURS = "another run may have taken over the state"
 
@@ -54,19 +54,20 @@ class _TooLargeError(Exception):
 
 
 class Client:
-    """Sends requests to one endpoint with one kind of credentials. Any number of threads may call `send` at once.
+    """Sends requests to one endpoint with one kind of credentials. Thread-safe: any number of threads may call `send`.
 
-    Each call has a connection to itself; connections that are still good afterwards are kept for the next one. The
-    credentials go nowhere but into one header of requests to the endpoint, inside TLS. They stand as `[token]` wherever
-    the server or an error repeats them.
+    Each call uses its own connection. A connection that is still usable afterwards is kept for another call. The
+    credentials are sent in one header of requests to the endpoint, inside TLS, and nowhere else. If the server or an
+    error repeats them, they are replaced by `[token]`.
 
     Args:
-        endpoint: Where to send.
-        authorizer: The token, sent as `Auth-Token`; or what gives each request its header.
-        proxy: The proxy to go through, None for none.
-        trust: The authorities that certificates are verified against.
-        clock: Stamps the replies (seconds, monotonic). Deadlines always run on the real clock: they watch real sockets.
-        may_start: Asked right before a start is sent. If it says no, nothing is sent.
+        endpoint: The server.
+        authorizer: The token, sent as `Auth-Token`, or an object that returns the header of each request.
+        proxy: The proxy, None for none.
+        trust: The authorities that verify certificates.
+        clock: Returns the times of the replies (monotonic seconds). Deadlines always use the real clock, because they
+            close real sockets.
+        may_start: Called right before a start is sent. If it returns false, nothing is sent.
 
     Raises:
         UsageError: The token or the certificates cannot be used.
@@ -93,8 +94,8 @@ class Client:
         self._watchdog = Watchdog()
         self._lock = threading.Lock()
         self._idle: list[tuple[HTTPConnection, float]] = []
-        self._dials: set[Dial] = set()
-        self._over = ""
+        self._connecting: set[Connecting] = set()
+        self._ended = ""
 
     def __repr__(self) -> str:
         return f"Client({self._endpoint})"
@@ -108,25 +109,25 @@ class Client:
         self.close()
 
     def send(self, request: Request) -> Reply:
-        """The reply to `request`, which is sent at most once, within its deadline. No network failure raises."""
+        """Send `request` at most once, within its deadline, and return the reply. No network error raises."""
         began = self._clock()
         ends = time.monotonic() + request.deadline
         header = self._authorizer.header(ends)
         if isinstance(header, NotSent):
             cause = self._redactor().prose(header.cause)
             return replace(header, cause=cause, sent_at=began, received_at=self._clock())
-        line = self._rested() or self._dialled(ends)
-        if isinstance(line, Failure):
-            return NotSent(cause=self._redactor().prose(line.text), sent_at=began, received_at=self._clock())
-        return self._exchange(line, request, header, ends)
+        connection = self._idle_connection() or self._new_connection(ends)
+        if isinstance(connection, Failure):
+            return NotSent(cause=self._redactor().prose(connection.text), sent_at=began, received_at=self._clock())
+        return self._exchange(connection, request, header, ends)
 
     def open(self) -> Peer | Failure:
-        """Connect, and keep the connection for the next call: the other end, or why there is no connection."""
-        line = self._rested() or self._dialled(time.monotonic() + CONNECT_DEADLINE)
-        if isinstance(line, Failure):
-            return replace(line, text=self._redactor().prose(line.text))
-        peer = peer_of(line)
-        self._keep(line)
+        """Connect and keep the connection for the next call. Returns the other end, or why there is no connection."""
+        connection = self._idle_connection() or self._new_connection(time.monotonic() + CONNECT_DEADLINE)
+        if isinstance(connection, Failure):
+            return replace(connection, text=self._redactor().prose(connection.text))
+        peer = peer_of(connection)
+        self._keep(connection)
         return peer
 
     def _redactor(self) -> Redactor:
@@ -138,103 +139,103 @@ class Client:
         return redactor
 
     def cut(self) -> None:
-        """Shut every connection at once, from any thread. Calls under way return soon, later ones send nothing."""
+        """Shut every connection at once, from any thread. Current calls return soon, later calls send nothing."""
         self._end(CUT)
         self._authorizer.cut()
         self._watchdog.cut()
         with self._lock:
-            dials = list(self._dials)
-        for dial in dials:
-            dial.leave(CUT)
+            attempts = list(self._connecting)
+        for attempt in attempts:
+            attempt.abandon(CUT)
 
     def close(self) -> None:
-        """Send nothing more. Calls under way end by themselves, within their deadlines."""
+        """Send nothing more. Current calls end within their deadlines."""
         self._end(CLOSED)
         self._authorizer.close()
-        self._watchdog.rest()
+        self._watchdog.close()
 
     def _end(self, why: str) -> None:
         with self._lock:
-            self._over = self._over or why
+            self._ended = self._ended or why
             idle, self._idle = self._idle, []
-        for line, _ in idle:
-            line.close()
+        for connection, _ in idle:
+            connection.close()
 
-    def _rested(self) -> HTTPConnection | Failure | None:
-        """A kept connection that is still good, or the reason why none may be used, or None: make a new one."""
+    def _idle_connection(self) -> HTTPConnection | Failure | None:
+        """A usable idle connection, None if there is none, or the reason why nothing may be sent."""
         while True:
             with self._lock:
-                if self._over:
-                    return Failure(step=None, text=self._over)
+                if self._ended:
+                    return Failure(step=None, text=self._ended)
                 if not self._idle:
                     return None
-                line, since = self._idle.pop()
-            if time.monotonic() - since <= MAX_IDLE and not _is_dropped(line):
-                return line
-            line.close()
+                connection, since = self._idle.pop()
+            if time.monotonic() - since <= MAX_IDLE and not _is_dropped(connection):
+                return connection
+            connection.close()
 
-    def _dialled(self, ends: float) -> HTTPConnection | Failure:
-        """A new connection, through DNS, TCP, the proxy and TLS, or the reason why there is none."""
+    def _new_connection(self, ends: float) -> HTTPConnection | Failure:
+        """A new connection (DNS, TCP, the proxy and TLS), or the reason why there is none."""
         left = min(ends - time.monotonic(), CONNECT_DEADLINE)
         if left <= 0:
             return Failure(step=None, text=LATE)
-        line = self._connector.make(left)
-        dial = Dial(line)
+        connection = self._connector.make(left)
+        attempt = Connecting(connection)
         with self._lock:
-            if self._over:
-                return Failure(step=None, text=self._over)
-            self._dials.add(dial)
+            if self._ended:
+                return Failure(step=None, text=self._ended)
+            self._connecting.add(attempt)
         try:
-            why = dial.wait(left)
+            why = attempt.wait(left)
         finally:
             with self._lock:
-                self._dials.discard(dial)
-        if dial.error is not None or dial.late:
-            return self._connector.failure(line, dial.error, left)
-        return Failure(step=None, text=why) if why else line
+                self._connecting.discard(attempt)
+        if attempt.error is not None or attempt.late:
+            return self._connector.failure(connection, attempt.error, left)
+        return Failure(step=None, text=why) if why else connection
 
-    def _exchange(self, line: HTTPConnection, request: Request, header: tuple[str, str], ends: float) -> Reply:
-        """Send `request` over a connected line, once, and read the answer."""
+    def _exchange(self, connection: HTTPConnection, request: Request, header: tuple[str, str], ends: float) -> Reply:
+        """Send `request` over a connection, once, and read the answer."""
         headers = dict(request.headers) | {
             "Accept-Encoding": "identity",
             "User-Agent": USER_AGENT,
             header[0]: header[1],
         }
-        watch = self._watchdog.watch(line.sock, ends)
+        watch = self._watchdog.watch(connection.sock, ends)
         sent_at = self._clock()
         if isinstance(watch, str):
-            line.close()
+            connection.close()
             return NotSent(cause=watch, sent_at=sent_at, received_at=sent_at)
         response: BaseHTTPResponse | None = None
         status, fields, body, cause, complete, foreign = 0, [("", "")], b"", "", False, ""
         try:
-            line.timeout = max(ends - time.monotonic(), 0.001)
+            connection.timeout = max(ends - time.monotonic(), 0.001)
             if request.method == "POST":
-                # safety: one thread at a time, so that a suspended process holds at most one start that may still leave
+                # safety: one thread at a time, so that a suspended process has at most one start that may still be sent
                 with self._starting:
                     if not self._may_start():
                         return NotSent(cause=NOT_OURS, sent_at=sent_at, received_at=self._clock())
-                    self._request(line, request, headers)
+                    self._request(connection, request, headers)
             else:
-                self._request(line, request, headers)
-            response = line.getresponse()
+                self._request(connection, request, headers)
+            response = connection.getresponse()
             status, fields = response.status, [(name.lower(), value) for name, value in response.headers.items()]
             # safety: an answer to another request says nothing about this one, and the next answer may be as wrong
             foreign = foreign_id(fields, request.reference_id)
             body = _body(response, request.max_bytes)
             complete = True
-        except Exception as error:  # noqa: BLE001  # whatever it was: the outcome of this request must not be lost
+        except Exception as error:  # noqa: BLE001  # every error must become a reply: the outcome must not be lost
             cause = cause_of(error)
         finally:
             stopped = self._watchdog.release(watch)
-            # After an interim answer (status below 200), the real one is still to come.
+            # After an interim answer (1xx), another one follows.
             if complete and not stopped and not foreign and status >= 200:
-                self._keep(line)
+                self._keep(connection)
             else:
-                _drop(line, response)
+                _drop(connection, response)
         received_at = self._clock()
         redactor = self._redactor()
-        if stopped or not complete:  # safety: an answer that ended because its socket was shut is not complete
+        if stopped or not complete:  # safety: an answer that ended because we shut the socket is incomplete
             return Broken(cause=redactor.prose(stopped or cause), sent_at=sent_at, received_at=received_at)
         if foreign:
             foreign = redactor.prose(foreign)[:_LONGEST_ID]
@@ -244,15 +245,15 @@ class Client:
             status=status,
             headers=tuple((name, redactor.header(value)) for name, value in fields),
             body=redactor.body(body, status),
-            framed=any(_tells_its_end(name, value) for name, value in fields),
+            framed=any(_is_framing(name, value) for name, value in fields),
             renewed=self._authorizer.answered(header[1], status),
             sent_at=sent_at,
             received_at=received_at,
         )
 
-    def _request(self, line: HTTPConnection, request: Request, headers: dict[str, str]) -> None:
-        # safety: from here on something may have left: whatever goes wrong is `Broken`, and nothing is sent again
-        line.request(
+    def _request(self, connection: HTTPConnection, request: Request, headers: dict[str, str]) -> None:
+        # safety: from here on something may have been sent: every error is `Broken`, and nothing is sent again
+        connection.request(
             request.method,
             request.path,
             body=request.body or None,
@@ -261,28 +262,28 @@ class Client:
             decode_content=False,
         )
 
-    def _keep(self, line: HTTPConnection) -> None:
-        """Keep a connection for the next call, unless the server or the client has ended it."""
+    def _keep(self, connection: HTTPConnection) -> None:
+        """Keep a connection for the next call, unless the server or the client has closed it."""
         with self._lock:
-            if line.sock is not None and not self._over:
-                self._idle.append((line, time.monotonic()))
+            if connection.sock is not None and not self._ended:
+                self._idle.append((connection, time.monotonic()))
                 return
-        line.close()
+        connection.close()
 
 
-def _is_dropped(line: HTTPConnection) -> bool:
-    """Whether a resting connection was closed by the server, or holds bytes that were not asked for."""
-    wire: Any = line.sock
+def _is_dropped(connection: HTTPConnection) -> bool:
+    """Whether the server has closed an idle connection, or has sent bytes without a request."""
+    wire: Any = connection.sock
     inner = (wire.socket, wire.sslobj, wire.incoming) if hasattr(wire, "sslobj") else ()  # TLS in TLS
     for part in (wire, *inner):
         pending = getattr(part, "pending", 0)
         if pending() if callable(pending) else pending:
             return True
-    return bool(connectionpool.is_connection_dropped(line))  # type: ignore[attr-defined]  # vcrpy replaces it there
+    return bool(connectionpool.is_connection_dropped(connection))  # type: ignore[attr-defined]  # vcrpy replaces it there
 
 
-def _tells_its_end(name: str, value: str) -> bool:
-    """Whether this header says where the answer ends. One that was cut off in its value does not (`chun`, or nothing).
+def _is_framing(name: str, value: str) -> bool:
+    """Whether this header says where the answer ends. A truncated value such as `chun` does not.
 
     Source: RFC 9112, 6.3.
     """
@@ -292,7 +293,7 @@ def _tells_its_end(name: str, value: str) -> bool:
 
 
 def _body(response: BaseHTTPResponse, max_bytes: int) -> bytes:
-    """The whole body as it came over the wire.
+    """The complete body as received.
 
     Raises:
         _TooLargeError: It has, or announces, more than `max_bytes`.
@@ -310,9 +311,9 @@ def _body(response: BaseHTTPResponse, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _drop(line: HTTPConnection, response: BaseHTTPResponse | None) -> None:
+def _drop(connection: HTTPConnection, response: BaseHTTPResponse | None) -> None:
     if response is not None:
         with suppress(Exception):
             response.close()
     with suppress(Exception):
-        line.close()
+        connection.close()

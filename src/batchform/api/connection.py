@@ -3,7 +3,7 @@
 Everything here happens before the first byte of a request: DNS, TCP, `CONNECT` to the proxy, TLS. The tunnel is
 urllib3's own; only the step that is reached is noted beside it.
 
-Connections are made from `ConnectionCls` of urllib3's pools, looked up at each use: that is where vcrpy puts its own.
+Connections are made with `ConnectionCls` of urllib3's pools, looked up at each use, because vcrpy replaces it there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib3.util import Url
 
 from batchform import __version__
 from batchform.api.certificate import issuer_of
-from batchform.api.deadline import LATE, Dial, cause_of
+from batchform.api.deadline import LATE, Connecting, cause_of
 from batchform.api.reach import Failure, Flaw, Peer, Refusal, Step, failure_at
 from batchform.api.trust import tls_context
 
@@ -69,7 +69,7 @@ class Connector:
     def make(self, timeout: float) -> HTTPConnection:
         """A connection that is not yet connected. `timeout` is in seconds, for each wait on its socket."""
         made = self._make(timeout, self._tls)
-        made.auto_open = 0  # safety: a connection that is gone is never opened anew behind our back
+        made.auto_open = 0  # safety: urllib3 must not reconnect and send again
         return made
 
     def _make(self, timeout: float, tls: ssl.SSLContext | None) -> HTTPConnection:
@@ -119,7 +119,7 @@ class Connector:
                 )
             else:
                 made = self._make(_LOOK, look)
-            why = Dial(made).wait(_LOOK)
+            why = Connecting(made).wait(_LOOK)
             self._issuers[step] = "" if why else peer_of(made).issuer
             made.close()  # safety: not verified, so nothing is ever sent over it
         return self._issuers[step]

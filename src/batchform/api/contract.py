@@ -1,15 +1,15 @@
-"""What is asked of the server, and what its answers mean. Pure: no clock, socket, thread or randomness.
+"""The requests to the server and the meaning of its answers. Pure: no clock, socket, thread or randomness.
 
-Three vocabularies, each a union of frozen values, in the order a request lives through them:
+There are three groups of frozen values:
 
-- a `Request` is one of the three calls batchform makes, without the token (only the client knows it);
-- a `Reply` is what came back on the wire, uninterpreted. The client decides nothing beyond "no byte left", "something
-  may have left" and "here is a complete answer";
-- a meaning is a `Reply` read as the answer to one question. There is one function per question, and each is total: any
-  status, any headers and any bytes get a meaning, and where the answer could be read in two ways it gets the one that
-  makes somebody look again.
+- A `Request` is one of the three calls that batchform makes, without the token, which only the client has.
+- A `Reply` is what the client received. The client distinguishes only "nothing was sent", "something may have been
+  sent"
+  and "a complete answer".
+- A meaning is the interpretation of a `Reply`. There is one function for each call. Each is total: any status, headers
+  and bytes have a meaning. If an answer is ambiguous, its meaning is the one that leads to another status read.
 
-No branch ever hangs on a text for people. Source: CONTRACT "Errors", eight situations share status 400.
+No code branches on a text for people. Source: CONTRACT "Errors", eight situations share status 400.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from batchform.model import Service
 
 SINGLE_DEADLINE = 20.0
-"""Seconds for a start or a status read. The server gives up after 15. Source: CONTRACT "Limits"."""
+"""Seconds for a start or a status read. The server times out after 15. Source: CONTRACT "Limits"."""
 
 LIST_DEADLINE = 60.0
 """Seconds for the list call, which has no paging."""
@@ -49,14 +49,15 @@ _TITLE_LIMIT = 200
 _DETAIL_LIMIT = 500
 
 
-# --- what is asked ---------------------------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call. `deadline` is in seconds from the first attempt to connect to the last byte of the answer.
+    """One call. `deadline` is the number of seconds from the beginning of connecting to the last byte of the answer.
 
-    `path` starts with a slash; `headers` lack the credentials. An answer of more than `max_bytes` counts as broken.
+    `path` starts with a slash. `headers` do not include the credentials. An answer of more than `max_bytes` is
+    `Broken`.
     """
 
     method: str
@@ -69,10 +70,10 @@ class Request:
 
 
 def start_request(service: Service, batch_id: str, reference_id: str | None = None) -> Request:
-    """The call that spends credits. It declares no body, so it has no Content-Type.
+    """The call that spends credits. It has no body, so it has no Content-Type.
 
     Raises:
-        ValueError: `batch_id` is not one safe path segment, or `reference_id` not a legal one.
+        ValueError: `batch_id` or `reference_id` has characters that are not allowed.
 
     Source: CONTRACT "Start", "Headers".
     """
@@ -117,7 +118,7 @@ def _prefix(service: Service) -> str:
 
 def _segment(batch_id: str) -> str:
     if not _ID.fullmatch(batch_id):
-        raise ValueError(f"not a batch_id: {batch_id[:150]!r}")  # safety: a start goes to no other path
+        raise ValueError(f"not a batch_id: {batch_id[:150]!r}")  # safety: the path of a start must not be changed
     return batch_id
 
 
@@ -129,14 +130,14 @@ def _reference(reference_id: str | None) -> tuple[tuple[str, str], ...]:
     return (("Reference-Id", reference_id),)
 
 
-# --- what came back --------------------------------------------------------------------------------------------------
+# --- replies ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """Provably no byte of the request left this machine: repeating it repeats nothing. Both a reply and a meaning.
+    """Provably no byte of the request was sent, so it may be repeated. Both a reply and a meaning.
 
-    `is_final` tells that every later call would end the same way, such as with a client secret that was refused.
+    `is_final` means that every later call would end in the same way, for example with a refused client secret.
     """
 
     cause: str
@@ -147,9 +148,9 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """Something may have left, and no complete answer came: reset, deadline, half a body, too large, malformed.
+    """Something may have been sent, and no complete answer was received: reset, deadline, half a body, too large.
 
-    `foreign` is the Reference-Id of a complete answer that belongs to another request, else empty.
+    `foreign` is the Reference-Id of a complete answer that belongs to another request, or empty.
     """
 
     cause: str
@@ -160,12 +161,12 @@ class Broken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A complete HTTP answer, of whatever status. Header names are in lower case, in the order of the wire.
+    """A complete HTTP answer with any status. Header names are in lower case, in the order received.
 
     `sent_at` and `received_at` are seconds on the client's monotonic clock: just before the first byte of the request
-    was handed over, and just after the last byte of the answer came in. `framed` tells that the answer announced where
-    it ends; otherwise it ended with the connection, and half an answer looks the same. `renewed` tells, of a 401, that
-    the next call will have another access token, so that this answer says nothing about later calls.
+    was sent, and just after the last byte of the answer was received. `framed` means that the answer announced its
+    length. Otherwise it ended with the connection, and a truncated answer looks the same. `renewed` means, for a 401,
+    that the next call will have another access token, so this answer says nothing about later calls.
     """
 
     status: int
@@ -182,9 +183,9 @@ Reply: TypeAlias = NotSent | Broken | Answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateHeaders:
-    """What an answer said of the limit. Requests, requests, and two instants in epoch seconds of the server's clock.
+    """The rate headers of an answer: two numbers of requests, and two times in epoch seconds of the server's clock.
 
-    Source: CONTRACT "Limits"; any of them may be missing.
+    Source: CONTRACT "Limits". Any of them may be missing.
     """
 
     limit: int | None = None
@@ -223,33 +224,33 @@ def foreign_id(headers: Collection[tuple[str, str]], reference_id: str | None) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The server took this start: a clean 200. `status` is `processing` or `completed`."""
+    """The server accepted this start: a clean 200. `status` is `processing` or `completed`."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled:
-    """429, and nothing else: the call was not looked at."""
+    """A clean 429: the call had no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """401, 403, 406 or 415, or no access token: every later call would fail the same way. Source: CONTRACT "Start"."""
+    """401, 403, 406, 415 or no access token: every later call would fail in the same way. Source: CONTRACT "Start"."""
 
     problem: ServerProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubtful:
-    """The start may have been taken. `problem.status` tells a 400 or 404 from the rest; None: no complete answer."""
+    """The server may have accepted the start. `problem.status` is None if there was no complete answer."""
 
     problem: ServerProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """The server told the status of this batch."""
+    """The server reported the status of this batch."""
 
     reading: Reading
 
@@ -263,14 +264,14 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAnswer:
-    """Nothing was learnt; `problem` says what came instead."""
+    """The status is still unknown. `problem` describes the reply."""
 
     problem: ServerProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The batches the list call named, by batch_id. It can confirm a start, never deny one: it may lack batches."""
+    """The batches in a list answer, by batch_id. It can confirm a start but never disprove one."""
 
     readings: Mapping[str, Reading]
 
@@ -281,14 +282,14 @@ ListMeaning: TypeAlias = Listing | Throttled | Refused | NoAnswer
 
 
 def start_meaning(reply: Reply, batch_id: str) -> StartMeaning:
-    """What a reply to a start says of it. Everything that is not plainly one of the others is `Doubtful`.
+    """Interpret a reply to a start. Every reply that is not clearly another meaning is `Doubtful`.
 
     Source: CONTRACT "Start", "Responses".
     """
     if isinstance(reply, NotSent):
         return reply
     if isinstance(reply, Broken):
-        return Doubtful(problem=problem_of(reply))  # safety: something may have left, so nobody sends again unread
+        return Doubtful(problem=problem_of(reply))  # safety: read the status before any repeat
     if reply.status == 200:
         result = _result(reply)
         if isinstance(result, str):
@@ -297,18 +298,20 @@ def start_meaning(reply: Reply, batch_id: str) -> StartMeaning:
             return Doubtful(problem=_odd(reply, "The answer names another batch"))  # safety: not our start
         status = _status(result)
         if status not in RUNNING:
-            return Doubtful(problem=_odd(reply, "The answer does not say that the batch is processing"))  # safety
+            return Doubtful(
+                problem=_odd(reply, "The answer does not say that the batch is processing")
+            )  # safety: not started
         return Accepted(status=status)
-    if reply.status == 429 and _is_plain_failure(reply):  # safety: only a 429 that claims nothing may be repeated
+    if reply.status == 429 and _is_plain_failure(reply):  # safety: a 429 with a result may have had an effect
         return Throttled()
     # safety: the access token had ended (a 401 that is `renewed`): the status is read before this start is repeated
     if reply.status in _REFUSALS and not reply.renewed and _is_plain_failure(reply):
         return Refused(problem=problem_of(reply))
-    return Doubtful(problem=problem_of(reply))  # safety: 400 too: the batch may have been started by this very call
+    return Doubtful(problem=problem_of(reply))  # safety: after a 400, too: this call may have started the batch
 
 
 def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
-    """What a reply to a status read says of the batch. Source: CONTRACT "Operations", "Responses"."""
+    """Interpret a reply to a status read. Source: CONTRACT "Operations", "Responses"."""
     if isinstance(reply, NotSent) and reply.is_final:
         return Refused(problem=problem_of(reply))
     if not isinstance(reply, Answer):
@@ -325,20 +328,20 @@ def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
     if isinstance(result, str):
         return NoAnswer(problem=_odd(reply, result))
     if result.get("batch_id") != batch_id:
-        return NoAnswer(problem=_odd(reply, "The answer names another batch"))  # safety: it releases nothing here
+        return NoAnswer(problem=_odd(reply, "The answer names another batch"))  # safety: it must not release this one
     reading = _reading(result, batch_id, Source.READ)
     if reading.status is None:
-        return NoAnswer(problem=_odd(reply, "The answer has no status"))  # safety: no word is not `submitted`
+        return NoAnswer(problem=_odd(reply, "The answer has no status"))  # safety: a missing status is not `submitted`
     return Read(reading=reading)
 
 
 def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMeaning:
-    """What a reply to the list call says of the wanted batches, None: of all.
+    """Interpret a reply to the list call, for the `wanted` batches or, with None, for all.
+
+    A `result` without `batches`, or with null, is an empty list. Entries without a valid id are skipped. If an id is
+    listed twice, the entry with the later stage is kept.
 
     Source: CONTRACT "Operations", "Responses".
-
-    A `result` without `batches`, or with null, is an empty list. Entries without an id that could stand in a path are
-    skipped. Of an id that is listed twice, the entry that is further beyond its start is kept.
     """
     if isinstance(reply, NotSent) and reply.is_final:
         return Refused(problem=problem_of(reply))
@@ -362,7 +365,7 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
     for entry in batches:
         batch_id = entry.get("batch_id") if isinstance(entry, dict) else None
         if not isinstance(batch_id, str) or (wanted is not None and batch_id not in wanted):
-            continue  # the account may hold a hundred thousand that nobody asked about
+            continue  # the account may have many other batches
         if not _ID.fullmatch(batch_id):
             continue
         reading = _reading(entry, batch_id, Source.LIST)
@@ -373,7 +376,7 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
 
 
 def _result(answer: Answer) -> dict[str, object] | str:
-    """The `result` of a 200, or what is wrong with the answer. Source: CONTRACT "Responses"."""
+    """The `result` of a 200, or why the answer cannot be used. Source: CONTRACT "Responses"."""
     if _is_encoded(answer):
         return "The answer is compressed, although the request does not allow it"
     document = json_value(answer.body)
@@ -388,7 +391,7 @@ def _result(answer: Answer) -> dict[str, object] | str:
 
 
 def _is_encoded(answer: Answer) -> bool:
-    """Whether the body is compressed. It is never unpacked: a few bytes can stand for gigabytes."""
+    """Whether the body is compressed. It is never decompressed: a few bytes could become gigabytes."""
     return any(
         name.lower() == "content-encoding" and value.strip().lower() not in {"", "identity"}
         for name, value in answer.headers
@@ -396,17 +399,17 @@ def _is_encoded(answer: Answer) -> bool:
 
 
 def _is_plain_failure(answer: Answer) -> bool:
-    """Whether a failure is complete and claims no result besides. Empty bodies and HTML pages are plain."""
+    """Whether a failure is complete and has no result. Empty bodies and HTML pages are plain failures."""
     if _is_encoded(answer):
         return False
     document = json_value(answer.body)
     if isinstance(document, dict):
         return document.get("result") is None
-    return answer.framed and b'"result"' not in answer.body.lower()  # safety: no half answer is repeated unread
+    return answer.framed and b'"result"' not in answer.body.lower()  # safety: it may be truncated
 
 
 def _status(result: Mapping[str, object]) -> str | None:
-    """The status word; a known one without the spaces and capitals around it, any other as it stands."""
+    """The status. A known one is normalised (spaces, letter case), any other one is returned unchanged."""
     said = result.get("status")
     if isinstance(said, str) and said in _KNOWN:
         return said
@@ -433,7 +436,7 @@ def _reading(result: Mapping[str, object], batch_id: str, source: Source) -> Rea
 
 
 def _progress(reading: Reading) -> int:
-    """How far beyond its start a status is. An unrecognised word counts for more than `submitted`: it stops a start."""
+    """The order of a status in the life of a batch. An unrecognised one blocks a start, so it follows `submitted`."""
     match reading.status:
         case None:
             return 0
@@ -449,10 +452,10 @@ def _progress(reading: Reading) -> int:
 
 
 def problem_of(reply: Reply) -> ServerProblem:
-    """What a reply that was no success says, for people. The client has redacted the token.
+    """Describe a reply that was not a success, for people. The client has redacted the token.
 
-    Understands an `error` that is an object or a string, a bare problem object, an empty body, an HTML page and
-    anything else. Source: CONTRACT "Errors".
+    Accepts an `error` that is an object or a string, the error members at the top level, an empty body, an HTML page
+    and anything else. Source: CONTRACT "Errors".
     """
     if isinstance(reply, NotSent):
         return ServerProblem(status=None, title="Not sent", detail=reply.cause[: 2 * _DETAIL_LIMIT])
@@ -473,14 +476,14 @@ def problem_of(reply: Reply) -> ServerProblem:
 
 
 def _odd(answer: Answer, title: str) -> ServerProblem:
-    """A problem whose detail is the page's title or the first bytes of the body."""
+    """A problem with the page's title or the first bytes of the body as its detail."""
     if _is_encoded(answer):
         return ServerProblem(status=answer.status, title=title, detail="(compressed)")
     start = answer.body[:4096].decode("utf-8", "replace")
     page = _HTML_TITLE.search(start)
     said = " ".join(page.group(1).split()) if page else ""
     if page and title in said:
-        said = "(an HTML page)"  # that says the same once more
+        said = "(an HTML page)"  # its title repeats ours
     elif page:
         said = f"HTML page: {said}"
     detail = said or start.strip()

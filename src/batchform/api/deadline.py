@@ -1,9 +1,9 @@
-"""Wall-clock limits on things that have no such limit of their own: a busy socket, and connecting.
+"""Deadlines for an exchange on a socket and for connecting.
 
-A socket's timeout bounds one wait, not the whole. A server that drips a byte a second, or sends `100 Continue` for
-ever, would hold a worker until morning, so one `Watchdog` thread shuts the socket at the deadline. Connecting has no
-socket that could be shut (it resolves names, tries several addresses and shakes hands), so a `Dial` does it on a thread
-of its own, which can be left behind: nothing of the request is sent there.
+The timeout of a socket limits each wait, not the whole exchange. A server that sends one byte per second, or `100
+Continue` without end, could block a worker for hours. So a `Watchdog` thread shuts the socket at the deadline. During
+connecting there is no socket to shut (names are resolved, several addresses are tried, TLS is negotiated). So
+`Connecting` runs it in a thread that can be abandoned, because that thread sends nothing of the request.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ CLOSED = "the client is closed"
 
 
 class Connectable(Protocol):
-    """What a `Dial` needs of a connection."""
+    """The part of a connection that `Connecting` uses."""
 
     def connect(self) -> None:
-        """Get ready to send, or raise."""
+        """Connect, or raise."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close the connection."""
 
 
 def cause_of(error: BaseException) -> str:
-    """What went wrong, in a few words: the system's own, where one of its errors lies beneath."""
+    """A short description of an error: that of the operating system if one of its errors is the cause."""
     found, inner = error, error.__cause__ or error.__context__
     for _ in range(10):
         if inner is None:
@@ -47,20 +47,20 @@ def cause_of(error: BaseException) -> str:
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One exchange under guard. `stopped` says why its socket was shut, empty as long as it was not."""
+    """A watched exchange. `stopped` is why its socket was shut, empty if it was not."""
 
     wire: object
     ends: float
     stopped: str = ""
 
     def stop(self, why: str) -> None:
-        """Shut the socket in both directions; whoever waits on it wakes up."""
+        """Shut the socket in both directions, which wakes up a waiting thread."""
         self.stopped = why
         wire = getattr(self.wire, "socket", self.wire)  # urllib3's TLS in TLS keeps the proxy's socket there
         if isinstance(wire, socket.SocketType):  # a replayed cassette has none
             with suppress(OSError):
-                # safety: not `self.wire.shutdown`, which for TLS drops the encryption first, so that a thread that is
-                # just sending could let the token out in the clear
+                # safety: not `self.wire.shutdown`: for TLS it first removes the encryption, so a thread that is sending
+                # could send the token unencrypted
                 socket.SocketType.shutdown(wire, socket.SHUT_RDWR)
 
 
@@ -71,15 +71,15 @@ class Watchdog:
         self._changed = threading.Condition()
         self._watches: set[Watch] = set()
         self._wakes = float("inf")
-        self._over = ""
+        self._ended = ""
         self._thread: threading.Thread | None = None
 
     def watch(self, wire: object, ends: float) -> Watch | str:
-        """Guard `wire` until `release`, or the reason why nothing may be sent any more. `ends` is monotonic seconds."""
+        """Watch `wire` until `release`, or return why nothing may be sent. `ends` is monotonic seconds."""
         watch = Watch(wire=wire, ends=ends)
         with self._changed:
-            if self._over:
-                return self._over
+            if self._ended:
+                return self._ended
             if ends <= time.monotonic():
                 return LATE
             if self._thread is None:
@@ -95,31 +95,31 @@ class Watchdog:
         return watch
 
     def release(self, watch: Watch) -> str:
-        """End the guard before the socket is closed or used again; tells why it was shut, empty if it was not."""
+        """Stop watching, before the socket is closed or reused. Returns why it was shut, empty if it was not."""
         with self._changed:
             self._watches.discard(watch)
-            if self._over and not self._watches:
+            if self._ended and not self._watches:
                 self._changed.notify()
         return watch.stopped
 
     def cut(self) -> None:
-        """Shut every socket now and guard no more."""
+        """Shut every socket now. No exchange can begin afterwards."""
         with self._changed:
-            self._over = CUT
+            self._ended = CUT
             for watch in self._watches:
                 watch.stop(CUT)
             self._watches.clear()
             self._changed.notify()
 
-    def rest(self) -> None:
-        """Guard what is under way to its end, and nothing new."""
+    def close(self) -> None:
+        """Watch the current exchanges to their ends. No exchange can begin afterwards."""
         with self._changed:
-            self._over = self._over or CLOSED
+            self._ended = self._ended or CLOSED
             self._changed.notify()
 
     def _run(self) -> None:
         with self._changed:
-            while self._watches or not self._over:
+            while self._watches or not self._ended:
                 now = time.monotonic()
                 for watch in [watch for watch in self._watches if watch.ends <= now]:
                     watch.stop(LATE)
@@ -128,14 +128,14 @@ class Watchdog:
                 self._changed.wait(min(self._wakes - now, threading.TIMEOUT_MAX))
 
 
-class Dial:
-    """One attempt to connect, which its starter may leave behind; a connection that is no longer wanted is closed.
+class Connecting:
+    """An attempt to connect that can be abandoned. A connection that is made after that is closed.
 
-    After `wait`, `error` is what connecting raised, and `late` tells whether it took too long.
+    After `wait`, `error` is the exception of the attempt, and `late` is whether it took too long.
     """
 
-    def __init__(self, line: Connectable) -> None:
-        self._line = line
+    def __init__(self, connection: Connectable) -> None:
+        self._connection = connection
         self._settling = threading.Lock()
         self._settled = threading.Event()
         self._outcome: str | None = None
@@ -143,20 +143,20 @@ class Dial:
         self.late = False
 
     def wait(self, seconds: float) -> str:
-        """Connect; returns empty when connected, else why not, after `seconds` at the latest."""
+        """Connect within `seconds`. Returns empty when connected, else why not."""
         try:
-            threading.Thread(target=self._run, name="batchform-dial", daemon=True).start()
+            threading.Thread(target=self._run, name="batchform-connecting", daemon=True).start()
         except RuntimeError as error:
             return cause_of(error)
         try:
             self._settled.wait(seconds)
         finally:
-            self.leave(LATE)
+            self.abandon(LATE)
         self.late = self._outcome == LATE and self.error is None
         return self._outcome or ""
 
-    def leave(self, why: str) -> None:
-        """Stop waiting, from any thread. Changes nothing once it is connected."""
+    def abandon(self, why: str) -> None:
+        """Stop waiting, from any thread. Has no effect once it is connected."""
         with self._settling:
             if self._outcome is None:
                 self._outcome = why
@@ -165,8 +165,8 @@ class Dial:
     def _run(self) -> None:
         why, failure = "", None
         try:
-            self._line.connect()
-        except Exception as error:  # noqa: BLE001  # whatever went wrong, nothing of the request has left
+            self._connection.connect()
+        except Exception as error:  # noqa: BLE001  # every error must become a reply; nothing of the request was sent
             why, failure = cause_of(error), error
         with self._settling:
             wanted = self._outcome is None
@@ -175,5 +175,5 @@ class Dial:
                 self.error = failure
         if why or not wanted:
             with suppress(Exception):
-                self._line.close()
+                self._connection.close()
         self._settled.set()

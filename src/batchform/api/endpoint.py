@@ -78,7 +78,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def _unusable(what: str, hint: str = "") -> UsageError:
-    return UsageError("The endpoint cannot be used", " ".join(filter(None, [what, hint, "Nothing was sent."])))
+    return UsageError("The endpoint is not usable", " ".join(filter(None, [what, hint, "Nothing was sent."])))
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

@@ -14,19 +14,19 @@ _LONG = 8
 
 
 def check_token(token: str) -> str:
-    """The token, unchanged.
+    """Return the token unchanged.
 
     Raises:
-        UsageError: It is empty or holds anything but visible ASCII characters. The message never repeats it.
+        UsageError: It is empty or has characters other than visible ASCII. The message never repeats it.
     """
     if _TOKEN.fullmatch(token):
         return token
-    why = "It is empty." if not token else "It holds a space, a line break or a character outside visible ASCII."
+    why = "It is empty." if not token else "It contains a space, a line break or a character that is not visible ASCII."
     raise UsageError("The token is not usable", f"{why} Nothing was sent.")
 
 
 class Redactor:
-    """Replaces secrets by `[token]`, also if any of their characters are escaped for JSON, HTML or a URL.
+    """Replaces secrets with `[token]`, also if any of their characters are escaped for JSON, HTML or a URL.
 
     A secret of fewer than 8 characters could be part of any word. It is kept where programs read (the headers and the
     body of a success) and replaced only in texts for people.
@@ -41,15 +41,15 @@ class Redactor:
         return "Redactor()"
 
     def prose(self, text: str) -> str:
-        """A text for people, without the secrets."""
+        """A text for people without the secrets."""
         return _without(text, self._all)
 
     def header(self, value: str) -> str:
-        """A header's value, without the secrets."""
+        """The value of a header without the secrets."""
         return _without(value, self._long)
 
     def body(self, body: bytes, status: int) -> bytes:
-        """The body of an answer with that HTTP status, without the secrets."""
+        """The body of an answer with this HTTP status without the secrets."""
         # Latin-1 keeps every byte, and the secrets are ASCII.
         patterns = self._all if status >= 400 else self._long
         text = body.decode("latin-1")
