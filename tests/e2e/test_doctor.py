@@ -54,7 +54,7 @@ def test_all_is_well(tmp_path: Path) -> None:
         ({"BATCHFORM_AUTH_TOKEN": "another-token-4711"}, "list", "401 Unauthorized"),
         ({"BATCHFORM_AUTH_TOKEN": ""}, "credentials", "No credentials"),
         ({"BATCHFORM_CLIENT_ID": "x"}, "credentials", "Two kinds of credentials"),
-        ({"BATCHFORM_ENDPOINT": "http://elsewhere.example"}, "endpoint", "cannot be used"),
+        ({"BATCHFORM_ENDPOINT": "http://elsewhere.example"}, "endpoint", "not usable"),
         (
             {"BATCHFORM_PROXY": "socks5://u:p4ssw0rd@p:1", "BATCHFORM_ENDPOINT": "https://e.test"},
             "proxy",
