@@ -611,14 +611,14 @@ _UNSTARTED: Final = frozenset({Action.START, Action.VERIFY, Action.HOLD, Action.
 def _contradicted(changes: Collection[Change], config: Config) -> list[Notice]:
     """One warning for all declared numbers of records that the account or the state contradicts."""
     declared = {batch.batch_id: batch.records for batch in config.batches}
-    wrong = [
+    wrong = sorted(
         (change.name, f"declared {told:,}, {_SAYS[change.records_source]} {change.records:,}.")
         for change in changes
         if change.action in _UNSTARTED
         and change.records_source in _SAYS
         and (told := declared[change.batch_id]) is not None
         and change.records != told
-    ]
+    )
     if not wrong:
         return []
     name, what = wrong[0]
