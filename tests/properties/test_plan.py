@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batchform.apply import report
 from batchform.drift import drift
 from batchform.model import MAX_RECORDS, Batch, Config, GuardName, Observed, Reading, Service, Source
-from batchform.plan import Action, Plan, Reason, approve, plan
+from batchform.plan import Action, Change, Plan, Reason, approve, plan
 from batchform.state.events import Event, Forgotten, Intended, Seen, Started, What, fold
 from batchform.state.known import Evidence, Phase, State
 from batchform.status import stage
@@ -196,14 +196,21 @@ def meant_for(fresh: Plan, approved: Plan) -> Plan:
     return replace(approved, service=fresh.service, endpoint=fresh.endpoint, lineage=fresh.lineage)
 
 
+def is_larger(start: Change, offer: Change) -> bool:
+    """Whether a number of the start exceeds the offered one. An unknown number is the most that a batch can have."""
+    sizes = ((start.records, offer.records), (start.counted, offer.counted))
+    return any((MAX_RECORDS if now is None else now) > (MAX_RECORDS if then is None else then) for now, then in sizes)
+
+
 @given(fresh=PLANS, approved=PLANS)
 def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
-    """An approval changes only starts, and only to WAIT."""
+    """An approval changes only starts, and only to WAIT: those that it did not offer, or offered with fewer records."""
     approved = meant_for(fresh, approved)
     left = approve(fresh, approved)
-    offered = {change.batch_id for change in approved.having(Action.START, Action.VERIFY)}
+    offered = {change.batch_id: change for change in approved.having(Action.START, Action.VERIFY)}
     for before, after in zip(fresh.changes, left.changes, strict=True):
-        if before.action is Action.START and before.batch_id not in offered:
+        offer = offered.get(before.batch_id)
+        if before.action is Action.START and (offer is None or is_larger(before, offer)):
             assert after.action is Action.WAIT
         else:
             assert after == before
