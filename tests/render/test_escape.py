@@ -100,6 +100,11 @@ def test_wrap_defuses_a_command_in_the_middle_of_a_long_word() -> None:
     assert wrap(word)[1].startswith(r"\x3a:error")
 
 
+def test_a_word_that_is_broken_at_a_blank_leaves_none() -> None:
+    """Text in backticks is one word, so a word may contain blanks."""
+    assert wrap("x" * 95 + "` " + "y" * 20 + "`") == ["x" * 95 + "`", "y" * 20 + "`"]
+
+
 def test_pack_breaks_between_sentences() -> None:
     """As many sentences on a line as fit."""
     assert pack(["a" * 60 + ".", "b" * 38 + ".", "c."]) == ["a" * 60 + ".", "b" * 38 + ". c."]

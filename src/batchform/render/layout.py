@@ -116,8 +116,8 @@ def wrap(text: str, *, first: str = "", rest: str = "") -> list[str]:
             indent, line = rest, ""
         while not line and width(indent) + width(word) > COLUMNS:
             piece = _piece(word, COLUMNS - width(indent))
-            lines.append(indent + defused(piece))
-            indent, word = rest, word[len(piece) :]
+            lines.append((indent + defused(piece)).rstrip())
+            indent, word = rest, word[len(piece) :].lstrip()
         line = f"{line} {word}" if line else word
     if line or not lines:
         lines.append((indent + defused(line)).rstrip())
