@@ -247,7 +247,7 @@ def test_the_table_of_decisions_names_what_exists() -> None:
         (foreign_libraries, "simulator.world_file", "import yaml"),
         (foreign_libraries, "cli.validate", "from jsonschema import validators"),
         (foreign_libraries, "cli.main", "import requests"),
-        (foreign_libraries, "state.remote", "import obstore"),
+        (foreign_libraries, "state.remote.lease", "import obstore"),
         (simulator_imports, "simulator.server", "from batchform.model import Service"),
         (simulator_imports, "simulator.world", "from batchform import model"),
         (impure_imports, "protocol", "import time"),

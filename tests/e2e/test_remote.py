@@ -21,7 +21,8 @@ from batchform.state.address import Bucket
 from batchform.state.codec import encode_state
 from batchform.state.known import Phase
 from batchform.state.objects import Objects
-from batchform.state.remote import JOURNAL, STATE, read
+from batchform.state.remote.access import JOURNAL, STATE
+from batchform.state.remote.reader import read
 from tests.e2e.harness import ROOT, Ended, Site, site
 from tests.e2e.test_loop import declared, ids
 from tests.proof import judge

@@ -17,7 +17,7 @@ import batchform.api.client
 import batchform.api.pacing
 import batchform.cli.apply
 import batchform.engine
-import batchform.state.remote  # noqa: F401  # that is what makes it warm
+import batchform.state.remote.store  # noqa: F401  # that is what makes it warm
 from batchform.cli import session
 from batchform.state.objects import Objects
 from tests.e2e.fast import run

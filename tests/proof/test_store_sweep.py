@@ -19,7 +19,7 @@ from batchform.state.events import Intended
 from batchform.state.journal import replay
 from batchform.state.known import Phase
 from batchform.state.objects import Objects
-from batchform.state.remote import read
+from batchform.state.remote.reader import read
 from tests.e2e.harness import Ended, Site, Warm, site, warmed
 from tests.e2e.test_loop import declared, ids
 from tests.proof import judge

@@ -16,7 +16,9 @@ from batchform.state.events import Intended, fold
 from batchform.state.journal import replay
 from batchform.state.known import Story
 from batchform.state.registers import Held
-from batchform.state.remote import BACKUP, JOURNAL, STATE, Remote, hold, holding, read, unlock
+from batchform.state.remote.access import BACKUP, JOURNAL, STATE
+from batchform.state.remote.reader import holding, read
+from batchform.state.remote.store import Remote, hold, unlock
 from tests.state.memory import EXPIRED, FAILED, FAULTS, FORBIDDEN, HANGS, LATE, Memory, Space, Time
 from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events
 
@@ -178,9 +180,9 @@ def test_each_content_of_the_journal_is_unique(world: World) -> None:
     for run in ("run-1", "run-2"):
         store = world.held(run, engine)
         world.time.sleep(15)
-        store.beat()
+        store.lease.beat()
         world.time.sleep(15)
-        store.beat()
+        store.lease.beat()
         store.close()
     journals = [data for name, data in contents if name == JOURNAL]
     assert len(journals) == len(set(journals)) + 2  # the two probes, which were refused
@@ -210,7 +212,7 @@ def test_a_run_that_lives_is_waited_for(world: World) -> None:
 
     def wait(seconds: float) -> None:
         world.time.sleep(seconds)
-        first.beat()
+        first.lease.beat()
 
     with pytest.raises(StateLockedError) as caught:
         second.take(12, wait)
@@ -231,7 +233,7 @@ def test_a_run_that_ends_makes_room(world: World) -> None:
 
     def wait(seconds: float) -> None:
         world.time.sleep(seconds)
-        first.beat()
+        first.lease.beat()
         if world.time.now - began > 100 and world.header().open:
             first.close()
 
@@ -424,15 +426,15 @@ def test_the_journal_is_renewed_while_nothing_else_happens(world: World) -> None
     first = world.header().beat
     for _ in range(300):
         world.time.now += 1
-        store.beat()
+        store.lease.beat()
     assert 18 <= world.header().beat - first <= 20
     engine.faults.extend([FAILED] * 3)
     for _ in range(40):
         world.time.now += 1
-        store.beat()
+        store.lease.beat()
     assert store.sure()
     store.close()
-    store.beat()
+    store.lease.beat()
     assert not world.header().open
 
 
@@ -512,7 +514,7 @@ def test_a_write_of_ours_that_comes_late_is_taken_for_ours(world: World) -> None
     store = world.held("run-1", engine)
     engine.faults.append(LATE)
     world.time.now += 15
-    store.beat()  # gives up after one try
+    store.lease.beat()  # gives up after one try
     engine.land()
     store.record(of("run-1", INTENDED))
     assert list(world.journal().events) == of("run-1", INTENDED)

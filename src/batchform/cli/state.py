@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batchform.cli.terminal import Terminal
-    from batchform.state.remote import Holding
+    from batchform.state.remote.reader import Holding
     from batchform.state.store import Place
 
 _LARGEST: Final = 256 << 20
@@ -243,7 +243,7 @@ def migrate(terminal: Terminal, /, *, to: str, state: str | None, lock_timeout: 
         return
     from batchform.state import local  # noqa: PLC0415  # only here the kind of store matters
     from batchform.state.probe import probe  # noqa: PLC0415  # for remote states only
-    from batchform.state.remote import BACKUP  # noqa: PLC0415  # the same
+    from batchform.state.remote.access import BACKUP  # noqa: PLC0415  # the same
     from batchform.state.store import registers  # noqa: PLC0415  # the same
 
     with session.hold(terminal, place, fresh=known, run=run, command="state migrate", timeout=lock_timeout) as old:
@@ -299,20 +299,22 @@ def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeou
         raise UsageError(
             "A state file needs no unlock", "The kernel frees its lock when the run ends. End that process instead."
         )
-    from batchform.state import remote  # noqa: PLC0415  # for remote states only
+    from batchform.state.remote.reader import holding  # noqa: PLC0415  # for remote states only
+    from batchform.state.remote.store import unlock as stop  # noqa: PLC0415  # the same
+    from batchform.state.remote.takeover import not_held  # noqa: PLC0415  # the same
     from batchform.state.store import registers  # noqa: PLC0415  # the same
 
     engine = registers(place)
-    found = remote.holding(engine)
+    found = holding(engine)
     if found is None or found.header.run != holder:
-        raise remote.not_held(holder)
+        raise not_held(holder)
     terminal.message(printable(_holder_text(_holding_document(found))))
     if not auto_approve and not terminal.interactive:
         raise UsageError("This unlock has no approval", "Approval needs a terminal or `--auto-approve`.")
     if not auto_approve and not terminal.confirm("Stop this run? It then sends nothing more."):
         raise RefusedError("Unlock was not approved", "Nothing was changed.")
     run = environment.new_run()
-    recovered = remote.unlock(
+    recovered = stop(
         engine,
         found,
         run=run,
@@ -329,7 +331,7 @@ def _holder(place: Place) -> dict[str, Any] | None:
     if isinstance(place, Path):
         held = holder_of(place)
         return None if held is None else {"locked": True, "holder": held}
-    from batchform.state.remote import holding  # noqa: PLC0415  # for remote states only
+    from batchform.state.remote.reader import holding  # noqa: PLC0415  # for remote states only
     from batchform.state.store import registers  # noqa: PLC0415  # the same
 
     found = holding(registers(place))

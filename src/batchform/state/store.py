@@ -90,9 +90,9 @@ def hold(
         return local.hold(
             place, fresh=fresh, run=run, holder=holder, now=now, story=story, timeout=timeout or 0.0, sleep=sleep
         )
-    from batchform.state import remote  # noqa: PLC0415  # the same
+    from batchform.state.remote import store  # noqa: PLC0415  # the same
 
-    return remote.hold(
+    return store.hold(
         registers(place),
         fresh=fresh,
         run=run,
@@ -115,9 +115,9 @@ def read(place: Place) -> Known:
         from batchform.state.reader import read as read_file  # noqa: PLC0415  # the one that is needed
 
         return read_file(place)
-    from batchform.state import remote  # noqa: PLC0415  # the same
+    from batchform.state.remote.reader import read as read_remote  # noqa: PLC0415  # the same
 
-    return remote.read(registers(place))
+    return read_remote(registers(place))
 
 
 def registers(address: Address) -> Registers:
