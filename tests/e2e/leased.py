@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 
+from batchform.state.git import Git
 from batchform.state.objects import Objects
 from tests.e2e.fast import run
 
 if __name__ == "__main__":
-    Objects.lease = float(sys.argv.pop(1))
+    Objects.lease = Git.lease = float(sys.argv.pop(1))
+    Git.every = 0.0
     run(float(sys.argv.pop(1)))

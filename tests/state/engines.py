@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from batchform.state.address import Bucket
+from batchform.state.address import Branch, Bucket
+from batchform.state.git import Git
 from batchform.state.objects import Objects
 from batchform.state.registers import replace
+from tests.state.git_server import BRANCH, GitServer, bare, git
 from tests.state.memory import Memory, Space
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 ENGINES: Final = (
     "memory",
     "moto",
+    "git over file",
+    "git over http",
     pytest.param("seaweedfs", marks=pytest.mark.full),
 )
 BUCKET: Final = "bucket"
@@ -51,6 +55,13 @@ def engine(kind: str) -> Iterator[Callable[[], Registers]]:
     if kind == "memory":
         space = Space()
         yield lambda: Memory(space)
+        return
+    if kind.startswith("git "):
+        with tempfile.TemporaryDirectory(prefix="batchform-git-") as name, GitServer(Path(name)) as running:
+            origin, checkout = bare(Path(name)), Path(name) / "checkout"
+            url = origin.as_uri() if kind == "git over file" else running.url
+            git("clone", "--quiet", url, str(checkout), folder=Path(name))
+            yield lambda: Git(Branch(name=BRANCH), checkout)
         return
     pytest.importorskip("obstore", reason="it has no wheel for this machine")
     with environment(kind):

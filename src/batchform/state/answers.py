@@ -37,13 +37,47 @@ _ANSWERS: Final[Mapping[Why, tuple[str, str]]] = {
     Why.EXPIRED: ("The credentials have expired", _EXPIRED),
 }
 _NO_WRITE: Final = ("The store does not let us write", _WRITE)
+_ORIGIN_CREDENTIALS: Final = (
+    "git could not sign in to `origin`. `git ls-remote origin` must work without a question. On GitHub, do not set"
+    " `persist-credentials: false` for actions/checkout."
+)
+_ORIGIN: Final = (
+    "It does not exist, or these credentials may not see it, which is never taken for a state that does not exist yet."
+    " Check `git remote get-url origin`."
+)
+_PUSH: Final = (
+    "batchform needs the right to push to this branch. On GitHub: `permissions: contents: write`. On GitLab: a token"
+    " with `write_repository`, or a job token that may push."
+)
+_RULE: Final = (
+    "Exclude this branch from the rule, or allow these credentials to push to it. Commits there have one parent, and"
+    " are signed if `commit.gpgsign` is set."
+)
+_FOREIGN: Final = (
+    "It has other files. Name a branch that does not exist yet, for example `git:batchform-state`: the first run"
+    " creates it."
+)
+_UNSIGNED: Final = (
+    "`commit.gpgsign` is set, and the key cannot be used without a question. Make the key usable for this run, or set"
+    " `git config commit.gpgsign false`."
+)
+_GIT: Final[Mapping[Why, tuple[str, str]]] = {
+    Why.NO_CREDENTIALS: ("There are no usable credentials for {where}", _ORIGIN_CREDENTIALS),
+    Why.NO_BUCKET: ("The repository of `origin` is not there", _ORIGIN),
+    Why.FORBIDDEN: ("`origin` refuses these credentials", "They may not read the repository. Use others."),
+    Why.RULE: ("A rule of the git server refuses the push", _RULE),
+    Why.FOREIGN: ("The branch does not hold a batchform state", _FOREIGN),
+    Why.UNSIGNED: ("The commit cannot be signed", _UNSIGNED),
+}
+_NO_PUSH: Final = ("`origin` does not let us push", _PUSH)
 _ELSE: Final = ("The store does not answer", "It gave no usable answer in time. Run again when it is back.")
 
 
 def not_usable(where: str, down: Down) -> StateError:
     """The error for a store that gave no usable answer."""
     last = down.last
-    summary, detail = _NO_WRITE if down.writing and last.why is Why.FORBIDDEN else _ANSWERS.get(last.why, _ELSE)
+    answers, no_write = (_GIT, _NO_PUSH) if where.startswith("git:") else (_ANSWERS, _NO_WRITE)
+    summary, detail = no_write if down.writing and last.why is Why.FORBIDDEN else answers.get(last.why, _ELSE)
     told = f" (its answer: {last.detail})" if last.detail else ""
     return StateError(summary.format(where=where), f"{where}: {detail}{told}")
 

@@ -50,12 +50,20 @@ class Why(StrEnum):
     EXPIRED = "expired"
     NO_BUCKET = "no_bucket"
     REGION = "region"
+    FOREIGN = "foreign"
+    """The branch holds something else."""
+    RULE = "rule"
+    """A rule or hook of the git server refuses the push."""
+    UNSIGNED = "unsigned"
+    """The commit cannot be signed."""
     SILENT = "silent"
     """No answer: not connected, cut, or out of time."""
     OTHER = "other"
 
 
-LASTING: Final = frozenset({Why.FORBIDDEN, Why.NO_CREDENTIALS, Why.NO_BUCKET, Why.REGION})
+LASTING: Final = frozenset(
+    {Why.FORBIDDEN, Why.NO_CREDENTIALS, Why.NO_BUCKET, Why.REGION, Why.FOREIGN, Why.RULE, Why.UNSIGNED}
+)
 """Answers that waiting rarely changes: tried for `_LASTING_PATIENCE` seconds only."""
 
 _LASTING_PATIENCE: Final = 3.0

@@ -122,7 +122,11 @@ def read(place: Place) -> Known:
 
 def registers(address: Address) -> Registers:
     """The engine for this address."""
-    if isinstance(address, Branch) or address.scheme != "s3":
+    if isinstance(address, Branch):
+        from batchform.state.git import Git  # noqa: PLC0415  # for remote states only
+
+        return Git(address)
+    if address.scheme != "s3":
         raise UsageError(
             "This kind of store is not supported yet",
             f"{address}: use a file or `s3://bucket/key`. Others are untested. Nothing was sent.",
