@@ -42,6 +42,7 @@ PURE: Final = (
     "api.pacing",
     "api.reach",
     "api.refusal",
+    "api.results",
     "api.route",
     "doctor",
     "drift",
@@ -67,9 +68,9 @@ PURE: Final = (
 
 # fmt: off
 PURE_LIBRARY: Final = (
-    "__future__", "array", "base64", "binascii", "bisect", "collections", "dataclasses", "datetime", "email.utils",
-    "enum", "functools", "hashlib", "http.HTTPStatus", "ipaddress", "itertools", "json", "math", "re", "signal",
-    "types", "typing", "unicodedata", "urllib.parse", "uuid",
+    "__future__", "array", "base64", "binascii", "bisect", "codecs", "collections", "dataclasses", "datetime",
+    "email.utils", "enum", "functools", "hashlib", "http.HTTPStatus", "ipaddress", "itertools", "json", "math", "re",
+    "signal", "types", "typing", "unicodedata", "urllib.parse", "uuid",
 )
 """What pure modules may import of the standard library, but for the names in `FORBIDDEN`."""
 

@@ -17,7 +17,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, assert_never
 
 from batchform.api import contract
-from batchform.api.contract import Accepted, Doubtful, Listing, Missing, NoAnswer, NotSent, Read, Refused, Throttled
+from batchform.api.contract import (
+    Accepted,
+    Broken,
+    Doubtful,
+    Listing,
+    Missing,
+    NoAnswer,
+    NotSent,
+    Read,
+    Refused,
+    Throttled,
+)
+from batchform.api.results import Results, results_meaning
 from batchform.errors import UsageError
 from batchform.model import BEYOND_START, Reading, Source, Status
 from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejected, Released, Seen, Started, Unknown
@@ -319,6 +331,47 @@ def list_all(
                 wait = next(waits, None)
                 if wait is None or _is_over(reply, began, rules):
                     return meaning.problem
+                yield Pause(wait)
+            case _:
+                assert_never(meaning)
+
+
+def results(
+    order: Order, rules: Rules, *, items: bool = False, metadata: bool = False
+) -> Conversation[Results | ServerProblem]:
+    """Read the results of a batch, with retries. Records nothing.
+
+    Args:
+        order: The batch.
+        rules: Waits and numbers of tries.
+        items: Whether the items are wanted. Without, the answer is not kept.
+        metadata: Whether the items should have all fields.
+
+    Returns:
+        The results, or the problem of the last try. A 400 or 404 is not retried, nor is an answer that is too large.
+    """
+    request = contract.results_request(order.service, order.batch_id, metadata=metadata)
+    waits, began = iter(rules.read_waits[:3]), None
+    while True:
+        reply = yield from _send(Send(request))
+        began = reply.sent_at if began is None else began
+        meaning = results_meaning(reply, order.batch_id, items=items)
+        match meaning:
+            case Results():
+                return meaning
+            case Throttled():
+                continue
+            case Refused():
+                yield Stop(meaning.problem)
+                return meaning.problem
+            case Missing():
+                return meaning.problem
+            case NoAnswer():
+                wait = next(waits, None)
+                is_large = isinstance(reply, Broken) and reply.too_large
+                if wait is None or is_large or _is_over(reply, began, rules):
+                    return meaning.problem
+                del reply  # it may be large
                 yield Pause(wait)
             case _:
                 assert_never(meaning)

@@ -362,6 +362,15 @@ def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
         reply = ask(server, within(5.0))
     assert isinstance(reply, Broken)
     assert "announces 10485760 bytes" in reply.cause
+    assert reply.too_large
+
+
+@pytest.mark.parametrize(("status", "too_large"), [(200, False), (404, True), (500, True)])
+def test_only_a_success_may_be_large(*, status: int, too_large: bool) -> None:
+    """Of another answer, only a problem is read: 1 MiB is enough for it."""
+    with RawServer(always(answer(status, b" " * ((1 << 20) + 1)))) as server:
+        reply = ask(server, within(5.0, list_request(Service.PHONE)))
+    assert isinstance(reply, Broken if too_large else Answer)
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

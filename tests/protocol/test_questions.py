@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchform.api.contract import Listing, Missing
+from batchform.api.contract import Broken, Listing, Missing
+from batchform.api.results import Results
 from batchform.model import Reading, ServerProblem, Source
-from batchform.protocol import Rules, Send, Verdict, confirm, list_all, read, refresh, verify
+from batchform.protocol import Rules, Send, Verdict, confirm, list_all, read, refresh, results, verify
 from tests.protocol.script import (
     COMPLETED,
     LOST,
@@ -234,12 +235,57 @@ def test_of_a_batch_that_is_listed_twice_the_entry_that_shows_more_counts(
         assert listing.readings["b1"].status == (first or second)
 
 
+DONE = said("completed", credits_charged=2, phones=[{"number": "1"}])
+TOO_LARGE = Broken(cause="the answer has more than 1 bytes", too_large=True)
+
+
+@pytest.mark.parametrize(
+    ("replies", "words", "has_results"),
+    [
+        pytest.param((DONE,), "read", True, id="results"),
+        pytest.param((THROTTLED, THROTTLED, DONE), "read read read", True, id="throttled"),
+        pytest.param((failed(500), LOST, UNSENT, DONE), "read pause:1 read pause:2 read pause:4 read", True, id="late"),
+        pytest.param((failed(500),) * 4, "read pause:1 read pause:2 read pause:4 read", False, id="no answer"),
+        pytest.param((failed(404),), "read", False, id="404"),
+        pytest.param((failed(400),), "read", False, id="400"),
+        pytest.param((TOO_LARGE,), "read", False, id="too large"),
+        pytest.param((failed(401),), "read stop:401", False, id="refused"),
+        pytest.param((UNSENT_FOR_LONG,), "read", False, id="unsent for 30 s"),
+        pytest.param((TOKEN_ENDED, DONE), "read pause:1 read", True, id="the access token had ended"),
+        pytest.param((said("completed", "b2"), DONE), "read pause:1 read", True, id="another batch"),
+    ],
+)
+@pytest.mark.parametrize("items", [True, False])
+def test_results_are_read_with_retries(
+    *, replies: tuple[Reply, ...], words: str, has_results: bool, items: bool
+) -> None:
+    """Four tries. What another try would not change is not tried again."""
+    played = play(results(ORDER, RULES, items=items), *replies)
+    assert played.words == words
+    assert not played.events
+    if has_results:
+        assert isinstance(played.returned, Results)
+        assert played.returned.credits_charged == 2
+        assert list(played.returned.items()) == ([{"number": "1"}] if items else [])
+    else:
+        assert isinstance(played.returned, ServerProblem)
+
+
+def test_all_fields_are_asked_for_if_wanted() -> None:
+    """By a header."""
+    played = play(results(ORDER, RULES, metadata=True), DONE)
+    step = played.steps[0][1]
+    assert isinstance(step, Send)
+    assert ("Add-Metadata", "true") in step.request.headers
+
+
 @pytest.mark.parametrize("end_at", range(3))
 def test_a_question_that_is_broken_off_has_no_result(end_at: int) -> None:
     """When the run ends, nothing is recorded without an answer."""
     for conversation in (
         verify(ORDER, RULES, problem=None, doubt=False),
         list_all(ORDER.service, RULES),
+        results(ORDER, RULES),
         refresh(ORDER, RULES, was_started=False),
     ):
         played = play(conversation, failed(500), failed(500), end_at=end_at)

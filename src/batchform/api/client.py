@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib3 import connectionpool
 
 from batchform.api.connection import USER_AGENT, Connector, peer_of
-from batchform.api.contract import Answer, Broken, NotSent, foreign_id
+from batchform.api.contract import SINGLE_BYTES, Answer, Broken, NotSent, foreign_id
 from batchform.api.credentials import fixed_token
 from batchform.api.deadline import CLOSED, CUT, LATE, Connecting, Watchdog, cause_of
 from batchform.api.reach import Failure, Peer
@@ -208,6 +208,7 @@ class Client:
             return NotSent(cause=watch, sent_at=sent_at, received_at=sent_at)
         response: BaseHTTPResponse | None = None
         status, fields, body, cause, complete, foreign = 0, [("", "")], b"", "", False, ""
+        too_large = False
         try:
             connection.timeout = max(ends - time.monotonic(), 0.001)
             if request.method == "POST":
@@ -222,10 +223,10 @@ class Client:
             status, fields = response.status, [(name.lower(), value) for name, value in response.headers.items()]
             # safety: an answer to another request says nothing about this one, and the next answer may be as wrong
             foreign = foreign_id(fields, request.reference_id)
-            body = _body(response, request.max_bytes)
+            body = _body(response, request.max_bytes if status == 200 else min(request.max_bytes, SINGLE_BYTES))
             complete = True
         except Exception as error:  # noqa: BLE001  # every error must become a reply: the outcome must not be lost
-            cause = cause_of(error)
+            cause, too_large = cause_of(error), isinstance(error, _TooLargeError)
         finally:
             stopped = self._watchdog.release(watch)
             # After an interim answer (1xx), another one follows.
@@ -236,7 +237,8 @@ class Client:
         received_at = self._clock()
         redactor = self._redactor()
         if stopped or not complete:  # safety: an answer that ended because we shut the socket is incomplete
-            return Broken(cause=redactor.prose(stopped or cause), sent_at=sent_at, received_at=received_at)
+            cause = redactor.prose(stopped or cause)
+            return Broken(cause=cause, too_large=too_large, sent_at=sent_at, received_at=received_at)
         if foreign:
             foreign = redactor.prose(foreign)[:_LONGEST_ID]
             said = f"the {status} answer has the Reference-Id of another request: {foreign}"

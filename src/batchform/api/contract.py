@@ -2,7 +2,7 @@
 
 There are three groups of frozen values:
 
-- A `Request` is one of the three calls that batchform makes, without the token, which only the client has.
+- A `Request` is one of the four calls that batchform makes, without the token, which only the client has.
 - A `Reply` is what the client received. The client distinguishes only "nothing was sent", "something may have been
   sent"
   and "a complete answer".
@@ -23,7 +23,7 @@ from batchform.api.decode import count_of, date_of, http_date_of, json_value, nu
 from batchform.model import BEYOND_START, RUNNING, Reading, ServerProblem, Source, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from batchform.model import Service
 
@@ -31,13 +31,16 @@ SINGLE_DEADLINE = 20.0
 """Seconds for a start or a status read. The server times out after 15. Source: CONTRACT "Limits"."""
 
 LIST_DEADLINE = 60.0
-"""Seconds for the list call, which has no paging."""
+"""Seconds for the list and the results call, which have no paging."""
 
 SINGLE_BYTES = 1 << 20
 """The largest answer to a start or a status read, in bytes."""
 
 LIST_BYTES = 64 << 20
 """The largest answer to the list call, in bytes."""
+
+RESULTS_BYTES = 48 << 20
+"""The largest answer to the results call, in bytes: 5,000 for each of 10,000 records. The client holds it twice."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REFERENCE = re.compile(r"[A-Za-z0-9_\-/:.,() ]{1,256}")
@@ -56,8 +59,8 @@ _DETAIL_LIMIT = 500
 class Request:
     """One call. `deadline` is the number of seconds from the beginning of connecting to the last byte of the answer.
 
-    `path` starts with a slash. `headers` do not include the credentials. An answer of more than `max_bytes` is
-    `Broken`.
+    `path` starts with a slash. `headers` do not include the credentials. A 200 of more than `max_bytes`, or another
+    answer of more than `SINGLE_BYTES`, is `Broken`.
     """
 
     method: str
@@ -107,6 +110,20 @@ def list_request(service: Service) -> Request:
     )
 
 
+def results_request(service: Service, batch_id: str, *, metadata: bool = False) -> Request:
+    """The call that reads the results of one batch. Raises ValueError as `start_request` does.
+
+    Source: CONTRACT "Operations", "Results".
+    """
+    return Request(
+        method="GET",
+        path=f"{_prefix(service)}/{_segment(batch_id)}/results",
+        headers=(("Accept", "application/json"), *([("Add-Metadata", "true")] if metadata else [])),
+        deadline=LIST_DEADLINE,
+        max_bytes=RESULTS_BYTES,
+    )
+
+
 def traced(request: Request, reference_id: str) -> Request:
     """The request with this Reference-Id. Raises ValueError for an id that is not legal."""
     return replace(request, headers=(*request.headers, *_reference(reference_id)), reference_id=reference_id)
@@ -150,11 +167,13 @@ class NotSent:
 class Broken:
     """Something may have been sent, and no complete answer was received: reset, deadline, half a body, too large.
 
-    `foreign` is the Reference-Id of a complete answer that belongs to another request, or empty.
+    `foreign` is the Reference-Id of a complete answer that belongs to another request, or empty. `too_large` means that
+    the answer has more bytes than the request allows.
     """
 
     cause: str
     foreign: str = ""
+    too_large: bool = False
     sent_at: float = 0.0
     received_at: float = 0.0
 
@@ -296,7 +315,7 @@ def start_meaning(reply: Reply, batch_id: str) -> StartMeaning:
             return Doubtful(problem=_odd(reply, result))
         if result.get("batch_id") != batch_id:
             return Doubtful(problem=_odd(reply, "The answer names another batch"))  # safety: not our start
-        status = _status(result)
+        status = status_of(result)
         if status not in RUNNING:
             return Doubtful(
                 problem=_odd(reply, "The answer does not say that the batch is processing")
@@ -312,26 +331,17 @@ def start_meaning(reply: Reply, batch_id: str) -> StartMeaning:
 
 def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
     """Interpret a reply to a status read. Source: CONTRACT "Operations", "Responses"."""
-    if isinstance(reply, NotSent) and reply.is_final:
-        return Refused(problem=problem_of(reply))
-    if not isinstance(reply, Answer):
-        return NoAnswer(problem=problem_of(reply))
-    if reply.status == 429:
-        return Throttled()
-    if reply.status in _REFUSALS and not reply.renewed:
-        return Refused(problem=problem_of(reply))
-    if reply.status in _MISSING and _is_plain_failure(reply):
-        return Missing(problem=problem_of(reply))
-    if reply.status != 200:
-        return NoAnswer(problem=problem_of(reply))
-    result = _result(reply)
+    answer = success_of(reply)
+    if not isinstance(answer, Answer):
+        return answer
+    result = _result(answer)
     if isinstance(result, str):
-        return NoAnswer(problem=_odd(reply, result))
+        return NoAnswer(problem=_odd(answer, result))
     if result.get("batch_id") != batch_id:
-        return NoAnswer(problem=_odd(reply, "The answer names another batch"))  # safety: it must not release this one
+        return NoAnswer(problem=_odd(answer, "The answer names another batch"))  # safety: it must not release this one
     reading = _reading(result, batch_id, Source.READ)
     if reading.status is None:
-        return NoAnswer(problem=_odd(reply, "The answer has no status"))  # safety: a missing status is not `submitted`
+        return NoAnswer(problem=_odd(answer, "The answer has no status"))  # safety: a missing status is not `submitted`
     return Read(reading=reading)
 
 
@@ -343,24 +353,19 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
 
     Source: CONTRACT "Operations", "Responses".
     """
-    if isinstance(reply, NotSent) and reply.is_final:
-        return Refused(problem=problem_of(reply))
-    if not isinstance(reply, Answer):
-        return NoAnswer(problem=problem_of(reply))
-    if reply.status == 429:
-        return Throttled()
-    if reply.status in _REFUSALS and not reply.renewed:
-        return Refused(problem=problem_of(reply))
-    if reply.status != 200:
-        return NoAnswer(problem=problem_of(reply))
-    result = _result(reply)
+    answer = success_of(reply)
+    if isinstance(answer, Missing):
+        return NoAnswer(problem=answer.problem)
+    if not isinstance(answer, Answer):
+        return answer
+    result = _result(answer)
     if isinstance(result, str):
-        return NoAnswer(problem=_odd(reply, result))
+        return NoAnswer(problem=_odd(answer, result))
     batches = result.get("batches")
     if batches is None:
         batches = []
     if not isinstance(batches, list):
-        return NoAnswer(problem=_odd(reply, "The answer has no list of batches"))
+        return NoAnswer(problem=_odd(answer, "The answer has no list of batches"))
     readings: dict[str, Reading] = {}
     for entry in batches:
         batch_id = entry.get("batch_id") if isinstance(entry, dict) else None
@@ -375,9 +380,32 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
     return Listing(readings=readings)
 
 
+def success_of(
+    reply: Reply, describe: Callable[[Reply], ServerProblem] | None = None
+) -> Answer | Missing | Throttled | Refused | NoAnswer:
+    """The answer to a read if its status is 200, else the meaning of the reply.
+
+    `describe` returns the problem of a reply, by default `problem_of`.
+    """
+    describe = problem_of if describe is None else describe
+    if isinstance(reply, NotSent) and reply.is_final:
+        return Refused(problem=describe(reply))
+    if not isinstance(reply, Answer):
+        return NoAnswer(problem=describe(reply))
+    if reply.status == 429:
+        return Throttled()
+    if reply.status in _REFUSALS and not reply.renewed:
+        return Refused(problem=describe(reply))
+    if reply.status in _MISSING and _is_plain_failure(reply):
+        return Missing(problem=describe(reply))
+    if reply.status != 200:
+        return NoAnswer(problem=describe(reply))
+    return reply
+
+
 def _result(answer: Answer) -> dict[str, object] | str:
     """The `result` of a 200, or why the answer cannot be used. Source: CONTRACT "Responses"."""
-    if _is_encoded(answer):
+    if is_encoded(answer):
         return "The answer is compressed, although the request does not allow it"
     document = json_value(answer.body)
     if not isinstance(document, dict):
@@ -390,7 +418,7 @@ def _result(answer: Answer) -> dict[str, object] | str:
     return result
 
 
-def _is_encoded(answer: Answer) -> bool:
+def is_encoded(answer: Answer) -> bool:
     """Whether the body is compressed. It is never decompressed: a few bytes could become gigabytes."""
     return any(
         name.lower() == "content-encoding" and value.strip().lower() not in {"", "identity"}
@@ -400,7 +428,7 @@ def _is_encoded(answer: Answer) -> bool:
 
 def _is_plain_failure(answer: Answer) -> bool:
     """Whether a failure is complete and has no result. Empty bodies and HTML pages are plain failures."""
-    if _is_encoded(answer):
+    if is_encoded(answer):
         return False
     document = json_value(answer.body)
     if isinstance(document, dict):
@@ -408,7 +436,7 @@ def _is_plain_failure(answer: Answer) -> bool:
     return answer.framed and b'"result"' not in answer.body.lower()  # safety: it may be truncated
 
 
-def _status(result: Mapping[str, object]) -> str | None:
+def status_of(result: Mapping[str, object]) -> str | None:
     """The status. A known one is normalised (spaces, letter case), any other one is returned unchanged."""
     said = result.get("status")
     if isinstance(said, str) and said in _KNOWN:
@@ -424,7 +452,7 @@ def _reading(result: Mapping[str, object], batch_id: str, source: Source) -> Rea
     return Reading(
         batch_id=batch_id,
         source=source,
-        status=_status(result),
+        status=status_of(result),
         reason=text_of(result.get("reason"), _TITLE_LIMIT),
         batch_reference_id=text_of(result.get("batch_reference_id"), 256),
         records=count_of(result.get("records")),
@@ -461,7 +489,15 @@ def problem_of(reply: Reply) -> ServerProblem:
         return ServerProblem(status=None, title="Not sent", detail=reply.cause[: 2 * _DETAIL_LIMIT])
     if isinstance(reply, Broken):
         return ServerProblem(status=None, title="No complete answer", detail=reply.cause[:_DETAIL_LIMIT])
-    document = None if _is_encoded(reply) else json_value(reply.body)
+    document = None if is_encoded(reply) else json_value(reply.body)
+    said = said_in(document, reply.status)
+    if said is not None:
+        return said
+    return _odd(reply, phrase_of(reply.status))
+
+
+def said_in(document: object, status: int) -> ServerProblem | None:
+    """The problem that a JSON document describes, None if it describes none."""
     error = document.get("error") if isinstance(document, dict) else document
     if isinstance(document, dict) and not isinstance(error, (dict, str)):
         error = document
@@ -469,15 +505,15 @@ def problem_of(reply: Reply) -> ServerProblem:
         title = text_of(error.get("title"), _TITLE_LIMIT)
         detail = text_of(error.get("detail"), _DETAIL_LIMIT)
         if title or detail:
-            return ServerProblem(status=reply.status, title=title or _phrase(reply.status), detail=detail or "")
+            return ServerProblem(status=status, title=title or phrase_of(status), detail=detail or "")
     elif isinstance(error, str) and error:
-        return ServerProblem(status=reply.status, title=text_of(error, _TITLE_LIMIT) or _phrase(reply.status))
-    return _odd(reply, _phrase(reply.status))
+        return ServerProblem(status=status, title=text_of(error, _TITLE_LIMIT) or phrase_of(status))
+    return None
 
 
 def _odd(answer: Answer, title: str) -> ServerProblem:
     """A problem with the page's title or the first bytes of the body as its detail."""
-    if _is_encoded(answer):
+    if is_encoded(answer):
         return ServerProblem(status=answer.status, title=title, detail="(compressed)")
     start = answer.body[:4096].decode("utf-8", "replace")
     page = _HTML_TITLE.search(start)
@@ -490,7 +526,8 @@ def _odd(answer: Answer, title: str) -> ServerProblem:
     return ServerProblem(status=answer.status, title=title, detail=detail[:_DETAIL_LIMIT])
 
 
-def _phrase(status: int) -> str:
+def phrase_of(status: int) -> str:
+    """The usual words for an HTTP status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

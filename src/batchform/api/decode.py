@@ -38,7 +38,7 @@ def json_value(body: bytes) -> object | None:
     Source: CONTRACT "Errors".
     """
     try:
-        value: object = _JSON.decode(body.decode("utf-8-sig"))
+        value: object = JSON.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
     return value
@@ -60,7 +60,8 @@ def _integer(digits: str) -> int | None:
     return int(digits) if len(digits) <= 20 else None
 
 
-_JSON = json.JSONDecoder(object_pairs_hook=_folded, parse_int=_integer, parse_constant=lambda _: None, strict=False)
+JSON = json.JSONDecoder(object_pairs_hook=_folded, parse_int=_integer, parse_constant=lambda _: None, strict=False)
+"""Decodes a value as `json_value` does."""
 
 
 def text_of(value: object, limit: int) -> str | None:
