@@ -15,14 +15,17 @@ from batchform.api.contract import (
     Doubtful,
     Listing,
     Missing,
+    NoAnswer,
     Read,
     Refused,
     Request,
     Throttled,
     list_request,
+    results_request,
     start_request,
     status_request,
 )
+from batchform.api.results import Results
 from batchform.model import Service
 
 if TYPE_CHECKING:
@@ -342,4 +345,40 @@ LISTS: Final = (
     Scenario(name="list-empty", row=(200, ""), did="read", meaning=Listing, request=LIST, world={"batches": {}}),
 )
 
-ALL: Final = START + STATUS + LISTS
+FEW: Final[dict[str, Any]] = {"status": "completed", "records": 2}
+
+
+def results(name: str, request: Request | None = None, **world: Any) -> Scenario:
+    """The results of a batch with two records."""
+    asked = results_request(Service.PHONE, BATCH) if request is None else request
+    return Scenario(name=f"results-{name}", row=(200, ""), did="read", meaning=Results, request=asked, world=world)
+
+
+RESULTS: Final = (
+    results("completed", **batch(**FEW)),
+    results("completed-metadata", results_request(Service.PHONE, BATCH, metadata=True), **batch(**FEW)),
+    results("completed-text", credits_as_text=True, **batch(**FEW)),
+    results("email", results_request(Service.EMAIL, BATCH), **batch(service="email", **FEW)),
+    results("address", results_request(Service.ADDRESS, BATCH), **batch(service="address", **FEW)),
+    results("stopped", **batch(status="stopped", records=2)),
+    results("processing", speed=0, **batch(status="processing", records=2)),
+    Scenario(
+        name="results-404",
+        row=(404, ""),
+        did="refused: no such batch",
+        meaning=Missing,
+        request=results_request(Service.PHONE, BATCH),
+        world={"batches": {}},
+        needs="",
+    ),
+    Scenario(
+        name="results-500",
+        row=(500, ""),
+        did="fault: answer 500 documented (not acted)",
+        meaning=NoAnswer,
+        request=results_request(Service.PHONE, BATCH),
+        world=fault(500),
+    ),
+)
+
+ALL: Final = START + STATUS + LISTS + RESULTS

@@ -21,6 +21,7 @@ from batchform.api.contract import (
     Doubtful,
     Listing,
     Missing,
+    NoAnswer,
     Read,
     Refused,
     Throttled,
@@ -30,14 +31,16 @@ from batchform.api.contract import (
     start_meaning,
 )
 from batchform.api.endpoint import Endpoint
+from batchform.api.results import Results, results_meaning
 from batchform.model import Source
 from tests.cassettes import record
-from tests.cassettes.scenarios import ALL, BATCH, REFUSED_TOKENS, START, Scenario
+from tests.cassettes.scenarios import ALL, BATCH, REFUSED_TOKENS, RESULTS, START, Scenario
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from batchform.api.contract import ListMeaning, ReadMeaning, Reply, StartMeaning
+    from batchform.api.results import ResultsMeaning
 
 TABLE: Final = {
     200: ("",),
@@ -80,10 +83,12 @@ def replayed(scenario: Scenario) -> Reply:
     return reply
 
 
-def meaning_of(scenario: Scenario, reply: Reply) -> StartMeaning | ReadMeaning | ListMeaning:
+def meaning_of(scenario: Scenario, reply: Reply) -> StartMeaning | ReadMeaning | ListMeaning | ResultsMeaning:
     """The reply, read as the answer to what was asked."""
     if scenario in START:
         return start_meaning(reply, BATCH)
+    if scenario in RESULTS:
+        return results_meaning(reply, BATCH, items=True)
     return list_meaning(reply) if scenario.name.startswith("list-") else read_meaning(reply, BATCH)
 
 
@@ -101,7 +106,7 @@ def test_each_recording_means_what_it_should(scenario: Scenario) -> None:
     match meaning:
         case Accepted():
             assert meaning.status == "processing"
-        case Doubtful() | Refused() | Missing():
+        case Doubtful() | Refused() | Missing() | NoAnswer():
             assert meaning.problem.status == reply.status
             assert meaning.problem.title == TITLES[reply.status]
             assert meaning.problem.detail
@@ -115,6 +120,11 @@ def test_each_recording_means_what_it_should(scenario: Scenario) -> None:
             shown = [] if scenario.name == "list-empty" else ["completed", "processing", "stopped", "submitted"]
             assert sorted(str(reading.status) for reading in meaning.readings.values()) == shown
             assert {reading.source for reading in meaning.readings.values()} <= {Source.LIST}
+        case Results():
+            ends = {"stopped": (1, 2), "processing": (0, 0)}
+            assert (meaning.credits_charged, meaning.count) == ends.get(meaning.status, (2, 2))
+            assert sum(meaning.statistics.values()) == meaning.count == len(list(meaning.items()))
+            assert all(("metadata" in item) is scenario.name.endswith("-metadata") for item in meaning.items())
         case Throttled():
             assert rate_of(reply).remaining == 0
         case _:
@@ -132,8 +142,8 @@ def test_every_recording_is_explained() -> None:
     """The page beside the cassettes names each, and tells which of them the real service can give, and at what cost."""
     page = (record.CASSETTES / "README.md").read_text(encoding="utf-8")
     real, _, contents = page.partition("## Contents")
-    assert set(re.findall(r"`((?:start|status|list)-[a-z0-9-]+)`", contents)) == {one.name for one in ALL}
-    named = set(re.findall(r"`((?:start|status|list)-[a-z0-9-]+)`", real))
+    assert set(re.findall(r"`((?:start|status|list|results)-[a-z0-9-]+)`", contents)) == {one.name for one in ALL}
+    named = set(re.findall(r"`((?:start|status|list|results)-[a-z0-9-]+)`", real))
     assert named == {one.name for one in ALL if one.needs is not None}
     scripted = {one.name for one in ALL if one.did.startswith("fault:")}
     assert scripted == set(re.findall(r"\| `([a-z0-9-]+)` \|[^|]*\| \*\*scripted", contents))

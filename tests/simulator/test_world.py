@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchform.simulator import Batch, ConsoleStart, Status, World, from_values
+from batchform.simulator import Batch, ConsoleStart, Fault, Status, World, from_values
+from batchform.simulator.faults import Items, OddCredits
 from batchform.simulator.world import TokenFlaw
 from tests.simulator.calls import BATCHES, NOW, TOKEN, listed, read, request, result, start, status_of
 
@@ -274,6 +275,77 @@ def test_results_of_a_stopped_batch_tell_what_was_not_processed() -> None:
     got = result(there.handle(request("GET", f"{BATCHES}/b1/results"), NOW))
     assert (got["credits_charged"], got["reason"]) == (3, "r")
     assert [record["confidence"] for record in got["phones"]] == ["verified"] * 3 + ["unprocessed"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "charged"),
+    [
+        (Batch(batch_id="b1", records=3, status=Status.COMPLETED), 5),
+        (Batch(batch_id="b1", records=4, status=Status.STOPPED, records_processed=1, reason="r"), 2),
+        (Batch(batch_id="b1", records=3, status=Status.COMPLETED, credits=7), 7),
+        (Batch(batch_id="b1", records=3, status=Status.PROCESSING, credits=7), 0),
+    ],
+    ids=["completed", "stopped", "its own", "processing"],
+)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_credits_follow_the_price_of_a_record_or_of_the_batch(batch: Batch, charged: int, *, as_text: bool) -> None:
+    """Rounded up for the batch; as a number or, as the vendor's other document has it, in digits."""
+    there = world(batches=(batch,), credits_per_record=1.5, credits_as_text=as_text, speed=0.0)
+    got = result(there.handle(request("GET", f"{BATCHES}/b1/results"), NOW))
+    assert got["credits_charged"] == (str(charged) if as_text else charged)
+
+
+def test_a_start_charges_the_price() -> None:
+    """The balance has to suffice for it."""
+    batches = (Batch(batch_id="b1", records=3), Batch(batch_id="b2", records=3, credits=10))
+    there = world(batches=batches, credits_per_record=1.5, credits=14)
+    assert start(there).credits_charged == there.credits_charged == 5
+    assert start(there, "b2").response.status == 403
+    assert world(batches=batches, credits=10).handle(request(path=f"{BATCHES}/b2/start"), NOW).credits_charged == 10
+
+
+def test_all_numbers_of_a_batch_differ() -> None:
+    """10,000 of them, each from a range that is reserved for fiction."""
+    there = world(batches=(Batch(batch_id="b1", records=10_000, status=Status.COMPLETED),))
+    phones = result(there.handle(request("GET", f"{BATCHES}/b1/results"), NOW))["phones"]
+    assert len({phone["number"] for phone in phones}) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("service", "key", "wanted"),
+    [
+        ("phone", "phones", {"operator_name": "Example Mobile"}),
+        ("email", "emails", {"domain_detail": {"type": "corporate"}}),
+        ("address", "addresses", {}),
+    ],
+)
+def test_metadata_comes_with_what_was_processed(service: str, key: str, wanted: dict[str, Any]) -> None:
+    """Only if it was asked for."""
+    batch = Batch(batch_id="b1", records=2, service=service, status=Status.STOPPED, records_processed=1, reason="r")
+    path = f"/{service}/bulk/v1/batches/b1/results"
+    there = world(batches=(batch,))
+    first, second = result(there.handle(request("GET", path, Add_Metadata="true"), NOW))[key]
+    assert wanted.items() <= first["metadata"].items()
+    assert "metadata" not in second
+    assert "metadata" not in result(there.handle(request("GET", path), NOW))[key][0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_any_number_of_items(count: int) -> None:
+    """The last one again and again; without items, nothing changes."""
+    batch = Batch(batch_id="b1", records=2, status=Status.COMPLETED)
+    there = world(batches=(batch,), faults=(Fault(operation="results", effect=Items(count=count), times=None),))
+    got = result(there.handle(request("GET", f"{BATCHES}/b1/results"), NOW))
+    numbers = [phone["number"] for phone in got["phones"]]
+    assert numbers == ["441632960000", "441632960001", *["441632960001"] * 5][: count or 2]
+    assert got["credits_charged"] == 2
+
+
+def test_odd_credits() -> None:
+    """Whatever the world file says."""
+    fault = Fault(operation="results", effect=OddCredits(value="many"))
+    there = world(batches=(Batch(batch_id="b1", status=Status.COMPLETED),), faults=(fault,))
+    assert result(there.handle(request("GET", f"{BATCHES}/b1/results"), NOW))["credits_charged"] == "many"
 
 
 def test_ids_of_created_batches_follow_from_the_seed() -> None:

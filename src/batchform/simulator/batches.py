@@ -24,6 +24,29 @@ RECORDS_PER_SECOND: Final = 100.0
 REASON: Final = "max_processing_time_reached"
 """The only reason seen. Source: CONTRACT "Responses"."""
 
+_FICTION: Final = (
+    "441632960", "447700900", "442079460", "441134960", "441144960", "441154960", "441164960", "441174960", "441184960",
+    "441214960",
+)  # fmt: skip
+"""Prefixes of 1,000 numbers each that are reserved for fiction, so no number of the simulator is anyone's."""
+
+_METADATA: Final = {
+    **{
+        f"{prefix}{key}": value
+        for prefix in ("original_", "")
+        for key, value in (
+            ("operator_name", "Example Mobile"),
+            ("network_status", "available"),
+            ("home_network_identity", "00101"),
+            ("country_prefix", "44"),
+            ("country_name", "United Kingdom"),
+            ("country_iso", "GBR"),
+        )
+    },
+    "is_ported": "no",
+}
+"""The metadata of a phone number. The network is the one that is reserved for tests."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,7 +65,8 @@ class Batch:
 
     `age` is the number of seconds since its submission, `max_processing_time` the number of seconds from its start.
     `records_processed` and `reason` apply to a batch that begins as processing or stopped. `lag` is how many status or
-    list reads after a start still say `submitted`; None means the world's `lag`.
+    list reads after a start still say `submitted`; None means the world's `lag`. `credits` is what it charges; None
+    means the world's `credits_per_record`.
     """
 
     batch_id: str
@@ -55,6 +79,11 @@ class Batch:
     batch_reference_id: str | None = None
     max_processing_time: float | None = None
     lag: int | None = None
+    credits: int | None = None
+
+    def cost(self, records: int, per_record: float) -> int:
+        """The credits for this many of its records, rounded up."""
+        return math.ceil(records * per_record) if self.credits is None else self.credits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +189,11 @@ def options(life: Life) -> dict[str, Any]:
     return {key: value for key, value in life.config.items() if key != "batch_reference_id"}
 
 
-def results(life: Life, now: float, speed: float, *, metadata: bool) -> dict[str, Any]:
+def results(life: Life, now: float, speed: float, *, metadata: bool, per_record: float = 1.0) -> dict[str, Any]:
     """The result of each record; no records until the batch has ended.
 
-    `credits_charged` follows the vendor's examples: 0 until the end, then the number of records processed. The start
-    has charged the balance before (I). Records of a world file have made-up inputs.
+    `credits_charged` follows the vendor's examples: 0 until the end, then the price of the records that were processed.
+    The start has charged the balance before (I). Records of a world file have made-up inputs.
     """
     at = progress(life, now, speed)
     total = 0 if at.ended is None else life.batch.records
@@ -172,33 +201,42 @@ def results(life: Life, now: float, speed: float, *, metadata: bool) -> dict[str
     counts = {"verified": done, "unprocessed": total - done}
     return {
         **brief(life, at.status),
-        "credits_charged": done,
+        "credits_charged": 0 if at.ended is None else life.batch.cost(done, per_record),
         **({} if at.reason is None else {"reason": at.reason}),
         "statistics": [{"name": name, "value": count} for name, count in counts.items() if count],
         RECORDS_KEYS[life.batch.service]: [
-            {**_record(life, number, processed=number < done), **({"metadata": {}} if metadata else {})}
-            for number in range(total)
+            _record(life, number, processed=number < done, metadata=metadata) for number in range(total)
         ],
     }
 
 
-def _record(life: Life, number: int, *, processed: bool) -> dict[str, Any]:
-    """The result of one record. Phone follows the vendor's example; the others have the common members only (I)."""
+def _record(life: Life, number: int, *, processed: bool, metadata: bool) -> dict[str, Any]:
+    """The result of one record, as in the vendor's documents. Of an address, only the common members are known (I)."""
     given = life.inputs[number] if life.inputs else None
     confidence = "verified" if processed else "unprocessed"
-    if life.batch.service == "email":
-        return {"email": given or f"someone+{number}@example.com", "confidence": confidence}
-    if life.batch.service == "address":
-        return {"address": given or f"{number + 1} Example Street", "confidence": confidence}
-    phone = given or f"441632960{number % 1000:03}"  # a range reserved for fiction
-    found = phone if processed else ""
-    return {
-        "number": phone,
-        "validated_phone_number": found,
-        "formatted_phone_number": found,
-        "phone_type": "mobile" if processed else "",
-        "confidence": confidence,
-    }
+    more = processed and metadata
+    match life.batch.service:
+        case "email":
+            email = {"email": given or f"someone+{number}@example.com", "confidence": confidence}
+            return {
+                **email,
+                **({"verbose_output": "verified", "did_you_mean": []} if processed else {}),
+                **({"metadata": {"domain_detail": {"type": "corporate"}}} if more else {}),
+            }
+        case "address":
+            address = {"address": given or f"{number + 1} Example Street", "confidence": confidence}
+            return {**address, **({"metadata": {}} if more else {})}
+        case _:
+            phone = given or f"{_FICTION[number // 1000 % len(_FICTION)]}{number % 1000:03}"
+            found = phone if processed else ""
+            return {
+                "number": phone,
+                "validated_phone_number": found,
+                "formatted_phone_number": found,
+                "phone_type": "mobile" if processed else "",
+                "confidence": confidence,
+                **({"metadata": _METADATA} if more else {}),
+            }
 
 
 def _date(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """Answers, and the faults that spoil them, as values.
 
 A `Fault` says when it occurs (operation, batch, how often), whether the world still acts on the request, and its
-effect. An effect changes either the answer (`Answer`, `WrongBatchId`, `OddStatus`, `SpoiltList`) or how it is sent (the
+effect. An effect changes either the answer (`Answer`, `WrongBatchId`, `OddStatus`, `OddCredits`, `Items`,
+`SpoiltList`) or how it is sent (the
 wires: `Drop`, `Reset`, `Hang`, `Drip`, `HalfBody`, `NotHttp`). Acting is independent of the effect, because the
 expensive cases are those where the server has acted and the answer says otherwise. No socket is used in this module:
 `server` implements the wires.
@@ -20,6 +21,8 @@ HUGE: Final = 10 * 1024 * 1024
 
 FOREIGN_ID: Final = "ffffffff-ffff-4fff-bfff-ffffffffffff"
 """The batch id for a fault that needs one and was given none."""
+
+_ITEM_LISTS: Final = frozenset({"phones", "emails", "addresses"})
 
 _JSON: Final = ("Content-Type", "application/json")
 
@@ -174,6 +177,20 @@ class OddStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OddCredits:
+    """The right results with `value` as the credits charged. None is JSON null; NaN is not JSON."""
+
+    value: str | float | bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """The right results with `count` items: the first ones, then the last one again and again."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpoiltList:
     """A list answer that misleads. `batch_ids` are the batches left out (truncated) or added (foreign)."""
 
@@ -181,9 +198,22 @@ class SpoiltList:
     batch_ids: tuple[str, ...] = ()
 
 
-Effect: TypeAlias = Answer | WrongBatchId | OddStatus | SpoiltList | Drop | Reset | Hang | Drip | HalfBody | NotHttp
+Effect: TypeAlias = (
+    Answer
+    | WrongBatchId
+    | OddStatus
+    | OddCredits
+    | Items
+    | SpoiltList
+    | Drop
+    | Reset
+    | Hang
+    | Drip
+    | HalfBody
+    | NotHttp
+)
 
-ACTS_BY_DEFAULT: Final = (WrongBatchId, OddStatus, SpoiltList, Drip, HalfBody)
+ACTS_BY_DEFAULT: Final = (WrongBatchId, OddStatus, OddCredits, Items, SpoiltList, Drip, HalfBody)
 """The effects with which the world acts on the request, unless the fault says otherwise."""
 
 
@@ -228,6 +258,8 @@ KINDS: Final[dict[type, str]] = {
     Answer: "answer",
     WrongBatchId: "wrong_batch_id",
     OddStatus: "odd_status",
+    OddCredits: "odd_credits",
+    Items: "items",
     SpoiltList: "list",
     Drop: "drop",
     Reset: "reset",
@@ -248,6 +280,10 @@ def spoil(effect: Effect, honest: Response, instance: str) -> tuple[Response, Wi
             return _rewritten(honest, {"batch_id": batch_id}), Normal()
         case OddStatus(value=value):
             return _rewritten(honest, {"status": value}), Normal()
+        case OddCredits(value=value):
+            return _rewritten(honest, {"credits_charged": value}), Normal()
+        case Items(count=count):
+            return _with_items(honest, count), Normal()
         case SpoiltList():
             return _spoilt_list(effect, honest), Normal()
         case Drop() | Reset() | Hang() | Drip() | HalfBody() | NotHttp():
@@ -296,6 +332,18 @@ def _rewritten(honest: Response, changes: dict[str, Any]) -> Response:
     result = payload.get("result", {})
     result |= {key: value for key, value in changes.items() if key in result}
     return replace(honest, body=json.dumps(payload).encode())
+
+
+def _with_items(honest: Response, count: int) -> Response:
+    """The results with this many items. Any other answer, and one without items, is not changed."""
+    result = json.loads(honest.body).get("result") or {}
+    for key in _ITEM_LISTS & result.keys():
+        items = [json.dumps(item) for item in result[key][:count]]
+        if items:
+            before, after = json.dumps({"result": result | {key: []}}).split(f'"{key}": []')
+            text = ", ".join([*items, *[items[-1]] * (count - len(items))])
+            return replace(honest, body=f'{before}"{key}": [{text}]{after}'.encode())
+    return honest
 
 
 def _spoilt_list(spoilt: SpoiltList, honest: Response) -> Response:

@@ -183,8 +183,9 @@ class World:
     for each batch, from 0 to that limit. `skew` is how many seconds this server's clock is ahead.
 
     `accepted` counts the accepted start requests per batch, never more than one. `console_started` are the batches that
-    someone else started, in order. `credits_charged` adds up all these starts: one credit per record, charged by the
-    accepted start (I). `requests` counts all requests, throttled ones too.
+    someone else started, in order. `credits_charged` adds up the price of all these starts: `credits_per_record` for
+    each record, or the batch's own `credits`, charged by the accepted start (I). With `credits_as_text` results show it
+    in digits, as one of the vendor's two documents has it. `requests` counts all requests, throttled ones too.
     """
 
     batches: tuple[Batch, ...] = ()
@@ -194,6 +195,8 @@ class World:
     refused_tokens: Mapping[str, TokenFlaw] = field(default_factory=dict)
     oauth: OAuth | None = None
     credits: int | None = None
+    credits_per_record: float = 1.0
+    credits_as_text: bool = False
     rate_limit: int = 150
     rate_window: float = 60.0
     send_rate_headers: bool = True
@@ -270,7 +273,7 @@ class World:
             operation=route.operation,
             batch_id=route.batch_id,
             accepted=accepted,
-            credits_charged=outcome.life.batch.records if accepted and outcome.life else 0,
+            credits_charged=self._price(outcome.life) if accepted and outcome.life else 0,
             remaining=rate.remaining,
         )
 
@@ -335,7 +338,7 @@ class World:
                 life = self._lives.get(start.batch_id)
                 if life is not None and life.started is None and now - life.submitted <= START_LIMIT:
                     self._lives[start.batch_id] = self._launched(life, now)
-                    self.credits_charged += life.batch.records
+                    self.credits_charged += self._price(life)
                     self.console_started.append(start.batch_id)
                     started.append(start.batch_id)
         return started
@@ -359,7 +362,7 @@ class World:
             self._lives[outcome.life.batch.batch_id] = outcome.life
             if outcome.starts:
                 self.accepted[outcome.life.batch.batch_id] += 1
-                self.credits_charged += outcome.life.batch.records
+                self.credits_charged += self._price(outcome.life)
 
     # --- the rules --------------------------------------------------------------------------------------------------
 
@@ -385,7 +388,7 @@ class World:
             case "stop":
                 return self._stop(request, life, now)
             case "results":
-                return _done(results(life, now, self.speed, metadata=_wants_metadata(request)), "read")
+                return self._results(request, life, now)
             case _:
                 extra = {"metadata": {"batch_config": options(life)}} if _wants_metadata(request) else {}
                 return _done(shown(life, now, self.speed), "read", stale=(life.read(),), extra=extra)
@@ -474,13 +477,24 @@ class World:
         stale = tuple(life.read() for life in lives if life.stale_reads)
         return _done({"batches": [shown(life, now, self.speed) for life in lives]}, "read", stale=stale)
 
+    def _results(self, request: Request, life: Life, now: float) -> _Outcome:
+        """The results of a batch."""
+        per_record = self.credits_per_record
+        found = results(life, now, self.speed, metadata=_wants_metadata(request), per_record=per_record)
+        charged = {"credits_charged": str(found["credits_charged"])} if self.credits_as_text else {}
+        return _done(found | charged, "read")
+
+    def _price(self, life: Life) -> int:
+        """The credits that the start of a batch charges."""
+        return life.batch.cost(life.batch.records, self.credits_per_record)
+
     def _start(self, request: Request, life: Life, now: float) -> _Outcome:
         """A start, or a refusal. A batch that was ever started is never accepted again."""
         if life.started is not None:
             return _refused(request, 400, "The batch has already been started.", "refused: already started")
         if now - life.submitted > START_LIMIT:
             return _refused(request, 400, "The batch is older than 28 days.", "refused: older than 28 days")
-        if self.credits is not None and self.credits - self.credits_charged < life.batch.records:
+        if self.credits is not None and self.credits - self.credits_charged < self._price(life):
             return _refused(request, 403, "There are insufficient credits.", "refused: insufficient credits")
         return _done(brief(life, Status.PROCESSING), "started", life=self._launched(life, now), starts=True)
 

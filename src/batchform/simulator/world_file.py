@@ -20,8 +20,10 @@ from batchform.simulator.faults import (
     Fault,
     HalfBody,
     Hang,
+    Items,
     ListSpoil,
     NotHttp,
+    OddCredits,
     OddStatus,
     RateHeaders,
     Reset,
@@ -82,6 +84,8 @@ def from_values(values: object) -> World:
         },
         oauth=oauth,
         credits=top.maybe_integer("credits", least=0),
+        credits_per_record=top.number("credits_per_record", 1.0),
+        credits_as_text=top.boolean("credits_as_text", default=False),
         rate_limit=rate.integer("limit", 150, least=1),
         rate_window=rate.duration("window", 60.0, positive=True),
         send_rate_headers=rate.boolean("headers", default=True),
@@ -142,6 +146,7 @@ def _batch(batch_id: str, table: _Table) -> Batch:
         batch_reference_id=table.maybe_text("batch_reference_id", REFERENCE.pattern),
         max_processing_time=table.maybe_duration("max_processing_time"),
         lag=table.maybe_integer("lag", least=0),
+        credits=table.maybe_integer("credits", least=0),
     )
     table.end()
     return batch
@@ -193,6 +198,10 @@ def _effect(kind: str, table: _Table) -> Effect:
             return WrongBatchId(batch_id=table.text("batch_id", _ID, WrongBatchId().batch_id))
         case "odd_status":
             return OddStatus(value=table.maybe_text("value", r"(?s:.*)"))
+        case "odd_credits":
+            return OddCredits(value=table.scalar("value"))
+        case "items":
+            return Items(count=table.integer("count", None, least=0, most=10_000_000))
         case "list":
             return SpoiltList(how=ListSpoil(table.choice("how", ListSpoil)), batch_ids=table.texts("batch_ids", _ID))
         case "drip":
@@ -295,6 +304,13 @@ class _Table:
     def boolean(self, key: str, *, default: bool) -> bool:
         """True or false."""
         return self._needed(key, self.maybe_boolean(key), default)
+
+    def scalar(self, key: str) -> str | float | bool | None:
+        """A text, a number, true, false or null."""
+        value = self._left.pop(key, None)
+        if value is not None and not isinstance(value, str | int | float):
+            raise WorldError(self.at(key), "must be text, a number, true, false or null")
+        return value
 
     def maybe_integer(self, key: str, *, least: int, most: int | None = None) -> int | None:
         """A whole number in a range. `most` None means unlimited."""
