@@ -213,6 +213,21 @@ def test_a_lock_file_that_is_deleted_again_and_again(runs: int, tmp_path: Path) 
         judged(place, all_of_them, 60, locked=False)
 
 
+def test_a_folder_that_is_cleaned_while_a_start_waits(tmp_path: Path) -> None:
+    """`git clean -fdx` removes state, journal and lock while a throttled start waits: it is not sent any more."""
+    throttled = {"operation": "start", "fault": "answer", "status": 429}
+    with field(tmp_path, 1, values={"faults": [throttled], "rate": {"window": "8s"}}) as (place, all_of_them):
+        first = all_of_them.begin(place, *APPLY)
+        place.log.wait_for_operation("start")
+        for file in place.folder.glob(f"{STATE}*"):
+            file.unlink()
+        ended = all_of_them.end(first, 120.0)
+        assert ended.code == Exit.UNKNOWN, ended
+        assert "The journal was removed" in ended.out, ended
+        assert len(place.requests("start")) == 1
+        judged(place, all_of_them, 1, locked=False)
+
+
 def committed_elsewhere(place: Site, all_of_them: Crowd, folder: Path, target: str) -> None:
     """Another checkout of the same state runs separately and commits."""
     shutil.copytree(place.folder, folder)

@@ -8,7 +8,7 @@ import os
 import stat
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -490,6 +490,34 @@ def test_a_run_never_removes_the_journal_of_another(path: Path) -> None:
         assert phases(read(path).state) == {"b0": "started", "b1": "intended", "b2": "intended"}
         first.commit(NOW)
     assert phases(read(path).state) == {"b0": "started", "b1": "intended", "b2": "intended"}
+
+
+def test_no_start_leaves_once_another_run_has_committed_the_journal(path: Path) -> None:
+    """A throttled start waits after its intent was written: for minutes nothing is appended that would show it."""
+    with held(path, run="run-1") as first:
+        first.renew()  # without a journal there is no intent, so no start either
+        first.record(events(INTENDED))
+        first.renew()
+        paths(path).lock.unlink()
+        with held(path, run="run-2"), pytest.raises(OutcomeUnknownError, match="was removed"):
+            first.renew()
+        with pytest.raises(OutcomeUnknownError, match="can no longer be written"):
+            first.record(events(STARTED, first=2))
+
+
+def stale(*_: object) -> NoReturn:
+    """A network file system that has lost the file."""
+    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+def test_no_start_leaves_once_the_folder_cannot_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read may be another run's by now."""
+    with held(path) as store:
+        store.record(events(INTENDED))
+        with monkeypatch.context() as broken:
+            broken.setattr(os.path, "samestat", stale)
+            with pytest.raises(OutcomeUnknownError, match="was removed"):
+                store.renew()
 
 
 def test_a_run_that_recorded_nothing_removes_no_journal(path: Path) -> None:

@@ -146,7 +146,6 @@ class Journal:
         try:
             disk.write_fully(self._descriptor, b"".join(encode_line(event) for event in events))
             os.fsync(self._descriptor)  # safety: an event counts only when it is durable
-            lost = not self.in_place()
         except OSError as error:
             self._broken = True  # the last line may be incomplete: a line after it would count as damage
             raise OutcomeUnknownError(
@@ -154,7 +153,19 @@ class Journal:
                 f"{error.strerror}. Every attempt is on disk, so the next apply reads the status before it sends a"
                 " start. Free disk space, then run apply again.",
             ) from error
-        if lost:  # safety: the next run will not find these events
+        self.check()
+
+    def check(self) -> None:
+        """Check that the next run would find our events.
+
+        Raises:
+            OutcomeUnknownError: The file was removed or replaced. Nothing more may be sent.
+        """
+        try:
+            lost = not self.in_place()
+        except OSError:  # the folder cannot be read any more
+            lost = True
+        if lost:  # safety: another run may hold the state by now
             self._broken = True
             raise OutcomeUnknownError(
                 "The journal was removed",

@@ -172,7 +172,13 @@ class Store:
             disk.fsync_folder(self._files.journal)
 
     def renew(self) -> None:
-        """Nothing: the kernel keeps the lock."""
+        """Check that the journal is in its place: a start may wait for minutes after its intent was written.
+
+        Raises:
+            OutcomeUnknownError: It was removed, so the lock may be gone, too, and another run may hold the state.
+        """
+        if self._journal is not None:
+            self._journal.check()
 
     def sure(self) -> bool:
         """Whether a start may leave now: always, because the lock ends with this process only."""
