@@ -44,6 +44,7 @@ RESULTS_BYTES = 48 << 20
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REFERENCE = re.compile(r"[A-Za-z0-9_\-/:.,() ]{1,256}")
+_READ = (("Accept", "application/json"), ("Cache-Control", "no-cache"))
 _HTML_TITLE = re.compile(r"<title[^>]{0,200}>(.{1,400}?)</title", re.IGNORECASE | re.DOTALL)
 _KNOWN = frozenset(status.value for status in Status)
 _REFUSALS = frozenset({401, 403, 406, 415})
@@ -94,7 +95,7 @@ def status_request(service: Service, batch_id: str) -> Request:
     return Request(
         method="GET",
         path=f"{_prefix(service)}/{_segment(batch_id)}",
-        headers=(("Accept", "application/json"),),
+        headers=_READ,
         deadline=SINGLE_DEADLINE,
     )
 
@@ -104,7 +105,7 @@ def list_request(service: Service) -> Request:
     return Request(
         method="GET",
         path=_prefix(service),
-        headers=(("Accept", "application/json"),),
+        headers=_READ,
         deadline=LIST_DEADLINE,
         max_bytes=LIST_BYTES,
     )
@@ -118,7 +119,7 @@ def results_request(service: Service, batch_id: str, *, metadata: bool = False) 
     return Request(
         method="GET",
         path=f"{_prefix(service)}/{_segment(batch_id)}/results",
-        headers=(("Accept", "application/json"), *([("Add-Metadata", "true")] if metadata else [])),
+        headers=(*_READ, *([("Add-Metadata", "true")] if metadata else [])),
         deadline=LIST_DEADLINE,
         max_bytes=RESULTS_BYTES,
     )
@@ -342,6 +343,8 @@ def read_meaning(reply: Reply, batch_id: str) -> ReadMeaning:
     reading = _reading(result, batch_id, Source.READ)
     if reading.status is None:
         return NoAnswer(problem=_odd(answer, "The answer has no status"))  # safety: a missing status is not `submitted`
+    if reading.status == Status.SUBMITTED and _is_stored(answer):  # safety: it may be older than the start
+        return NoAnswer(problem=_odd(answer, "The answer comes from a cache"))
     return Read(reading=reading)
 
 
@@ -424,6 +427,11 @@ def is_encoded(answer: Answer) -> bool:
         name.lower() == "content-encoding" and value.strip().lower() not in {"", "identity"}
         for name, value in answer.headers
     )
+
+
+def _is_stored(answer: Answer) -> bool:
+    """Whether a cache has stored the answer for some time. Source: RFC 9111, 5.1; CONTRACT "Headers"."""
+    return any(name.lower() == "age" and number_of(value) != 0 for name, value in answer.headers)
 
 
 def _is_plain_failure(answer: Answer) -> bool:
