@@ -51,6 +51,7 @@ def check_safe(text: str, columns: int | None = COLUMNS) -> None:
 def test_plan_text_is_safe_whatever_the_plan_holds(made: Plan, recovered: int) -> None:
     """A saved plan comes from outside."""
     check_safe(plan_text(made, PLAIN, recovered=recovered))
+    check_safe(plan_text(made, PLAIN, applying=True))
     check_safe(notices_text(made, PLAIN))
 
 

@@ -46,7 +46,7 @@ class TextProgress:
     def planned(self, made: Plan) -> None:
         """Print the plan."""
         self._wipe()
-        text = plan_text(made, self._terminal.style)
+        text = plan_text(made, self._terminal.style, applying=True)
         self._terminal.data(ci.grouped(text, "Batches", self._clock.now()))
         notices = notices_text(made, self._terminal.message_style)
         if notices:

@@ -41,7 +41,9 @@ _COUNTED: Final = (Action.ADOPT, Action.HOLD, Action.KEEP)
 """The actions that need no attention. A long plan counts their batches."""
 
 
-def plan_text(plan: Plan, style: Style, *, recovered: int = 0, drift: Sequence[Drift] = ()) -> str:
+def plan_text(
+    plan: Plan, style: Style, *, recovered: int = 0, drift: Sequence[Drift] = (), applying: bool = False
+) -> str:
     """The plan. Batches that are as declared are not shown.
 
     Args:
@@ -49,13 +51,14 @@ def plan_text(plan: Plan, style: Style, *, recovered: int = 0, drift: Sequence[D
         style: Colour or none.
         recovered: How many events of an interrupted run it includes.
         drift: Where the account differs from the state.
+        applying: Whether it is the plan of an apply, which always reads the server.
     """
     blocks = [
         _before(plan, recovered),
         _drifted(drift, plan, style),
         change_lines(plan, style),
-        _totals(plan, style),
-        _after(plan),
+        _totals(plan, style, singly=applying and not plan.refreshed),
+        _after(plan, applying=applying),
         _refused(plan),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -121,7 +124,7 @@ def _drifted(drift: Sequence[Drift], plan: Plan, style: Style) -> list[str]:
     return [f"Drift: {differ} from the state.", *drift_lines(drift, plan, style)]
 
 
-def _totals(plan: Plan, style: Style) -> list[str]:
+def _totals(plan: Plan, style: Style, *, singly: bool) -> list[str]:
     if not plan.has_changes:
         first, *rest = pack([*_no_changes(plan), *(text for check in plan.failed_guards for text in _guard(check))])
         return [first.replace("No changes.", style.bold("No changes."), 1), *rest]
@@ -132,7 +135,7 @@ def _totals(plan: Plan, style: Style) -> list[str]:
     for check in plan.guards:
         if not check.holds:
             lines += pack(_guard(check))
-    return [*lines, _requests(plan)]
+    return lines if singly else [*lines, _requests(plan)]  # a read for each batch was sent already
 
 
 def _no_changes(plan: Plan) -> list[str]:
@@ -182,13 +185,14 @@ def _requests(plan: Plan) -> str:
     return f"{words}{count(total, 'request')}, about {-(-total // RATE_LIMIT):,} minutes at {RATE_LIMIT} per minute."
 
 
-def _after(plan: Plan) -> list[str]:
+def _after(plan: Plan, *, applying: bool) -> list[str]:
     """What the plan does not cover."""
     lines = []
     if plan.targeted:
         lines.append("Only the selected batches are in this plan. The others stay as they are.")
     if not plan.refreshed:
-        lines.append(f"{OFFLINE} `batchform plan --refresh` reads the server.")
+        singly = "The account was not listed: the status of each batch to start was read instead."
+        lines.append(singly if applying else f"{OFFLINE} `batchform plan --refresh` reads the server.")
     return lines
 
 
