@@ -375,9 +375,9 @@ def approve(fresh: Plan, approved: Plan) -> Plan:
         RefusedError: The approval is for another service, endpoint or state.
     """
     check_approval(approved, fresh)
-    offered = {change.batch_id: change for change in approved.having(Action.START, Action.VERIFY)}
+    offers = _offers(approved)
     changes = tuple(
-        _approved(change, offered.get(change.batch_id), sized=approved.sized)
+        _approved(change, offers.get(change.batch_id), sized=approved.sized)
         if change.action is Action.START
         else change
         for change in fresh.changes
@@ -386,6 +386,37 @@ def approve(fresh: Plan, approved: Plan) -> Plan:
     guards = _check(tuple(check.guard for check in fresh.guards), changes, overridden)
     notices = fresh.notices if approved.sized else (_UNSIZED, *fresh.notices)
     return replace(fresh, changes=changes, guards=guards, notices=notices)
+
+
+def narrow(fresh: Plan, approved: Plan) -> Plan:
+    """The fresh plan as an approval that allows no more than the approved one does.
+
+    As `approve`. Besides, what the fresh plan would verify becomes an offer only if the approved plan offers it, and
+    only for as many records. An apply verifies by its own plan, so this leaves no attempt without a verification.
+
+    Raises:
+        RefusedError: The approval is for another service, endpoint or state.
+    """
+    offers = _offers(approved)
+    made = approve(fresh, approved)
+    changes = tuple(
+        _narrowed(change, offers.get(change.batch_id), sized=approved.sized)
+        if change.action is Action.VERIFY and change.place is not None
+        else change
+        for change in made.changes
+    )
+    return replace(made, changes=changes)
+
+
+def too_large(made: Plan) -> tuple[Change, ...]:
+    """The starts that are left out because they are larger than approved."""
+    return tuple(change for change in made.having(Action.WAIT) if change.obstacle is Obstacle.TOO_LARGE)
+
+
+def _offers(approved: Plan) -> dict[str, Change]:
+    """What a saved plan allows to start, and the starts that it left out because of their size, by batch_id."""
+    offered = (*approved.having(Action.START, Action.VERIFY), *too_large(approved))
+    return {change.batch_id: change for change in offered}
 
 
 _UNSIZED: Final = Notice(
@@ -397,15 +428,40 @@ _UNSIZED: Final = Notice(
 def _approved(start: Change, offer: Change | None, *, sized: bool) -> Change:
     """The start if the approved plan offers it, else a change that starts nothing."""
     if offer is None:  # safety: no reviewer has seen it
-        return replace(start, action=Action.WAIT, reason=Reason.NOT_APPROVED, obstacle=Obstacle.NOT_APPROVED)
+        return _not_approved(start)
     shown = MAX_RECORDS if offer.records is None or not sized else offer.records
     most = MAX_RECORDS if not sized else offer.most
+    left_out = offer.obstacle is Obstacle.TOO_LARGE
+    if left_out:
+        shown = most = offer.approved or 0
     now = MAX_RECORDS if start.records is None else start.records
     if now <= shown and start.most <= most:
-        return start
+        return _not_approved(start) if left_out else start  # safety: the reviewer saw a plan that does not start it
     # safety: the reviewer approved fewer records than it would spend
     approved = shown if now > shown else most
     return replace(start, action=Action.WAIT, reason=Reason.TOO_LARGE, obstacle=Obstacle.TOO_LARGE, approved=approved)
+
+
+def _narrowed(verified: Change, offer: Change | None, *, sized: bool) -> Change:
+    """A VERIFY as an offer of no more records than the approved plan offers, else a change that offers nothing."""
+    if offer is None or offer.obstacle is Obstacle.TOO_LARGE:  # safety: a VERIFY of a saved plan approves a start
+        return _not_approved(verified)
+    if not sized:
+        return verified
+    records = _smaller(verified.records, offer.records)
+    source = verified.records_source if records == verified.records else offer.records_source
+    counted = _smaller(verified.counted, offer.counted)
+    return replace(verified, records=records, records_source=source, counted=counted)
+
+
+def _smaller(one: int | None, other: int | None) -> int | None:
+    """The smaller of two numbers. None is unknown, and larger than any number."""
+    known = [number for number in (one, other) if number is not None]
+    return min(known, default=None)
+
+
+def _not_approved(change: Change) -> Change:
+    return replace(change, action=Action.WAIT, reason=Reason.NOT_APPROVED, obstacle=Obstacle.NOT_APPROVED)
 
 
 def is_expired(service: Service, submitted_at: datetime | None, now: datetime, age: timedelta = DEADLINE) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from batchform.apply import Result, report
 from batchform.errors import Exit
 from batchform.model import GuardName
-from batchform.plan import Action, Obstacle, approve
+from batchform.plan import Action, Obstacle, approve, narrow, too_large
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import plan_from_document
 from batchform.render.words import why
@@ -80,6 +80,43 @@ def test_an_old_saved_plan_approves_any_size_with_a_warning() -> None:
     assert only(left).action is Action.START
     assert "up to 10,000 records for each start" in left.notices[0].text
     assert approve(sized(10), sized(10)).notices == ()
+
+
+def test_a_plan_within_another_keeps_why_it_left_a_start_out() -> None:
+    """An apply of it names the number that was approved first, and ends with exit 3."""
+    within = plan_from_document(plan_document(narrow(sized(10_000), sized(10)), version="1"))
+    assert len(too_large(within)) == 1
+    left = approve(sized(10_000), within)
+    assert why(only(left)) == "10,000 records, 10 were approved"
+    assert report(left, [], [], None).exit is Exit.INCOMPLETE
+    assert only(approve(sized(10), within)).obstacle is Obstacle.NOT_APPROVED
+
+
+def verified(records: int | None) -> Plan:
+    """The plan of a batch whose status was not read, with so many records declared."""
+    return planned(config(batch(records=records)), state(), observed(listed(None, records=None, date_submitted=None)))
+
+
+@pytest.mark.parametrize(
+    ("fresh", "approved", "most"), [(None, 10, 10), (10, None, 10), (None, None, None), (9, 10, 9), (10, 9, 9)]
+)
+def test_a_verified_batch_is_offered_with_the_smaller_number(
+    fresh: int | None, approved: int | None, most: int | None
+) -> None:
+    """A VERIFY of a saved plan approves a start, so the plan of a merge must not offer more than that before."""
+    made = narrow(verified(fresh), verified(approved))
+    assert only(made).action is Action.VERIFY
+    assert (only(made).records, only(made).counted) == (most, most)
+
+
+def test_a_verified_batch_that_no_plan_offered_is_not_approved() -> None:
+    """An apply verifies by its own plan. An undeclared one is never started. An old plan approves any size."""
+    assert only(narrow(verified(10), planned(config()))).obstacle is Obstacle.NOT_APPROVED
+    assert only(narrow(verified(10), narrow(sized(11), sized(10)))).obstacle is Obstacle.NOT_APPROVED
+    assert only(narrow(verified(10), replace(verified(5), sized=False))).records == 10
+    undeclared = planned(config(), state(entry(Phase.UNKNOWN)))
+    assert only(undeclared).action is Action.VERIFY
+    assert only(narrow(undeclared, planned(config()))) == only(undeclared)
 
 
 def test_a_batch_that_was_not_offered_is_no_failure() -> None:

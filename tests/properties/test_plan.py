@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from batchform.apply import report
 from batchform.drift import drift
 from batchform.model import MAX_RECORDS, Batch, Config, GuardName, Observed, Reading, Service, Source
-from batchform.plan import Action, Change, Plan, Reason, approve, plan
+from batchform.plan import Action, Change, Plan, Reason, approve, narrow, plan
+from batchform.render.documents.plan import plan_document
+from batchform.render.documents.saved import plan_from_document
 from batchform.state.events import Event, Forgotten, Intended, Seen, Started, What, fold
 from batchform.state.known import Evidence, Phase, State
 from batchform.status import stage
@@ -227,6 +229,20 @@ def test_a_forged_approval_starts_nothing(fresh: Plan, forged: Plan) -> None:
     started, before = ({change.batch_id for change in each.having(Action.START)} for each in (left, fresh))
     assert started <= before
     assert started <= {change.batch_id for change in forged.having(Action.START, Action.VERIFY)}
+
+
+@given(later=PLANS, fresh=PLANS, approved=PLANS)
+def test_a_plan_within_another_approves_no_more_than_either(later: Plan, fresh: Plan, approved: Plan) -> None:
+    """Saved, loaded and applied to whatever the account says later."""
+    fresh, approved = meant_for(later, fresh), meant_for(later, approved)
+    narrowed = narrow(fresh, approved)
+    saved = plan_from_document(plan_document(narrowed, version="1"))
+
+    def started(approval: Plan) -> set[str]:
+        return {change.batch_id for change in approve(later, approval).having(Action.START)}
+
+    assert started(saved) <= started(fresh) & started(approved)
+    assert narrow(narrowed, approved) == narrowed
 
 
 @given(config=configs(), state=states(), observed=observeds(), lifted=st.sets(st.sampled_from(GuardName)))
