@@ -198,6 +198,12 @@ class Plan:
         return any(change.is_change for change in self.changes)
 
     @property
+    def denied(self) -> tuple[Change, ...]:
+        """The starts that an approved plan does not allow."""
+        obstacles = (Obstacle.NOT_APPROVED, Obstacle.TOO_LARGE)
+        return tuple(change for change in self.having(Action.WAIT) if change.obstacle in obstacles)
+
+    @property
     def failed_guards(self) -> tuple[GuardCheck, ...]:
         """The guards that block this apply."""
         return tuple(check for check in self.guards if not check.holds and not check.overridden)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -161,3 +161,87 @@ def test_the_table_in_a_file_is_not_folded(here: Site) -> None:
     text = (here.folder / "plan.txt").read_text(encoding="utf-8")
     assert "Plan: 60 to start" in text
     assert "::group::" not in text
+
+
+SHA = "0123456789abcdef" * 2 + "01234567"
+
+
+@pytest.mark.parametrize(
+    ("variables", "event", "found"),
+    [
+        ({}, None, ""),
+        ({"CI_COMMIT_SHA": SHA}, None, SHA),
+        ({"CI_COMMIT_SHA": "0" * 40, "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": SHA}, None, SHA),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_SHA": SHA}, None, SHA),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_SHA": SHA}, "not JSON", SHA),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_SHA": SHA}, '{"pull_request": []}', SHA),
+        (
+            {"GITHUB_ACTIONS": "true", "GITHUB_SHA": "0" * 40},
+            f'{{"pull_request": {{"head": {{"sha": "{SHA}"}}}}}}',
+            SHA,
+        ),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_SHA": "@everyone"}, None, ""),
+    ],
+)
+def test_the_commit_is_the_head_of_the_pull_request(
+    variables: dict[str, str], event: str | None, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the merge commit that GitHub makes for the check, which no author knows."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_SHA", "GITHUB_EVENT_PATH", "CI_COMMIT_SHA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if event is not None:
+        (tmp_path / "event.json").write_text(event)
+        monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
+    assert ci.commit() == found
+
+
+def test_a_failure_is_a_comment_that_replaces_only_a_comment(here: Site) -> None:
+    """The key needs no configuration, so the plan and the failure have the same one. Another file stays as it is."""
+    plan, comment = ("plan", "--markdown", "comment.md"), here.folder / "comment.md"
+    assert here.run(*plan).code == 0
+    marker = comment.read_text(encoding="utf-8").splitlines()[0]
+    (here.folder / "batchform.yaml").write_text("batchs: {}\n", encoding="utf-8")
+    assert here.run(*plan).code == 1
+    text = comment.read_text(encoding="utf-8")
+    assert text.splitlines()[:2] == [marker, "### batchform plan: failed"]
+    assert "    1 | batchs: {}" in text
+    comment.write_text("my notes", encoding="utf-8")
+    assert here.run(*plan).code == 1
+    assert comment.read_text(encoding="utf-8") == "my notes"
+    for other in ("batchform.yaml", ".", "no/such/folder.md"):
+        assert here.run("plan", "--markdown", other).code == 1
+    assert (here.folder / "batchform.yaml").read_text(encoding="utf-8") == "batchs: {}\n"
+    comment.unlink()
+    assert here.run("apply", "--auto-approve", "--markdown", "comment.md").code == 1
+    assert comment.read_text(encoding="utf-8").splitlines()[1] == "### batchform apply: failed"
+    assert here.run("plan").code == 1
+
+
+def test_an_apply_writes_a_comment_outside_of_github_too(here: Site) -> None:
+    """On GitLab, a script sends it. The error has no annotation there."""
+    here.declare({"b-01": {"batch_id": "b-01"}, "gone": {"batch_id": "gone"}})
+    ended = here.run("apply", "--auto-approve", "--markdown", "apply.md", fast=True, GITLAB_CI="true")
+    assert ended.code == 3, ended
+    assert "::error" not in ended.err
+    text = (here.folder / "apply.md").read_text(encoding="utf-8")
+    assert "### batchform apply: incomplete\n\n**Apply incomplete. 1 started, 1 blocked. 10 records.**" in text
+
+
+def test_each_error_is_in_the_summary_and_on_the_page_of_the_run(here: Site) -> None:
+    """Usage, lock and refusal; a problem of the configuration is marked at its line instead."""
+    summary = here.folder / "summary.md"
+    github: dict[str, Any] = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    lock = paths(here.folder / "batchform.state.json").lock
+    with locked(lock, {"Who": "a test", "Operation": "apply", "Created": "now"}, 0.0):
+        held = here.run("apply", "--auto-approve", "--lock-timeout", "0s", **github)
+    assert held.code == 5
+    assert "::error title=The state is locked by another run::" in held.err, held
+    usage = here.run("plan", "--override-guard", "all", **github)
+    assert usage.code == 1
+    assert "::error title=" in usage.err
+    (here.folder / "batchform.yaml").write_text("batchs: {}\n", encoding="utf-8")
+    broken = here.run("plan", **github)
+    assert broken.err.count("::error ") == 2, "the unknown key and the missing version, no third one for the command"
+    assert summary.read_text(encoding="utf-8").count("### batchform: failed") == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchform.errors import Problem, Severity
-from batchform.render.github import github_text
+from batchform.render.github import error_command, github_text
 from batchform.source_text import Place
 
 
@@ -71,3 +71,11 @@ def test_over_several_lines_there_is_no_end_column() -> None:
 def test_nothing_wrong_is_nothing_said() -> None:
     """Not even a count."""
     assert github_text([], str) == ""
+
+
+def test_an_error_is_one_command() -> None:
+    """Its lines stay in one command, and nothing in them ends it."""
+    assert (
+        error_command("A: b,\x1b c", "100%\n::error::x\x1b")
+        == "::error title=A%3A b%2C\\x1b c::100%25%0A\\x3a:error::x\\x1b"
+    )

@@ -17,7 +17,7 @@ from batchform.errors import Problem, Severity
 from batchform.model import ServerProblem, Service
 from batchform.plan import Action, Change, Notice, Plan, Reason
 from batchform.render.github import github_text
-from batchform.render.markdown import plan_markdown, report_markdown
+from batchform.render.markdown import log_markdown, plan_markdown
 from batchform.render.style import Style
 from batchform.render.text.event import event_text
 from batchform.render.text.plan import notices_text, plan_text
@@ -75,7 +75,7 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
     yield from (plan_text(made, PLAIN), notices_text(made, PLAIN), told, event_text(event, PLAIN))
     yield from (state_list_text(state, PLAIN), entry_text(entry, PLAIN))
     yield problems_text([problem], PLAIN)
-    yield from (plan_markdown(made, key="0123abcd"), report_markdown(told, title="complete"))
+    yield from (plan_markdown(made, key="0123abcd"), log_markdown(told, title="complete"))
 
 
 @settings(max_examples=1000)

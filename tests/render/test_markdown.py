@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from batchform.model import Guard, GuardName, Service
-from batchform.plan import Action, Change, GuardCheck, Notice, Plan, Reason
+from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, Reason
 from batchform.render.gitlab import gitlab_report
-from batchform.render.markdown import GITHUB_COMMENT, plan_markdown, report_markdown
+from batchform.render.markdown import GITHUB_COMMENT, log_markdown, plan_markdown
 from batchform.source_text import Place
 from tests.strategies import plans, texts
 
@@ -75,7 +76,7 @@ def bare(text: str) -> str:
 
 OURS = re.compile(
     rf"<!-- batchform:plan {KEY} -->|</?sub>|</details>|<details><summary>[0-9,]+ (more warnings?|to verify|to adopt|"
-    r"to forget|on hold|waiting|blocked)</summary>"
+    r"to forget|on hold|waiting|blocked|not approved)</summary>"
 )
 
 
@@ -94,7 +95,7 @@ def test_text_from_outside_has_no_effect_in_the_comment(made: Plan, name: str, w
     kinds = [kind for kind, _ in seen]
     assert not {"link_open", "image", "em_open", "bullet_list_open", "ordered_list_open", "hr"} & set(kinds)
     rows = [one for one in made.changes if one.action is not Action.KEEP]
-    assert kinds.count("tr_open") == len({one.action for one in rows}) + len(rows)
+    assert kinds.count("tr_open") == len({(one.action, one in made.denied) for one in rows}) + len(rows)
     assert kinds.count("heading_open") == 1
     assert kinds.count("fence") == 0
     outside = bare(text)
@@ -228,10 +229,47 @@ def test_a_comment_keeps_a_small_limit(made: Plan, words: str, name: str) -> Non
 def test_a_summary_of_an_apply_keeps_the_totals_when_it_must_cut() -> None:
     """The totals and next steps come last."""
     text = "\n".join([*(f"  + batch {number} started" for number in range(9000)), "", "Apply complete! ```"])
-    shown = report_markdown(text, title="exit 0", limit=10_000)
+    shown = log_markdown(text, title="exit 0", limit=10_000)
     assert len(shown.encode()) <= 10_000
     assert "Apply complete! ```\n````\n" in shown
     assert "lines left out" in shown
+
+
+def test_a_long_table_of_a_report_is_folded_and_the_rest_is_not() -> None:
+    """A reader sees the totals, the commit and the run without unfolding."""
+    rows = "\n".join(f"  ! batch-{number} rejected" for number in range(41))
+    text = f"{rows}\n\nApply incomplete. 0 started, 41 rejected.\n\nWhat to do next:"
+    commit, link = "c0ffee" * 7, "https://ci.example/run/7"
+    shown = log_markdown(text, title="t", head="<!-- m -->", lead="Apply incomplete.", commit=commit, link=link)
+    assert shown.startswith(
+        "<!-- m -->\n### t\n\n**Apply incomplete.**\n\n<details><summary>41 lines</summary>\n\n```text\n"
+    )
+    assert "</details>\n\n```text\nApply incomplete. 0 started" in shown
+    assert shown.endswith(f"<sub>Made for commit {commit}, [run]({link}).</sub>\n")
+    short = log_markdown("one\n\ntwo", title="t")
+    assert short == "### t\n\n```text\none\n\ntwo\n```\n"
+    assert (
+        len(log_markdown(text * 300, title="t", lead="l" * 400, commit=commit, link=link, limit=4096).encode()) <= 4096
+    )
+
+
+def test_what_is_not_approved_is_visible() -> None:
+    """The reviewer of a merge sees that it does not start what the pull request was about, and why."""
+    waits: dict[str, Any] = {"action": Action.WAIT, "records": 9}
+    larger = change("b", **waits, reason=Reason.TOO_LARGE, obstacle=Obstacle.TOO_LARGE, approved=5)
+    new = change("c", **waits, reason=Reason.NOT_APPROVED, obstacle=Obstacle.NOT_APPROVED)
+    text = plan_markdown(plan_of(change("a"), larger, new, change("d", **waits, reason=Reason.NOT_YET)), key=KEY)
+    assert "**Not started:** 1 batch larger than approved, 1 batch not in the approved plan." in text
+    assert "<details><summary>2 not approved</summary>" in text
+    assert "9 records, 5 were approved" in text
+    assert "<details><summary>1 waiting</summary>" in text
+
+
+def test_a_comment_names_the_commit_and_the_run() -> None:
+    """So a reader knows whether it is about the newest commit."""
+    text = plan_markdown(plan_of(), key=KEY, commit="a" * 40, link="https://ci.example/run/7")
+    assert f"Made for commit {'a' * 40}, [run](https://ci.example/run/7).</sub>" in text
+    assert "Made for [run](" in plan_markdown(plan_of(), key=KEY, link="https://ci.example/run/7")
 
 
 def test_the_report_for_gitlab_counts_what_spends() -> None:

@@ -31,7 +31,6 @@ from batchform.observe import observe
 from batchform.plan import Action, Plan, approve, check_approval, check_guards, plan
 from batchform.protocol import rules
 from batchform.render.documents.report import report_document
-from batchform.render.documents.saved import MAX_BYTES, load_plan
 from batchform.render.escape import printable
 from batchform.render.words import batches, stake, told_by_author
 
@@ -66,6 +65,8 @@ class _Run:
     overridden: tuple[GuardName, ...]
     as_json: bool
     report: Path | None
+    markdown: Path | None
+    key: str
 
 
 @click.command()
@@ -87,6 +88,7 @@ class _Run:
     metavar="FILE",
     help="Write the result for every batch, as JSON. A refused apply writes none.",
 )
+@click.option("--markdown", "markdown_file", metavar="FILE", help="Write the report as a comment for a pull request.")
 @click.option("--wait", is_flag=True, help="Then wait until no batch is processing. Exits 7 on timeout.")
 @timeout_option
 @override_option
@@ -108,6 +110,7 @@ def command(
     lock_timeout: float | None,
     as_json: bool,
     report_file: str | None,
+    markdown_file: str | None,
     wait: bool,
     timeout: float | None,
     overridden: tuple[GuardName, ...],
@@ -119,73 +122,67 @@ def command(
     Reads the account, shows the plan, asks for approval, then starts batches. With a PLANFILE (from `plan --out`) it
     does not ask, and starts only batches that this plan offered to start.
     """
-    scope = session.load(configs, state, targets, excludes)
-    files.check_outputs({"--report": report_file}, [*scope.files, *([planfile] if planfile else [])])
-    approved = _approval(planfile)
-    if approved is None and not auto_approve and (as_json or not terminal.interactive):
-        raise UsageError(
-            "This apply has no approval",
-            "Approval needs a terminal, a saved plan or `--auto-approve`; with `--json`, one of the last two. Nothing"
-            " was sent.",
-        )
-    access = network.access(proxy)
-    run = _Run(
-        terminal=terminal,
-        scope=scope,
-        access=access,
-        rules=rules(settle, access.endpoint),
-        approved=approved,
-        auto_approve=auto_approve,
-        refresh=not no_refresh,
-        parallelism=parallelism,
-        overridden=overridden,
-        as_json=as_json,
-        report=Path(report_file) if report_file is not None else None,
-    )
+    key = ci.key(configs, state)
     seconds = wait_time(timeout, wait=wait)
-    ci.problems(terminal, scope.config.warnings, scope.config.sources)
-    try:
-        with session.hold(
-            terminal,
-            scope.state_file,
-            fresh=scope.fresh_state(access.endpoint),
-            run=access.run,
-            command="apply",
-            timeout=lock_timeout,
-            overrides=overridden,
-        ) as store:
-            _forget_report(run)  # now that the state is read
-            if approved is not None:
-                check_approval(approved, store.state)
-            code = _apply(run, store)
-    except BatchformError:
-        _forget_report(run)
-        raise
+    with ci.comment_of_failure(markdown_file, "apply", key):
+        scope = session.load(configs, state, targets, excludes)
+        outputs = {"--report": report_file, "--markdown": markdown_file}
+        files.check_outputs(outputs, [*scope.files, *([planfile] if planfile else [])])
+        approved = files.read_plan(planfile) if planfile is not None else None
+        if approved is None and not auto_approve and (as_json or not terminal.interactive):
+            raise UsageError(
+                "This apply has no approval",
+                "Approval needs a terminal, a saved plan or `--auto-approve`; with `--json`, one of the last two."
+                " Nothing was sent.",
+            )
+        access = network.access(proxy)
+        run = _Run(
+            terminal=terminal,
+            scope=scope,
+            access=access,
+            rules=rules(settle, access.endpoint),
+            approved=approved,
+            auto_approve=auto_approve,
+            refresh=not no_refresh,
+            parallelism=parallelism,
+            overridden=overridden,
+            as_json=as_json,
+            report=Path(report_file) if report_file is not None else None,
+            markdown=Path(markdown_file) if markdown_file is not None else None,
+            key=key,
+        )
+        ci.problems(terminal, scope.config.warnings, scope.config.sources)
+        code = _locked(run, lock_timeout)
     if not wait or code not in {Exit.DONE, Exit.INCOMPLETE}:
         return code
     return max(code, _wait(run, seconds), key=_SEVERITY.index)
+
+
+def _locked(run: _Run, lock_timeout: float | None) -> Exit:
+    """Apply with the state locked. A refused apply leaves no report."""
+    try:
+        with session.hold(
+            run.terminal,
+            run.scope.state_file,
+            fresh=run.scope.fresh_state(run.access.endpoint),
+            run=run.access.run,
+            command="apply",
+            timeout=lock_timeout,
+            overrides=run.overridden,
+        ) as store:
+            _forget_report(run)  # now that the state is read
+            if run.approved is not None:
+                check_approval(run.approved, store.state)
+            return _apply(run, store)
+    except BatchformError:
+        _forget_report(run)
+        raise
 
 
 def _forget_report(run: _Run) -> None:
     """Remove the report of an earlier run, so that a refused or killed run leaves none."""
     if run.report is not None:
         files.remove(run.report)
-
-
-def _approval(planfile: str | None) -> Plan | None:
-    """Load the saved plan.
-
-    Raises:
-        UsageError: It cannot be read, or is not a saved plan.
-    """
-    if planfile is None:
-        return None
-    try:
-        data = files.read_plain(Path(planfile), MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UsageError("The plan cannot be read", f"{planfile}: {why}. Nothing was sent.") from error
-    return load_plan(data)
 
 
 def _apply(run: _Run, store: Store) -> Exit:
@@ -273,25 +270,41 @@ def _commit(store: Store) -> BatchformError | None:
 
 
 def _publish(run: _Run, made: Plan, result: Report) -> None:
-    """Write the report, and the summary and outputs of a GitHub step."""
+    """Write the report and the comment, and the summary and outputs of a GitHub step."""
     if run.report is not None:
-        try:
-            files.write(run.report, json.dumps(report_document(result), indent=2) + "\n")
-        except OSError as error:  # must not change the exit code of the starts
-            run.terminal.warn(f"The report could not be written: {printable(str(run.report))}: {error.strerror}.")
-    if not ci.in_github():
+        _write(run, run.report, "report", json.dumps(report_document(result), indent=2) + "\n")
+    if run.markdown is None and not ci.in_github():
         return
-    from batchform.render.documents.report import report_summary  # noqa: PLC0415  # only on GitHub
-    from batchform.render.markdown import STEP_SUMMARY, report_markdown  # noqa: PLC0415  # the same
+    from batchform.render.documents.report import report_summary  # noqa: PLC0415  # only for CI systems
+    from batchform.render.markdown import STEP_SUMMARY, log_markdown, marker  # noqa: PLC0415  # the same
+    from batchform.render.outcomes import closing_words, end_text, headline  # noqa: PLC0415  # the same
     from batchform.render.style import Style  # noqa: PLC0415  # the same
     from batchform.render.text.report import report_text  # noqa: PLC0415  # the same
 
     text = report_text(result, Style(color=False), state_path=str(run.scope.state_file))
-    title = "complete" if result.complete else "incomplete"
-    comment = report_markdown(text, title=title, limit=STEP_SUMMARY // 2)
+    title = f"batchform apply: {'complete' if result.complete else 'incomplete'}"
+    lead = closing_words(result)
+    if run.markdown is not None:
+        limit, head = ci.comment_limit(), marker("apply", run.key)
+        origin = {"commit": ci.commit(), "link": ci.run_link()}
+        comment = log_markdown(text, title=title, head=head, lead=lead, limit=limit, **origin)
+        _write(run, run.markdown, "comment", comment)
+    if result.exit is not Exit.DONE:
+        why = f"\n{end_text(result.end, accepted=result.accepted)}" if result.end is not None else ""
+        ci.mark_failed(run.terminal, headline(result).rstrip("."), lead + why)
     numbers = report_summary(result)
     starts, records = numbers[Result.STARTED.value], numbers["records_started"]
-    ci.publish(run.terminal, comment, text, starts=starts, records=records, applyable=made.applyable)
+    shown = log_markdown(text, title=title, lead=lead, limit=STEP_SUMMARY // 2)
+    flags = {"applyable": made.applyable, "changes": made.has_changes}
+    ci.publish(run.terminal, shown, text, starts=starts, records=records, **flags)
+
+
+def _write(run: _Run, file: Path, what: str, text: str) -> None:
+    """Write a file about the starts. A failure must not change their exit code."""
+    try:
+        files.write(file, text)
+    except OSError as error:
+        run.terminal.warn(f"The {what} could not be written: {printable(str(file))}: {error.strerror}.")
 
 
 def _wait(run: _Run, seconds: float) -> Exit:

@@ -6,6 +6,9 @@ A failure here is one warning. It never changes what the command does or its exi
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import re
 import stat
@@ -13,8 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from batchform.errors import BatchformError, ConfigError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from batchform.cli.terminal import Terminal
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
 
 _LONGEST_OUTPUT: Final = 256 * 1024
 """Bytes. GitHub accepts 1 MiB for all outputs of a job."""
+
+_LONGEST_EVENT: Final = 32 * 1024 * 1024
+"""Bytes of the description of an event. GitHub's own limit is 25 MB."""
 
 _LONG_TABLE: Final = 40
 """A table with more lines is put in a group."""
@@ -41,6 +49,112 @@ def run_link() -> str:
         repository = f"{environ.get('GITHUB_SERVER_URL', '')}/{environ.get('GITHUB_REPOSITORY', '')}"
         link = f"{repository}/actions/runs/{environ.get('GITHUB_RUN_ID', '')}"
     return link if re.fullmatch(r"https?://[A-Za-z0-9.:/_-]+", link) else ""
+
+
+def commit() -> str:
+    """The commit that this job is about: the head of a pull request, not its merge commit. Empty outside of CI."""
+    environ = os.environ
+    found = environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or environ.get("CI_COMMIT_SHA", "")
+    if in_github():
+        found = _head_of_pull_request(environ.get("GITHUB_EVENT_PATH", "")) or environ.get("GITHUB_SHA", "")
+    return found if re.fullmatch(r"[0-9a-f]{40,64}", found, re.ASCII) else ""
+
+
+def _head_of_pull_request(event: str) -> str:
+    """The commit that GitHub's description of the event names as the head, empty if it names none."""
+    from batchform.cli.files import read_plain  # noqa: PLC0415  # only on GitHub
+
+    try:
+        return str(json.loads(read_plain(Path(event), _LONGEST_EVENT))["pull_request"]["head"]["sha"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def key(configs: Sequence[str], state: str | None) -> str:
+    """Identifies a comment among those of a pull request. It needs no configuration, so an error has the same one."""
+    text = "\0".join([*sorted(configs), state or ""])
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+def comment_limit() -> int:
+    """The longest comment on this CI system."""
+    from batchform.render.markdown import GITHUB_COMMENT, GITLAB_COMMENT  # noqa: PLC0415  # only for CI systems
+
+    return GITLAB_COMMENT if os.environ.get("GITLAB_CI") else GITHUB_COMMENT
+
+
+@contextlib.contextmanager
+def comment_of_failure(file: str | None, command: str, key: str) -> Iterator[None]:
+    """If the command fails, write a comment that says so. It replaces no file except an earlier comment.
+
+    Args:
+        file: Where to write the comment; None for none.
+        command: The name of the command.
+        key: Identifies the comment.
+    """
+    try:
+        yield
+    except BatchformError as error:
+        if file is not None and _is_comment(Path(file)):
+            from batchform.cli import files  # noqa: PLC0415  # only when a command fails
+            from batchform.render.markdown import log_markdown, marker  # noqa: PLC0415  # the same
+
+            text = log_markdown(
+                _told(error),
+                title=f"batchform {command}: failed",
+                head=marker(command, key),
+                lead="This commit has no plan." if command == "plan" else "",
+                commit=commit(),
+                link=run_link(),
+                limit=comment_limit(),
+            )
+            with contextlib.suppress(OSError):  # the error itself is shown
+                files.write(Path(file), text)
+        raise
+
+
+def _is_comment(path: Path) -> bool:
+    """Whether there is no such file, or an earlier comment of ours."""
+    from batchform.cli.files import read_plain  # noqa: PLC0415  # only when a command fails
+
+    begin = b"<!-- batchform:"
+    try:
+        return read_plain(path, len(begin)) == begin
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _told(error: BatchformError) -> str:
+    """The error as on a terminal, without colour."""
+    from batchform.render.style import Style  # noqa: PLC0415  # only when a command fails
+    from batchform.render.text.problems import error_text  # noqa: PLC0415  # the same
+
+    return error_text(error, Style(color=False))
+
+
+def failed(terminal: Terminal, error: BatchformError) -> None:
+    """Show an error on GitHub, in the summary of the step and on the page of the run.
+
+    Problems of a configuration have annotations of their own.
+    """
+    if not in_github():
+        return
+    from batchform.render.markdown import STEP_SUMMARY, log_markdown  # noqa: PLC0415  # only on GitHub
+
+    if not isinstance(error, ConfigError):
+        mark_failed(terminal, error.summary, error.detail)
+    text = log_markdown(_told(error), title="batchform: failed", limit=STEP_SUMMARY // 4)
+    summary(terminal, terminal.redacted(text), STEP_SUMMARY)
+
+
+def mark_failed(terminal: Terminal, title: str, text: str) -> None:
+    """Show an error on the page of the run of GitHub."""
+    if in_github():
+        from batchform.render.github import error_command  # noqa: PLC0415  # only on GitHub
+
+        terminal.message(error_command(title, text))
 
 
 def problems(terminal: Terminal, found: Sequence[Problem], sources: Mapping[str, SourceText]) -> None:
@@ -86,12 +200,15 @@ def outputs(terminal: Terminal, **values: str) -> None:
     _append(terminal, Path(file), "".join(written))
 
 
-def publish(terminal: Terminal, markdown: str, text: str, *, starts: int, records: int, applyable: bool) -> None:
+def publish(
+    terminal: Terminal, markdown: str, text: str, *, starts: int, records: int, applyable: bool, changes: bool
+) -> None:
     """Add the Markdown to the summary of the step, and set the outputs of a plan or a report."""
     from batchform.render.markdown import STEP_SUMMARY  # noqa: PLC0415  # only on GitHub
 
     summary(terminal, markdown, STEP_SUMMARY)
-    outputs(terminal, starts=str(starts), records=str(records), applyable=str(applyable).lower(), plan=text)
+    words = {name: str(value).lower() for name, value in (("applyable", applyable), ("changes", changes))}
+    outputs(terminal, starts=str(starts), records=str(records), plan=text, **words)
 
 
 def summary(terminal: Terminal, markdown: str, most: int) -> None:

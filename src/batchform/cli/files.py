@@ -16,6 +16,7 @@ from batchform.state.store import read
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from batchform.plan import Plan
     from batchform.state.known import State
     from batchform.state.store import Place
 
@@ -47,6 +48,22 @@ def read_plain(path: Path, most: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is not a file")
         return stream.read(most)
+
+
+def read_plan(file: str) -> Plan:
+    """Load a saved plan.
+
+    Raises:
+        UsageError: It cannot be read, or is not a saved plan.
+    """
+    from batchform.render.documents.saved import MAX_BYTES, load_plan  # noqa: PLC0415  # only with an approval
+
+    try:
+        data = read_plain(Path(file), MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError("The plan cannot be read", f"{file}: {why}. Nothing was sent.") from error
+    return load_plan(data)
 
 
 def companions(state: Place) -> tuple[Path, ...]:

@@ -87,11 +87,12 @@ Environment:
   BATCHFORM_CA_BUNDLE               a certificate authority to trust as well
   BATCHFORM_ENDPOINT                the server (default: the vendor's)
   BATCHFORM_STATE                   the state file
+  BATCHFORM_MAX_RECORDS, _STARTS    limits for one apply; the smaller one of these and the guards holds
   BATCHFORM_LOG=debug               log each request to stderr
 
-Exit codes: 0 done; 1 error; 2 changes (--detailed-exitcode); 3 a batch was rejected, blocked or not attempted;
-4 an outcome is unknown; 5 locked by another run; 6 refused before anything was sent; 7 timeout of --wait;
-129, 130 and 143 interrupted by a signal.
+Exit codes: 0 done; 1 error; 2 changes (--detailed-exitcode); 3 a batch was rejected, blocked, not attempted or
+larger than approved; 4 an outcome is unknown; 5 locked by another run; 6 refused before anything was sent;
+7 timeout of --wait; 129, 130 and 143 interrupted by a signal.
 """
 
 
@@ -127,9 +128,10 @@ def _guarded(terminal: Terminal) -> int:
         with click.Context(batchform).scope():
             code = batchform.main(standalone_mode=False, obj=terminal, prog_name="batchform")
     except ConfigError as error:
-        from batchform.cli.ci import problems  # noqa: PLC0415  # only when there are some
+        from batchform.cli import ci  # noqa: PLC0415  # only when there are some
 
-        problems(terminal, error.problems, error.sources)
+        ci.problems(terminal, error.problems, error.sources)
+        ci.failed(terminal, error)
         return error.exit_code
     except BatchformError as error:
         terminal.error(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import replace
@@ -26,9 +25,10 @@ from batchform.cli.options import (
 )
 from batchform.errors import BatchformError, Exit, StateError
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Notice, Plan, blocked, plan
+from batchform.plan import Notice, Plan, Reason, blocked, narrow, plan, too_large
 from batchform.render.documents.plan import plan_document, summary
 from batchform.render.text.plan import notices_text, plan_text
+from batchform.render.words import REASONS, batches, blocked_by_guard
 
 if TYPE_CHECKING:
     from batchform.cli.session import Scope
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     metavar="FILE|FOLDER",
     help="Warn of guards, holds and batch_ids that differ from this configuration, such as the target branch's.",
 )
+@click.option(
+    "--approved",
+    "approved_file",
+    metavar="PLANFILE",
+    help="Start no more than this saved plan offers, such as the one that a pull request showed.",
+)
 @json_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes or blocked batches, else 0.")
 @override_option
@@ -71,6 +77,7 @@ def command(
     markdown_file: str | None,
     gitlab_report: str | None,
     base: str | None,
+    approved_file: str | None,
     as_json: bool,
     detailed_exitcode: bool,
     overridden: tuple[GuardName, ...],
@@ -82,47 +89,63 @@ def command(
     Compares the configuration with the state file. Without --refresh it needs no token and no network. It takes no
     lock, and writes only the files that you name.
     """
-    scope = session.load(configs, state, targets, excludes)
-    outputs = {"--out": out, "--markdown": markdown_file, "--gitlab-report": gitlab_report}
-    files.check_outputs(outputs, scope.files)
-    ci.problems(terminal, scope.config.warnings, scope.config.sources)
-    endpoint = environment.endpoint()
-    known = session.known(scope, endpoint if refresh else None)
-    now_known, observed = known.state, NOTHING_OBSERVED
-    if refresh:
-        refreshed, observed = session.refresh(terminal, scope, known.state, settle, proxy)
-        now_known = refreshed if known.state is not None else None
-    made = plan(
-        scope.config,
-        now_known,
-        observed,
-        session.clock.now(),
-        endpoint=known.state.endpoint if known.state is not None else str(endpoint),
-        selected=scope.selected,
-        overridden=overridden,
-    )
-    if base is not None:
-        made = replace(made, notices=(*_since(base, configs), *made.notices))
-    drift = _drift(scope, known.state, made) if refresh else ()
-    document = json.dumps(plan_document(made, version=__version__, drift=drift), indent=2) if as_json or out else ""
-    if out is not None:
-        _save(out, document + "\n")
-    if as_json:
-        terminal.data(document)
-    else:
-        text = plan_text(made, terminal.style, recovered=known.leftover, drift=drift)
-        terminal.data(ci.grouped(text, "Batches", session.clock.now()))
-    if notices := notices_text(made, terminal.message_style):
-        terminal.message(notices)
-    if markdown_file is not None or ci.in_github():
-        _publish(terminal, scope, made, markdown_file, key=_key(scope, configs))
-    if gitlab_report is not None:
-        from batchform.render import gitlab  # noqa: PLC0415  # only with the option
+    key = ci.key(configs, state)
+    with ci.comment_of_failure(markdown_file, "plan", key):
+        scope = session.load(configs, state, targets, excludes)
+        outputs = {"--out": out, "--markdown": markdown_file, "--gitlab-report": gitlab_report}
+        files.check_outputs(outputs, [*scope.files, *([approved_file] if approved_file else [])])
+        approved = files.read_plan(approved_file) if approved_file is not None else None
+        ci.problems(terminal, scope.config.warnings, scope.config.sources)
+        endpoint = environment.endpoint()
+        known = session.known(scope, endpoint if refresh else None)
+        now_known, observed = known.state, NOTHING_OBSERVED
+        if refresh:
+            refreshed, observed = session.refresh(terminal, scope, known.state, settle, proxy)
+            now_known = refreshed if known.state is not None else None
+        made = plan(
+            scope.config,
+            now_known,
+            observed,
+            session.clock.now(),
+            endpoint=known.state.endpoint if known.state is not None else str(endpoint),
+            selected=scope.selected,
+            overridden=overridden,
+        )
+        drift = _drift(scope, known.state, made) if refresh else ()
+        if approved is not None:
+            made = narrow(made, approved)
+        if base is not None:
+            made = replace(made, notices=(*_since(base, configs), *made.notices))
+        document = json.dumps(plan_document(made, version=__version__, drift=drift), indent=2) if as_json or out else ""
+        if out is not None:
+            _save(out, document + "\n")
+        if as_json:
+            terminal.data(document)
+        else:
+            text = plan_text(made, terminal.style, recovered=known.leftover, drift=drift)
+            terminal.data(ci.grouped(text, "Batches", session.clock.now()))
+        if notices := notices_text(made, terminal.message_style):
+            terminal.message(notices)
+        if markdown_file is not None or ci.in_github():
+            recorded = bool(known.leftover) or now_known != known.state
+            _publish(terminal, scope, made, markdown_file, key=key, changes=made.has_changes or recorded)
+        if gitlab_report is not None:
+            from batchform.render import gitlab  # noqa: PLC0415  # only with the option
 
-        _save(gitlab_report, json.dumps(gitlab.gitlab_report(made)) + "\n")
+            _save(gitlab_report, json.dumps(gitlab.gitlab_report(made)) + "\n")
+    return _exit(terminal, made, differs=detailed_exitcode and (made.has_changes or bool(blocked(made, scope.config))))
+
+
+def _exit(terminal: Terminal, made: Plan, *, differs: bool) -> Exit:
+    """The exit code. `differs`: something is not as declared, and the user asked for that."""
     if not made.applyable:
+        ci.mark_failed(terminal, "A guard blocks this plan", blocked_by_guard(made))
         return Exit.REFUSED
-    return Exit.CHANGES if detailed_exitcode and (made.has_changes or blocked(made, scope.config)) else Exit.DONE
+    if (left_out := too_large(made)) and not made.has_changes:
+        what = f"{batches(len(left_out))} larger than approved, and nothing else to do"
+        terminal.error(BatchformError("The plan starts nothing", f"{what}. {REASONS[Reason.TOO_LARGE].next}"))
+        return Exit.INCOMPLETE
+    return Exit.CHANGES if differs else Exit.DONE
 
 
 def _drift(scope: Scope, known: State | None, made: Plan) -> tuple[Drift, ...]:
@@ -145,21 +168,18 @@ def _since(base: str, configs: tuple[str, ...]) -> tuple[Notice, ...]:
     return since(found, load(configs))
 
 
-def _key(scope: Scope, configs: tuple[str, ...]) -> str:
-    """The key of the comment. Other plans on the same pull request have other keys."""
-    text = "\0".join([scope.config.service.value, *sorted(configs), str(scope.state_file)])
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
-
-
-def _publish(terminal: Terminal, scope: Scope, made: Plan, markdown_file: str | None, *, key: str) -> None:
-    """Write the comment, and the summary and outputs of a GitHub step."""
+def _publish(
+    terminal: Terminal, scope: Scope, made: Plan, markdown_file: str | None, *, key: str, changes: bool
+) -> None:
+    """Write the comment, and the summary and outputs of a GitHub step. `changes`: an apply would record something."""
     from batchform.render import markdown  # noqa: PLC0415  # only for CI systems
     from batchform.render.style import Style  # noqa: PLC0415  # the same
 
     labels = {batch.batch_id: batch.labels for batch in scope.config.batches}
     if markdown_file is not None:
-        limit = markdown.GITLAB_COMMENT if os.environ.get("GITLAB_CI") else markdown.GITHUB_COMMENT
-        _save(markdown_file, markdown.plan_markdown(made, key=key, limit=limit, labels=labels, link=ci.run_link()))
+        limit, link, commit = ci.comment_limit(), ci.run_link(), ci.commit()
+        comment = markdown.plan_markdown(made, key=key, limit=limit, labels=labels, link=link, commit=commit)
+        _save(markdown_file, comment)
     step = "Merging" if os.environ.get("GITHUB_EVENT_NAME", "").startswith("pull_request") else "Applying this plan"
     comment = markdown.plan_markdown(made, key=key, limit=markdown.STEP_SUMMARY // 2, step=step, labels=labels)
     text, numbers = plan_text(made, Style(color=False)), summary(made)
@@ -170,6 +190,7 @@ def _publish(terminal: Terminal, scope: Scope, made: Plan, markdown_file: str | 
         starts=numbers["start"],
         records=numbers["records_at_stake"],
         applyable=made.applyable,
+        changes=changes,
     )
 
 

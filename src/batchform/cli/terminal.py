@@ -85,7 +85,7 @@ class Terminal:
         """Print the result of the command to stdout."""
         if self._failed is None:
             try:
-                sys.stdout.write(self._redacted(text) + "\n")
+                sys.stdout.write(self.redacted(text) + "\n")
                 sys.stdout.flush()
             except OSError as error:
                 self._failed = error
@@ -94,12 +94,12 @@ class Terminal:
     def message(self, text: str, end: str = "\n") -> None:
         """Print to stderr: progress, warnings, errors."""
         try:
-            sys.stderr.write(self._redacted(text) + end)
+            sys.stderr.write(self.redacted(text) + end)
             sys.stderr.flush()
         except OSError:
             self._silence(sys.stderr)
 
-    def _redacted(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         """The text without the secrets of the environment: they may stand in a file or an old state by mistake."""
         if not self._secrets:
             return text
@@ -121,10 +121,12 @@ class Terminal:
             raise
 
     def error(self, error: BatchformError) -> None:
-        """Show an error."""
-        from batchform.render.text.problems import error_text  # noqa: PLC0415  # only when there is one
+        """Show an error; on GitHub also in the summary of the step and on the page of the run."""
+        from batchform.cli import ci  # noqa: PLC0415  # only when there is one
+        from batchform.render.text.problems import error_text  # noqa: PLC0415  # the same
 
         self.message(error_text(error, self.message_style))
+        ci.failed(self, error)
 
     def warn(self, text: str) -> None:
         """Show a warning."""

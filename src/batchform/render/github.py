@@ -1,4 +1,4 @@
-"""Problems -> workflow commands, which GitHub shows beside the lines of a pull request.
+"""Problems and errors -> workflow commands, which GitHub shows beside the lines of a pull request.
 
 GitHub shows at most ten of a kind for each step, so errors and warnings get ten each and a notice counts the rest.
 Source: docs.github.com, "Workflow commands for GitHub Actions"; actions/runner, ActionCommand (what is escaped how).
@@ -37,6 +37,12 @@ def github_text(problems: Sequence[Problem], in_repository: Callable[[str], str]
     if rest:
         lines.append(f"::notice title=batchform::{' and '.join(rest)}; `batchform validate` shows them.")
     return "\n".join(lines)
+
+
+def error_command(title: str, text: str) -> str:
+    """The workflow command that shows an error on the page of the run."""
+    message = _data("\n".join(printable(line) for line in text.splitlines()))
+    return f"::error title={_property(printable(title))}::{message}"
 
 
 def _command(problem: Problem, in_repository: Callable[[str], str]) -> str:

@@ -1,4 +1,4 @@
-"""A plan and a report as Markdown: the comment under a pull request, the summary of a CI step.
+"""A plan, a report and an error as Markdown: the comment under a pull request, the summary of a CI step.
 
 A reviewer decides about money by this comment, and parts of its text come from an unreviewed branch or the server. So
 text from outside is shown as it is only if it consists of plain words. Anything else is put in a code span, in which
@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import MAX_RECORDS, Service
-from batchform.plan import Action
+from batchform.plan import Action, too_large
 from batchform.render.escape import printable
 from batchform.render.text.plan import stake_sentences
 from batchform.render.words import (
@@ -52,6 +52,9 @@ STEP_SUMMARY: Final = 1_000_000
 _FEW: Final = 10
 """This many warnings, and values of one label, are shown at once."""
 
+_LONG: Final = 40
+"""A table of text with more lines is folded."""
+
 _LONGEST: Final = 200
 """The most columns of any text from outside."""
 
@@ -70,6 +73,7 @@ def plan_markdown(
     step: str = "Merging",
     labels: Mapping[str, Mapping[str, str]] | None = None,
     link: str = "",
+    commit: str = "",
 ) -> str:
     """The plan as a comment. Ends in a newline and takes at most `limit` bytes as UTF-8.
 
@@ -79,22 +83,28 @@ def plan_markdown(
         limit: 4,096 or more.
         step: What starts the batches: `Merging`, or `Applying this plan`.
         labels: The labels of each batch_id.
-        link: The web address of a page that has the whole plan, empty if there is none.
+        link: The web address of the run, which has the whole plan; empty if there is none.
+        commit: The commit that was planned, empty if it is not known.
     """
     starts = plan.having(Action.START)
     parts = [
-        f"<!-- batchform:plan {key} -->\n### batchform plan: {verdict(plan)}",
+        f"{marker('plan', key)}\n### batchform plan: {verdict(plan)}",
         *_refused(plan),
         *([f"**{step} starts these batches. This spends credits and cannot be undone.**"] * bool(starts)),
         _stake(plan),
+        *_not_approved(plan),
         *_first(_labels(starts, labels or {}), limit // 8),
     ]
     warnings = [_warning(notice.name, notice.text) for notice in plan.notices]
     few = _first(warnings[:_FEW], limit // 8)
     more = warnings[len(few) :]
-    bottom, rest = _bottom(plan), f"See {f'[the run]({link})' if link else '`batchform plan`'}."
+    bottom, rest = _bottom(plan, commit, link), f"See {f'[the run]({link})' if link else '`batchform plan`'}."
     room = limit - _bytes("\n\n".join([*parts, *few, bottom])) - 8 * _LONGEST  # for the titles and counts of tables
-    folded = [(ACTIONS[action].counted, plan.having(action)) for action in _FOLDED]
+    denied = plan.denied
+    folded = [("not approved", denied)]
+    folded += [
+        (ACTIONS[action].counted, tuple(c for c in plan.having(action) if c not in denied)) for action in _FOLDED
+    ]
     tables = [(f"{len(some):,} {title}", _table(plan, some)) for title, some in folded if some]
     if more:
         tables.append((count(len(more), "more warning"), ([], [f"{one}\n" for one in more])))
@@ -110,22 +120,55 @@ def plan_markdown(
     return "\n\n".join(block for block in [*parts, *few, shown, *blocks, bottom] if block) + "\n"
 
 
-def report_markdown(text: str, *, title: str, limit: int = STEP_SUMMARY) -> str:
-    """The output of an apply, as a summary of at most `limit` bytes.
+def marker(command: str, key: str) -> str:
+    """The first line of a comment, by which a later run finds the comment to update."""
+    return f"<!-- batchform:{command} {key} -->"
+
+
+def log_markdown(
+    text: str,
+    *,
+    title: str,
+    head: str = "",
+    lead: str = "",
+    limit: int = STEP_SUMMARY,
+    commit: str = "",
+    link: str = "",
+) -> str:
+    """The output of a command as a comment or a summary of at most `limit` bytes. A long table in it is folded.
 
     Args:
-        text: The report as text, without colour.
+        text: The output, without colour.
         title: One line without text from outside.
+        head: The marker of a comment, empty for none.
+        lead: A sentence above the output, without text from outside.
         limit: 4,096 or more.
+        commit: The commit that the command ran for, empty if it is not known.
+        link: The web address of the run, empty if there is none.
     """
     lines = text.strip("\n").split("\n")
     left_out = 0
-    while lines and _bytes("\n".join(lines)) > limit - 1_024:
+    while lines and _bytes("\n".join(lines)) > limit - 1_536:
         half = len(lines) // 2 + 1
         left_out += half
         lines = lines[half:]  # the totals and the next steps come last
-    head = [f"{count(left_out, 'line')} left out; the log has them.", ""] if left_out else []
-    return "\n".join([f"### batchform apply: {title}", "", *head, *_fenced(lines)]) + "\n"
+    table = lines.index("") if "" in lines else 0
+    folded = []
+    if table > _LONG:
+        rows = "\n".join(_fenced(lines[:table]))
+        folded = [f"<details><summary>{count(table, 'line')}</summary>\n\n{rows}\n\n</details>"]
+        lines = lines[table + 1 :]
+    blocks = [
+        "\n".join([*([head] * bool(head)), f"### {title}"]),
+        f"**{lead}**" if lead else "",
+        f"{count(left_out, 'line')} left out; {f'[the run]({link})' if link else 'the log'} has them."
+        if left_out
+        else "",
+        *folded,
+        "\n".join(_fenced(lines)),
+        f"<sub>{origin}</sub>" if (origin := _origin(commit, link)) else "",
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def verdict(plan: Plan) -> str:
@@ -185,6 +228,15 @@ def _stake(plan: Plan) -> str:
     ]
     unknown = f" A batch of unknown size counts as {size(MAX_RECORDS)}." if any(c.unknown for c in plan.guards) else ""
     return " ".join([*stake_sentences(plan), *([f"Limits: {', '.join(used)}.{unknown}"] if used else [])])
+
+
+def _not_approved(plan: Plan) -> list[str]:
+    """A sentence about the batches that an earlier plan does not allow to start."""
+    larger = len(too_large(plan))
+    others = len(plan.denied) - larger
+    said = [f"{batches(larger)} larger than approved"] if larger else []
+    said += [f"{batches(others)} not in the approved plan"] if others else []
+    return [f"**Not started:** {', '.join(said)}."] if said else []
 
 
 def _labels(starts: Sequence[Change], labels: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -263,11 +315,18 @@ def _fenced(lines: Sequence[str]) -> list[str]:
     return [f"{fence}text", *lines, fence]
 
 
-def _bottom(plan: Plan) -> str:
+def _bottom(plan: Plan, commit: str, link: str) -> str:
     made = "The account was read." if plan.refreshed else OFFLINE
     state = "No state file yet." if plan.serial is None else f"State serial {plan.serial:,}."
     part = " Only the selected batches are in this plan." if plan.targeted else ""
-    return f"<sub>{made} {state}{part} Times are UTC.</sub>"
+    origin = _origin(commit, link)
+    return f"<sub>{made} {state}{part} Times are UTC.{f' {origin}' if origin else ''}</sub>"
+
+
+def _origin(commit: str, link: str) -> str:
+    """The commit, to which GitHub and GitLab add a link, and the run."""
+    said = [*([f"commit {commit}"] if commit else []), *([f"[run]({link})"] if link else [])]
+    return f"Made for {', '.join(said)}." if said else ""
 
 
 def _bytes(text: str) -> int:
