@@ -116,24 +116,40 @@ class Forge:
         return loaded
 
     def job(
-        self, workflow: str, *, event: str, sha: str, number: int = 0, run_id: str = "1", fork: bool = False
+        self, workflow: str, name: str = "", *, event: str, sha: str, run_id: str = "1", fork: bool = False, **more: str
     ) -> Job:
-        """Return the only job of a workflow, before its first step."""
-        (only,) = self.workflow(workflow)["jobs"].values()
-        folder = self.folder / f"run-{run_id}"
+        """Return a job of a workflow, before its first step: the only one, or the one with this name.
+
+        Args:
+            workflow: The name of the workflow.
+            name: The name of the job.
+            event: The name of the event.
+            sha: The commit.
+            run_id: Identifies the run.
+            fork: Whether it is a pull request of a fork.
+            more: More contexts, with `__` for each dot and `_` for each hyphen.
+        """
+        jobs = self.workflow(workflow)["jobs"]
+        found = jobs[name] if name else next(iter(jobs.values()))
+        assert name or len(jobs) == 1
+        folder = self.folder / f"run-{run_id}{name}"
         (folder / "work").mkdir(parents=True)
         (folder / "temp").mkdir()
         contexts = {
             "github.event_name": event,
-            "github.event.pull_request.number": str(number) if number else "",
+            "github.event.pull_request.number": "",
             "github.repository": "org/repo",
             "github.run_id": run_id,
             "github.run_attempt": "1",
             "github.server_url": "https://forge.invalid",
             "github.token": "gh-token",
-            "secrets.BATCHFORM_AUTH_TOKEN": "" if fork else self.token,
+            "inputs.override-guard": "",
+            "secrets.BATCHFORM_AUTH_TOKEN": "" if fork or "environment" not in found else self.token,
+            **{key.replace("__", "."): value for key, value in more.items()},
         }
-        return Job(forge=self, steps=only["steps"], folder=folder, sha=sha, contexts=contexts)
+        return Job(
+            forge=self, steps=found["steps"], env=found.get("env", {}), folder=folder, sha=sha, contexts=contexts
+        )
 
 
 def assert_locked(calls: list[list[str]]) -> str:
@@ -158,12 +174,15 @@ class Job:
 
     forge: Forge
     steps: list[dict[str, Any]]
+    env: dict[str, str]
     folder: Path
     sha: str
     contexts: dict[str, str]
     failed: bool = False
     cancelled: bool = False
     log: str = ""
+    before: str = ""
+    """The summary of the job before, on the same page."""
     paths: list[str] = field(default_factory=list)
     masked: set[str] = field(default_factory=set)
     at: int = 0
@@ -198,6 +217,9 @@ class Job:
             self._checkout(values)
         elif uses.startswith("actions/upload-artifact@"):
             self._upload(values)
+        elif uses.startswith("actions/download-artifact@"):
+            kept = self.forge.hub / "artifacts" / self.contexts["github.run_id"] / values["name"]
+            shutil.copytree(kept, self.work, dirs_exist_ok=True)
         elif uses.startswith(ACTION):
             self._action(step, values)
         else:
@@ -228,12 +250,14 @@ class Job:
         action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
         unknown = set(values) - set(action["inputs"])
         assert not unknown, unknown
-        inner = {key: value for key, value in self.contexts.items() if not key.startswith(("steps.", "secrets."))}
+        inner = {key: value for key, value in self.contexts.items() if key.startswith("github.")}
         inner |= {f"inputs.{key}": self._text(one["default"], inner) for key, one in action["inputs"].items()}
         inner |= {f"inputs.{key}": value for key, value in values.items()}
         inner["github.action_path"] = str(ROOT)
+        before, self.failed = self.failed, False  # inside an action, success() is about its own steps
         for one in action["runs"]["steps"]:
             self._step(one, inner, self.work)
+        self.failed |= before
         if "id" in step:
             for name, output in action["outputs"].items():
                 self.contexts[f"steps.{step['id']}.outputs.{name}"] = self._text(output["value"], inner)
@@ -271,6 +295,10 @@ class Job:
         """The variables of every step of the job."""
         temp = self.folder / "temp"
         base = clean_environment()
+        event = (
+            {"pull_request": {"head": {"sha": self.sha}}} if self.contexts["github.event.pull_request.number"] else {}
+        )
+        (temp / "event.json").write_text(json.dumps(event), encoding="utf-8")
         return {
             **base,
             "PATH": os.pathsep.join([*reversed(self.paths), str(self.forge.tools()), base["PATH"]]),
@@ -279,11 +307,15 @@ class Job:
             "GITHUB_EVENT_NAME": self.contexts["github.event_name"],
             "GITHUB_REPOSITORY": self.contexts["github.repository"],
             "GITHUB_SHA": self.sha,
+            "GITHUB_SERVER_URL": self.contexts["github.server_url"],
+            "GITHUB_RUN_ID": self.contexts["github.run_id"],
+            "GITHUB_EVENT_PATH": str(temp / "event.json"),
             "GITHUB_WORKSPACE": str(self.work),
             "GITHUB_STEP_SUMMARY": str(temp / "summary"),
             "GITHUB_PATH": str(temp / "path"),
             "RUNNER_TEMP": str(temp),
             "BATCHFORM_ENDPOINT": self.forge.endpoint,
+            **{name: self._text(value, self.contexts) for name, value in self.env.items()},
         }
 
     def _heard(self, text: str) -> None:
@@ -320,7 +352,7 @@ class Job:
             elif word in functions:
                 words.append(word)
             else:
-                known = word in contexts or re.fullmatch(r"(steps|secrets)\..*", word)
+                known = word in contexts or re.fullmatch(r"(steps|secrets|vars)\..*", word)
                 assert known, f"{word} is not known here"
                 words.append(repr(contexts.get(word, "")))
         return eval(" ".join(words), {"__builtins__": {}}, functions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,21 +56,25 @@ class Team(Forge):
         git(seed, "commit", "--quiet", "--allow-empty", "--message", "batchform's state")
         git(seed, "push", "--quiet", str(self.bare), "batchform-state")
 
-    def propose(self, name: str) -> str:
+    def propose(self, name: str, records: int | None = None) -> str:
         """Push a branch that declares one more batch, and return its commit."""
         work = self.clone(f"work-{name}")
         git(work, "switch", "--quiet", "--create", name)
-        yaml = f"version: 1\nbatches:\n  {name}:\n    batch_id: {name}-1\n"
+        size = f"    records: {records}\n" if records is not None else ""
+        yaml = f"version: 1\nbatches:\n  {name}:\n    batch_id: {name}-1\n{size}"
         (work / "batches" / f"{name}.yaml").write_text(yaml, encoding="utf-8")
         git(work, "add", "--all")
         git(work, "commit", "--quiet", "--message", f"Declare {name}")
         git(work, "push", "--quiet", "origin", name)
         return git(work, "rev-parse", "HEAD")
 
-    def plan(self, head: str, number: int = 7, *, fork: bool = False) -> Job:
+    def plan(self, head: str, number: int = 7, *, fork: bool = False, **more: str) -> Job:
         """Run the job of the pull request. If it succeeds, its artefact can be found."""
         self.runs += 1
-        job = self.job("plan", event="pull_request", sha=head, number=number, run_id=str(self.runs), fork=fork).run()
+        job = self.job(
+            "plan", event="pull_request", sha=head, run_id=str(self.runs), fork=fork,
+            github__event__pull_request__number=str(number), **more,
+        ).run()  # fmt: skip
         if not job.failed:
             self._note("runs.json", head, self.runs)
         return job
@@ -85,12 +90,26 @@ class Team(Forge):
 
     def merged_from(self, sha: str, head: str) -> None:
         """Record that a commit on main is the merge of a pull request with this head."""
-        self._note("pulls.json", sha, [{"head": {"sha": head}}])
+        self._note("pulls.json", sha, [{"number": 7, "head": {"sha": head}}])
 
-    def apply(self, sha: str, event: str = "push") -> Job:
-        """Return the job of the merge, before its first step."""
+    def apply(self, sha: str, event: str = "push", **more: str) -> Job:
+        """Run the first job of the merge, which plans. Return the second, before its first step.
+
+        If that is skipped, return the first.
+        """
         self.runs += 1
-        return self.job("apply", event=event, sha=sha, run_id=str(self.runs))
+        run: dict[str, Any] = {"event": event, "sha": sha, "run_id": str(self.runs), **more}
+        planned = self.job("apply", "plan", **run).run()
+        done = self.workflow("apply")["jobs"]
+        outputs = {name: planned._text(value, planned.contexts) for name, value in done["plan"]["outputs"].items()}
+        needs = {f"needs.plan.outputs.{name}": value for name, value in outputs.items()}
+        assert done["apply"]["needs"] == "plan"
+        if planned.failed or not planned._value(done["apply"]["if"], needs):
+            return planned
+        job = self.job("apply", "apply", **run)
+        job.contexts |= needs
+        job.log, job.before, job.masked = planned.log, planned.summary, planned.masked
+        return job
 
     def _note(self, file: str, key: str, value: object) -> None:
         path = self.hub / file
@@ -140,14 +159,22 @@ def test_from_a_branch_to_a_second_run_that_finds_no_changes(team: Team) -> None
     assert f"### batchform plan: start 2 batches, 9,800 records + {unsized} at stake" in comment["body"]
     assert "batches/a.yaml:3" in comment["body"]
     assert comment["body"].partition("<sub>")[0] in planned.summary
+    assert f"commit {head}, [run](https://forge.invalid/org/repo/actions/runs/1)" in comment["body"]
 
     again = team.plan(head)
     assert not again.failed, again.log
     assert len(team.comments()) == 1, "the comment is updated, not repeated"
+    assert "runs/2)" in team.comments()[0]["body"]
 
     sha = team.merge("a", head)
-    applied = team.apply(sha).run()
+    applied = team.apply(sha)
+    assert "start 2 batches, 9,900 records at stake" in applied.before, "reviewers see the account's numbers"
+    assert team.started() == {}, "the plan of the merge starts nothing"
+    applied.run()
     assert not applied.failed, applied.log
+    told = team.comments()[1]["body"]
+    assert "**Apply complete! 2 started. 9,900 records.**" in told
+    assert f"commit {sha}, [run](https://forge.invalid/org/repo/actions/runs/3)" in told
     assert team.started() == {UK: 1, "a-1": 1}
     assert {key: entry.phase.value for key, entry in team.entries().items()} == {UK: "started", "a-1": "started"}
     assert "### batchform apply: complete" in applied.summary
@@ -223,8 +250,8 @@ def test_the_next_run_recovers_the_journal_of_a_killed_run(tmp_path: Path) -> No
         job.kill_when = lambda: team.site.log.wait_for(2)
         job.run()
         assert job.cancelled
-        (kept,) = (team.hub / "artifacts" / job.contexts["github.run_id"]).iterdir()
-        assert (kept / "batchform.state.json.journal").exists()
+        kept = team.hub / "artifacts" / job.contexts["github.run_id"]
+        assert list(kept.rglob("batchform.state.json.journal"))
         assert "batchform.state.json.journal" in team.on_branch()
         after = team.apply(sha, "workflow_dispatch").run()
         assert not after.failed, after.log
@@ -317,18 +344,23 @@ def test_a_plan_that_cannot_be_applied_is_shown_and_is_no_approval(team: Team) -
     assert team.started() == {}
 
 
-def test_errors_of_the_configuration_are_marked_in_the_pull_request(team: Team) -> None:
-    """Annotations have paths from the root of the repository. The comment says so."""
-    work = team.clone("work-bad")
-    git(work, "switch", "--quiet", "--create", "bad")
+def test_a_broken_configuration_replaces_the_comment(team: Team) -> None:
+    """A reader must not take the plan of an earlier commit for that of this one."""
+    assert not team.plan(team.propose("a")).failed
+    work = team.folder / "work-a"
     (work / "batches" / "bad.yaml").write_text("version: 1\nbatchs: {}\n", encoding="utf-8")
     git(work, "add", "--all")
     git(work, "commit", "--quiet", "--message", "Bad")
-    git(work, "push", "--quiet", "origin", "bad")
-    planned = team.plan(git(work, "rev-parse", "HEAD"))
+    git(work, "push", "--quiet", "origin", "a")
+    head = git(work, "rev-parse", "HEAD")
+    planned = team.plan(head)
     assert planned.failed
     assert "::error file=batches/bad.yaml,line=2,col=1," in planned.log
-    assert "### batchform plan: failed" in team.comments()[0]["body"]
+    (comment,) = team.comments()
+    assert "### batchform plan: failed" in comment["body"]
+    assert "    2 | batchs: {}" in comment["body"]
+    assert f"commit {head}, [run](https://forge.invalid/org/repo/actions/runs/2)" in comment["body"]
+    assert "    2 | batchs: {}" in planned.summary
 
 
 def test_a_fork_gets_a_plan_without_a_comment(team: Team) -> None:
@@ -380,3 +412,121 @@ def test_the_merge_queue_gets_the_same_check(tmp_path: Path) -> None:
         assert not team.comments()
         triggers = team.workflow("plan")[True]  # YAML 1.1 reads `on` as true
         assert triggers == {"pull_request": None, "merge_group": None}, "no filter, so no check stays pending"
+
+
+def test_a_batch_larger_than_its_pull_request_said_is_not_started(team: Team) -> None:
+    """The plan of the merge fails: the log, the summary and an annotation give the reason. Nothing is to approve."""
+    assert not team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run().failed
+    head = team.propose("a", records=10)
+    assert not team.plan(head).failed
+    sha = team.merge("a", head)
+    merged = team.apply(sha)
+    assert merged.failed
+    assert merged.contexts["steps.batchform.outputs.exitcode"] == "3"
+    assert "100 records, 10 were approved" in merged.log
+    assert "::error title=The plan starts nothing::1 batch larger than approved" in merged.log
+    assert "The plan starts nothing" in merged.summary
+    assert team.started() == {UK: 1}
+    by_hand = team.apply(sha, "workflow_dispatch").run()
+    assert not by_hand.failed, by_hand.log
+    assert team.started() == {UK: 1, "a-1": 1}
+
+
+def test_a_partly_approved_merge_starts_the_rest_and_fails(team: Team) -> None:
+    """The apply starts what both plans offer. It ends with exit 3, and its comment gives the reason."""
+    head = team.propose("a", records=10)
+    assert not team.plan(head).failed
+    applied = team.apply(team.merge("a", head))
+    assert "100 records, 10 were approved" in applied.log
+    applied.run()
+    assert applied.failed
+    assert applied.contexts["steps.batchform.outputs.exitcode"] == "3"
+    assert team.started() == {UK: 1}
+    told = team.comments()[-1]["body"]
+    assert "Apply incomplete. 1 started, 1 not approved" in told
+    assert "100 records, 10 were approved" in told
+    assert "::error title=Apply incomplete::Apply incomplete. 1 started, 1 not approved" in applied.log
+    assert set(team.entries()) >= {UK}, "the state is saved also after a failure"
+
+
+def test_the_limit_of_the_repository_holds_and_can_be_overridden_by_hand(team: Team) -> None:
+    """No pull request can raise it. The input of the workflow reaches the command as one word, never as shell text."""
+    sha = git(team.bare, "rev-parse", "main")
+    limits: dict[str, Any] = {"vars.BATCHFORM_MAX_RECORDS": "100"}
+    blocked = team.apply(sha, "workflow_dispatch", **limits)
+    assert blocked.failed
+    assert blocked.contexts["steps.batchform.outputs.exitcode"] == "6"
+    assert "set in `BATCHFORM_MAX_RECORDS`" in blocked.summary
+    assert "::error title=A guard blocks this plan::" in blocked.log
+    forged = team.apply(
+        sha, "workflow_dispatch", **limits, **{"inputs.override-guard": "$(touch forged);`touch forged`"}
+    )
+    assert forged.failed
+    assert not list(forged.folder.rglob("forged"))
+    assert "### batchform: failed" in forged.summary
+    assert team.started() == {}
+    allowed = team.apply(
+        sha, "workflow_dispatch", **limits, **{"inputs.override-guard": "max_records max_starts"}
+    ).run()
+    assert not allowed.failed, allowed.log
+    assert team.started() == {UK: 1}
+    again = team.plan(team.propose("a"), **limits)
+    assert again.failed, "the check of a pull request knows the limit, too"
+
+
+def test_the_comment_shows_a_raised_guard(team: Team) -> None:
+    """The job compares with the target branch."""
+    work = team.clone("work-guard")
+    git(work, "switch", "--quiet", "--create", "g")
+    file = work / "batches" / "uk.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("100000", "900000"), encoding="utf-8")
+    git(work, "commit", "--quiet", "--all", "--message", "Spend more")
+    git(work, "push", "--quiet", "origin", "g")
+    planned = team.plan(git(work, "rev-parse", "HEAD"))
+    assert not planned.failed, planned.log
+    (comment,) = team.comments()
+    assert re.search(r"\*\*Warning:\*\* .*max_records.*100,000.*900,000", comment["body"]), comment["body"]
+
+
+def test_the_nightly_job_saves_what_it_saw(tmp_path: Path) -> None:
+    """It fails while a declared batch is not started. The next plan of a pull request is offline and knows its size."""
+    with at_work(tmp_path, {"batches": {**WORLD["batches"], UK: {"records": 7_777, "age": "25d"}}}) as team:
+        sha = git(team.bare, "rev-parse", "main")
+        nightly = team.job("nightly", event="schedule", sha=sha, run_id="night").run()
+        assert nightly.failed, "the batch is declared and not started"
+        assert "1 to start" in nightly.log
+        assert "1 batch must be started within that time" in nightly.log
+        assert team.started() == {}
+        assert team.entries()[UK].records == 7_777
+        planned = team.plan(team.propose("a"))
+        assert "|7,777|" in team.comments()[0]["body"], planned.log
+        assert [entry.operation for entry in team.site.log.entries] == ["list"], "the plan is offline"
+
+
+def test_a_refused_token_is_seen(team: Team) -> None:
+    """Exit 1: an annotation and a summary, not only a line in the log."""
+    refused = team.apply(
+        git(team.bare, "rev-parse", "main"), "workflow_dispatch", **{"secrets.BATCHFORM_AUTH_TOKEN": "an-old-token"}
+    )
+    assert refused.failed
+    assert refused.contexts["steps.batchform.outputs.exitcode"] == "1"
+    assert "::error title=The server refused the request::401" in refused.log
+    assert "### batchform: failed" in refused.summary
+    assert "an-old-token" not in refused.summary + refused.log
+
+
+def test_an_apply_that_is_refused_says_so_on_the_pull_request(team: Team) -> None:
+    """The state changed its lineage between the plan and the approval: exit 6, and nothing is started."""
+    head = team.propose("a")
+    assert not team.plan(head).failed
+    first = team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run()
+    assert not first.failed, first.log
+    applied = team.apply(team.merge("a", head))
+    git(team.bare, "update-ref", "refs/heads/batchform-state", git(team.bare, "rev-parse", "batchform-state~1"))
+    applied.run()
+    assert applied.failed
+    assert applied.contexts["steps.batchform.outputs.exitcode"] == "6"
+    assert "### batchform apply: failed" in team.comments()[-1]["body"]
+    assert "The plan was made for another state file" in team.comments()[-1]["body"]
+    assert "::error title=The plan was made for another state file::" in applied.log
+    assert team.started() == {UK: 1}

@@ -1,19 +1,22 @@
 #!/bin/sh
 # approval.sh FOLDER: downloads the plan of the pull request whose merge this run applies.
 #
-# Sets the output `plan`. A run that was started by hand has no plan: starting it is the approval. The script needs gh, and the
-# permissions actions: read and pull-requests: read. A saved plan only narrows what apply does, so a forged plan cannot start a
-# batch that the merged configuration does not declare.
+# Sets the outputs `plan` and `pull-request`. A run that was started by hand has neither: the plan of that run is the only one
+# that is approved. The script needs gh, and the permissions actions: read and pull-requests: read. A saved plan only narrows
+# what is started, so a forged plan cannot start a batch that the merged configuration does not declare.
 set -eu
 
 folder=$1
 
 if [ "$GITHUB_EVENT_NAME" != push ]; then
-    echo "Started by hand: no saved plan is needed."
+    echo "Started by hand: the plan of a pull request is not needed."
     exit 0
 fi
-head=$(gh api "repos/$GITHUB_REPOSITORY/commits/$GITHUB_SHA/pulls" --jq '.[0].head.sha // empty')
-if [ -n "$head" ]; then
+found=$(gh api "repos/$GITHUB_REPOSITORY/commits/$GITHUB_SHA/pulls" --jq '.[0] | select(.) | "\(.number) \(.head.sha)"')
+number=${found% *}
+head=${found#* }
+if [ -n "$found" ]; then
+    echo "pull-request=$number" >>"$GITHUB_OUTPUT"
     run=$(gh run list --repo "$GITHUB_REPOSITORY" --workflow batchform-plan.yml --commit "$head" --status success \
         --limit 1 --json databaseId --jq '.[0].databaseId // empty')
 fi
