@@ -22,6 +22,7 @@ from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, R
 from batchform.source_text import Place
 from batchform.state.events import (
     AlreadyStarted,
+    Charged,
     Declared,
     Event,
     Forgotten,
@@ -34,7 +35,7 @@ from batchform.state.events import (
     Started,
     Unknown,
 )
-from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State
+from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State, TimeSource
 
 if TYPE_CHECKING:
     from batchform.engine import End
@@ -117,7 +118,7 @@ def batches() -> st.SearchStrategy[Batch]:
         place=places(),
         reference_id=st.none() | names(),
         description=texts(),
-        labels=st.dictionaries(names(), texts(), max_size=3),
+        labels=labels(),
         records=st.none() | counts(),
         submitted_at=st.none() | times(),
         not_before=st.none() | times(),
@@ -176,6 +177,11 @@ def observeds() -> st.SearchStrategy[Observed]:
 # --- KNOWN -----------------------------------------------------------------------------------------------------------
 
 
+def labels() -> st.SearchStrategy[dict[str, str]]:
+    """Labels of a batch."""
+    return st.dictionaries(names(), texts(), max_size=3)
+
+
 def entries(batch_id: str | None = None) -> st.SearchStrategy[Entry]:
     """Anything an entry can hold."""
     return st.builds(
@@ -199,6 +205,16 @@ def entries(batch_id: str | None = None) -> st.SearchStrategy[Entry]:
         intended_at=st.none() | times(),
         settled_at=st.none() | times(),
         seen_at=st.none() | times(),
+        labels=st.none() | labels(),
+        who=texts(),
+        attempt_run=names(),
+        started_at=st.none() | times(),
+        time_source=st.none() | st.sampled_from(TimeSource),
+        ended_at=st.none() | times(),
+        credits=st.none() | counts(),
+        final=st.booleans(),
+        charged_at=st.none() | times(),
+        statistics=st.none() | st.dictionaries(texts(20), counts(), max_size=2),
         updated_at=times(),
         run=names(),
     )
@@ -229,6 +245,7 @@ def states() -> st.SearchStrategy[State]:
         service=st.sampled_from(Service),
         endpoint=st.sampled_from(["https://api.experianaperture.io", "http://127.0.0.1:8080"]),
         entries=known,
+        past=known,
         runs=st.lists(runs(), max_size=3).map(tuple),
     )
 
@@ -236,7 +253,13 @@ def states() -> st.SearchStrategy[State]:
 def whats() -> st.SearchStrategy[What]:
     """Everything that can happen to a batch."""
     return st.one_of(
-        st.builds(Intended, reference_id=names(), records=st.none() | counts(), submitted_at=st.none() | times()),
+        st.builds(
+            Intended,
+            reference_id=names(),
+            records=st.none() | counts(),
+            submitted_at=st.none() | times(),
+            labels=st.none() | labels(),
+        ),
         st.builds(NotAttempted, problem=st.none() | server_problems()),
         st.builds(Started, status=statuses(), evidence=st.sampled_from(Evidence)),
         st.builds(AlreadyStarted, status=statuses()),
@@ -251,6 +274,16 @@ def whats() -> st.SearchStrategy[What]:
             reason=st.none() | texts(),
             records=st.none() | counts(),
             submitted_at=st.none() | times(),
+            started_at=st.none() | times(),
+            ended_at=st.none() | times(),
+            labels=st.none() | labels(),
+        ),
+        st.builds(
+            Charged,
+            status=st.sampled_from(["completed", "stopped"]),
+            credits=st.none() | counts(),
+            final=st.booleans(),
+            statistics=st.none() | st.dictionaries(texts(20), counts(), max_size=2),
         ),
         st.builds(Declared),
         st.builds(Forgotten),

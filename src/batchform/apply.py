@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.engine import ForeignAnswers, Interrupted, Stopped, Task, Unrecordable
 from batchform.errors import Exit, StateError
-from batchform.model import Status
+from batchform.model import BEYOND_START, Status
 from batchform.plan import Action, Obstacle, check_guards, is_expired
 from batchform.protocol import Order, Rules, check_rules, seen, start
 from batchform.state.events import (
@@ -70,6 +70,8 @@ def to_record(
             if is_start or reading.status is None:
                 continue
         what = seen(reading)
+        if reading.status in BEYOND_START and (entry is None or entry.labels is None):
+            what = replace(what, labels=batch.labels)
         if _changes_entry(entry, batch.batch_id, batch.name, what):
             yield batch.batch_id, batch.name, what
 
@@ -116,11 +118,12 @@ def carry_out(plan: Plan, *, config: Config, state: State, observed: Observed, e
         engine.record(batch_id, name, what)
     for change in plan.having(Action.FORGET):
         engine.record(change.batch_id, change.name, Forgotten())
-    engine.run_tasks(_starts(plan, state, engine.run, rules))
+    engine.run_tasks(_starts(plan, config, state, engine.run, rules))
 
 
-def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Task]:
+def _starts(plan: Plan, config: Config, state: State, run: str, rules: Rules) -> Iterator[Task]:
     """A task for each batch to start."""
+    labels = {batch.batch_id: batch.labels for batch in config.batches}
     for change in plan.having(Action.START):
         entry = state.entries.get(change.batch_id)
         order = Order(
@@ -131,6 +134,7 @@ def _starts(plan: Plan, state: State, run: str, rules: Rules) -> Iterator[Task]:
             submitted_at=change.submitted_at,
             expired=is_expired(plan.service, change.submitted_at, plan.at),
             doubt=entry is not None and entry.doubt,
+            labels=labels.get(change.batch_id),
         )
         yield Task(key=change.batch_id, conversation=start(order, rules), batch_id=change.batch_id, name=change.name)
 

@@ -129,7 +129,8 @@ class Reading:
     """One answer of the server about one batch. Every field but the id can be missing.
 
     `found` is False after a single read with the answer 404 or 400. Then all other fields are None. `status` is the
-    server's own word. `date_started` is for people only. Source: CONTRACT "Responses", no field is required.
+    server's own word. `date_started` and `date_ended` date the spending. Source: CONTRACT "Responses", no field is
+    required.
     """
 
     batch_id: str

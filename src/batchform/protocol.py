@@ -36,7 +36,7 @@ from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejec
 from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from batchform.api.contract import Reply, Request, StartMeaning
@@ -154,7 +154,7 @@ class Order:
 
     `reference_id` traces the start. `expired`: the batch is 28 days old or older. `over`: it is a day older than
     that, so it cannot be started. `doubt`: the server may have accepted an earlier attempt of ours without a clean
-    answer.
+    answer. `labels` are recorded with the attempt.
     """
 
     service: Service
@@ -165,6 +165,7 @@ class Order:
     expired: bool = False
     over: bool = False
     doubt: bool = False
+    labels: Mapping[str, str] | None = None
 
 
 # --- Conversations ---------------------------------------------------------------------------------------------------
@@ -176,7 +177,14 @@ def start(order: Order, rules: Rules) -> Conversation[None]:
     problem = None
     for _ in range(rules.attempts):
         # safety: durable before the request is sent, so that after a crash the outcome counts as unknown
-        yield Record(Intended(reference_id=order.reference_id, records=order.records, submitted_at=order.submitted_at))
+        yield Record(
+            Intended(
+                reference_id=order.reference_id,
+                records=order.records,
+                submitted_at=order.submitted_at,
+                labels=order.labels,
+            )
+        )
         try:
             meaning = yield from _send_start(order, rules)
         except Ended:  # the request was never sent, or it was cleanly throttled
@@ -393,6 +401,8 @@ def seen(reading: Reading) -> Seen:
         reason=reading.reason,
         records=reading.records,
         submitted_at=reading.date_submitted,
+        started_at=reading.date_started,
+        ended_at=reading.date_ended,
     )
 
 

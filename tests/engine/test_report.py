@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +29,7 @@ from batchform.state.events import (
     What,
     fold,
 )
-from batchform.state.known import Cause, Entry, Evidence, Phase, State
+from batchform.state.known import Cause, Entry, Evidence, Phase, State, TimeSource
 from tests.engine.lab import ENDPOINT, FRESH, NOW, PLACE, RULES, Fate, Lab, Server, config, failed
 from tests.strategies import with_obstacle
 
@@ -59,7 +60,14 @@ def read(status: str | None, **said: Any) -> Reading:
 
 
 MISSING = Reading(batch_id="a", source=Source.READ, found=False)
-RUNNING = entry(Phase.STARTED, status="processing", evidence=Evidence.ANSWER)
+RUNNING = entry(
+    Phase.STARTED,
+    status="processing",
+    evidence=Evidence.ANSWER,
+    labels={},
+    started_at=NOW,
+    time_source=TimeSource.REQUEST,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +87,16 @@ RUNNING = entry(Phase.STARTED, status="processing", evidence=Evidence.ANSWER)
         pytest.param(RUNNING, listed("stopped", reason="r"), ["Seen"], id="stopped"),
         pytest.param(RUNNING, listed("processing", records=7), ["Seen"], id="records learnt"),
         pytest.param(RUNNING, listed("processing", date_submitted=NOW), ["Seen"], id="age learnt"),
+        pytest.param(replace(RUNNING, labels=None), listed("processing"), ["Seen"], id="labels learnt"),
+        pytest.param(
+            replace(RUNNING, status="completed", ended_at=NOW), listed("completed"), [], id="an end, known already"
+        ),
+        pytest.param(
+            replace(RUNNING, status="completed", ended_at=NOW),
+            listed("completed", date_ended=NOW - timedelta(hours=1)),
+            ["Seen"],
+            id="an end, learnt",
+        ),
         pytest.param(RUNNING, listed("submitted"), [], id="the list contradicts: a hint"),
         pytest.param(RUNNING, read("submitted"), ["Seen"], id="a read contradicts"),
         pytest.param(entry(Phase.SEEN, status="submitted"), read("submitted"), [], id="still submitted"),

@@ -109,9 +109,11 @@ def intents(lab: Lab) -> list[Intended]:
 def test_a_start_is_intended_with_all_that_is_known_of_the_batch() -> None:
     """The declared Reference-Id, the size, and the submission date from the server."""
     lab = Lab(Server(["a"]))
-    lab.apply(config(["a"], reference_id="crm-4711", records=7))
+    lab.apply(config(["a"], reference_id="crm-4711", records=7, labels={"team": "crm"}))
     submitted = datetime(2026, 11, 20, 9, 0, 0, 4005, tzinfo=UTC)
-    assert intents(lab) == [Intended(reference_id="crm-4711", records=7, submitted_at=submitted)]
+    assert intents(lab) == [
+        Intended(reference_id="crm-4711", records=7, submitted_at=submitted, labels={"team": "crm"})
+    ]
     assert [request.reference_id for _, request in lab.sent if request.method == "POST"] == ["crm-4711"]
 
 

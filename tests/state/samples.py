@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from batchform.model import ServerProblem, Service, Source
 from batchform.state.events import (
     AlreadyStarted,
+    Charged,
     Declared,
     Event,
     Forgotten,
@@ -25,7 +26,7 @@ from batchform.state.events import (
     Unknown,
     What,
 )
-from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State
+from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State, TimeSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,13 +83,25 @@ problems = st.builds(
 )
 
 
+def charges(text: st.SearchStrategy[str] = short_texts) -> st.SearchStrategy[Charged]:
+    """Every report of a charge."""
+    return st.builds(
+        Charged,
+        status=st.sampled_from(["completed", "stopped"]),
+        credits=st.none() | counts,
+        final=st.booleans(),
+        statistics=st.none() | st.dictionaries(text, counts, max_size=2),
+    )
+
+
 def whats(
     text: st.SearchStrategy[str] = short_texts, time: st.SearchStrategy[datetime] = near
 ) -> st.SearchStrategy[What]:
     """Every kind of event, with the values that the protocol can produce."""
     records = st.none() | counts
+    labels = st.none() | st.dictionaries(text, text, max_size=2)
     return st.one_of(
-        st.builds(Intended, reference_id=text, records=records, submitted_at=st.none() | time),
+        st.builds(Intended, reference_id=text, records=records, submitted_at=st.none() | time, labels=labels),
         st.builds(NotAttempted, problem=st.none() | problems),
         st.builds(Started, status=beyond_statuses, evidence=st.sampled_from(Evidence)),
         st.builds(AlreadyStarted, status=beyond_statuses),
@@ -103,7 +116,11 @@ def whats(
             reason=st.none() | text,
             records=records,
             submitted_at=st.none() | time,
+            started_at=st.none() | time,
+            ended_at=st.none() | time,
+            labels=labels,
         ),
+        charges(text),
         st.just(Seen(source=Source.READ, found=False)),
         st.just(Declared()),
         st.just(Forgotten()),
@@ -150,6 +167,16 @@ entries = st.builds(
     intended_at=st.none() | times,
     settled_at=st.none() | times,
     seen_at=st.none() | times,
+    labels=st.none() | st.dictionaries(texts, texts, max_size=2),
+    who=texts,
+    attempt_run=texts,
+    started_at=st.none() | times,
+    time_source=st.none() | st.sampled_from(TimeSource),
+    ended_at=st.none() | times,
+    credits=st.none() | counts,
+    final=st.booleans(),
+    charged_at=st.none() | times,
+    statistics=st.none() | st.dictionaries(texts, counts, max_size=2),
     updated_at=times,
     run=texts,
 )
@@ -166,6 +193,7 @@ states = st.builds(
     service=st.sampled_from(Service),
     endpoint=texts,
     entries=st.lists(entries, max_size=3).map(_by_id),
+    past=st.lists(entries, max_size=2).map(_by_id),
     runs=st.lists(st.builds(Run, id=texts, at=times, seq=counts), max_size=2).map(tuple),
     home=texts,
 )

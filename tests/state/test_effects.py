@@ -9,8 +9,21 @@ from typing import Any, Final
 import pytest
 
 from batchform.model import Source
-from batchform.state.events import Declared, Forgotten, Intended, NotAttempted, Removed, Seen, Unknown, What, fold, step
-from batchform.state.known import Cause, Entry, Evidence, Phase, Run, Story
+from batchform.state.events import (
+    AlreadyStarted,
+    Charged,
+    Declared,
+    Forgotten,
+    Intended,
+    NotAttempted,
+    Removed,
+    Seen,
+    Unknown,
+    What,
+    fold,
+    step,
+)
+from batchform.state.known import Cause, Entry, Evidence, Phase, Run, Story, TimeSource
 from tests.state.samples import (
     ALREADY,
     BAD_REQUEST,
@@ -28,8 +41,9 @@ from tests.state.samples import (
 )
 
 LATER: Final = NOW + timedelta(hours=5)
+DAY: Final = timedelta(days=1)
 SUBMITTED_AT: Final = NOW - timedelta(days=3)
-INTENT: Final = Intended(reference_id="new-ref", records=40, submitted_at=SUBMITTED_AT)
+INTENT: Final = Intended(reference_id="new-ref", records=40, submitted_at=SUBMITTED_AT, labels={"team": "crm"})
 LOOK: Final = Seen(source=Source.READ, status="submitted", reason="why", records=7, submitted_at=SUBMITTED_AT)
 
 MARKED: Final = Entry(
@@ -49,6 +63,9 @@ MARKED: Final = Entry(
     intended_at=NOW - timedelta(hours=3),
     settled_at=NOW - timedelta(hours=2),
     seen_at=NOW - timedelta(hours=1),
+    labels={"team": "old"},
+    who="bob@host",
+    attempt_run="run-00",
     updated_at=NOW,
     run="run-0",
 )
@@ -66,8 +83,24 @@ INTENT_LEFT: Final[dict[str, Any]] = {
     "intended_at": LATER,
     "cause": None,
     "problem": None,
+    "labels": {"team": "crm"},
+    "who": "ann@host",
+    "attempt_run": "run-1",
 }
 STARTED_LEFT: Final[dict[str, Any]] = {"status": "processing", "cause": None, "problem": None, "settled_at": LATER}
+OURS: Final[dict[str, Any]] = {"started_at": LATER, "time_source": TimeSource.REQUEST}
+LATEST: Final[dict[str, Any]] = {"started_at": LATER, "time_source": TimeSource.LATEST}
+ATTEMPTED: Final[dict[str, Any]] = {"started_at": MARKED.intended_at, "time_source": TimeSource.REQUEST}
+"""The time of the start: of the answer, an upper bound, or of the attempt."""
+
+CHARGED: Final[dict[str, Any]] = {
+    "ended_at": NOW,
+    "credits": 28,
+    "final": True,
+    "charged_at": NOW,
+    "statistics": {"verified": 28},
+}
+DATED: Final[dict[str, Any]] = {"started_at": NOW - timedelta(hours=2), "time_source": TimeSource.REQUEST}
 SEEN_LEFT: Final[dict[str, Any]] = {"reason": "why", "records": 7, "submitted_at": SUBMITTED_AT, "seen_at": LATER}
 
 EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
@@ -75,7 +108,13 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
     "an intent that says less": (
         {},
         Intended(reference_id="new-ref"),
-        {**INTENT_LEFT, "phase": Phase.INTENDED, "records": 30, "submitted_at": MARKED.submitted_at},
+        {
+            **INTENT_LEFT,
+            "phase": Phase.INTENDED,
+            "records": 30,
+            "submitted_at": MARKED.submitted_at,
+            "labels": {"team": "old"},
+        },
     ),
     "an intent upon an intent": (
         {"phase": Phase.INTENDED},
@@ -101,27 +140,34 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
     "started": (
         {"phase": Phase.INTENDED, "found": False, "contradiction": True},
         STARTED,
-        {**STARTED_LEFT, "phase": Phase.STARTED, "evidence": Evidence.ANSWER, "found": True, "contradiction": False},
+        {
+            **STARTED_LEFT,
+            **OURS,
+            "phase": Phase.STARTED,
+            "evidence": Evidence.ANSWER,
+            "found": True,
+            "contradiction": False,
+        },
     ),
     "started, known by its status already": (
         {"phase": Phase.STARTED, "evidence": Evidence.STATUS},
         STARTED,
-        STARTED_LEFT,
+        {**STARTED_LEFT, **OURS},
     ),
     "started, its evidence unknown": (
-        {"phase": Phase.STARTED},
+        {"phase": Phase.STARTED, **DATED},
         STARTED,
         {**STARTED_LEFT, "evidence": Evidence.ANSWER},
     ),
     "started, seen by its status before": (
         {"phase": Phase.ADOPTED, "evidence": Evidence.STATUS},
         STARTED,
-        {**STARTED_LEFT, "phase": Phase.STARTED, "evidence": Evidence.ANSWER},
+        {**STARTED_LEFT, **OURS, "phase": Phase.STARTED, "evidence": Evidence.ANSWER},
     ),
     "already started": (
         {"phase": Phase.INTENDED, "found": False, "contradiction": True},
         ALREADY,
-        {**STARTED_LEFT, "phase": Phase.ALREADY_STARTED, "found": True, "contradiction": False},
+        {**STARTED_LEFT, **LATEST, "phase": Phase.ALREADY_STARTED, "found": True, "contradiction": False},
     ),
     "unknown": (
         {"phase": Phase.INTENDED},
@@ -133,7 +179,7 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
         Unknown(problem=BAD_REQUEST),
         {"phase": Phase.UNKNOWN, "problem": BAD_REQUEST, "settled_at": None},
     ),
-    "unknown, late": ({"phase": Phase.STARTED}, Unknown(problem=DOWN), {}),
+    "unknown, late": ({"phase": Phase.STARTED, **DATED}, Unknown(problem=DOWN), {}),
     "released": ({"phase": Phase.UNKNOWN}, RELEASED, {"phase": Phase.RELEASED, "settled_at": LATER}),
     "released, its intent open": (
         {"phase": Phase.INTENDED},
@@ -146,7 +192,7 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
         rejected(Cause.NOT_FOUND),
         {"phase": Phase.REJECTED, "cause": Cause.NOT_FOUND, "problem": BAD_REQUEST, "settled_at": LATER},
     ),
-    "rejected, late": ({"phase": Phase.STARTED}, rejected(Cause.NOT_FOUND), {}),
+    "rejected, late": ({"phase": Phase.STARTED, **DATED}, rejected(Cause.NOT_FOUND), {}),
     "seen": ({}, LOOK, {**SEEN_LEFT, "cause": None}),
     "seen, saying nothing": ({}, Seen(source=Source.LIST), {"seen_at": LATER, "cause": None}),
     "seen without a status": ({}, Seen(source=Source.LIST, reason="why"), {"seen_at": LATER, "cause": None}),
@@ -156,6 +202,7 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
         {},
         seen("processing"),
         {
+            **LATEST,
             "phase": Phase.ADOPTED,
             "status": "processing",
             "reason": None,
@@ -168,14 +215,99 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
         {"phase": Phase.UNKNOWN, "doubt": True},
         seen("completed"),
         {
+            **ATTEMPTED,
             "phase": Phase.STARTED,
             "status": "completed",
+            "ended_at": LATER,
             "reason": None,
             "seen_at": LATER,
             "cause": None,
             "problem": None,
             "evidence": Evidence.STATUS,
         },
+    ),
+    "an intent after the start": (
+        {"phase": Phase.STARTED, **DATED},
+        INTENT,
+        {**INTENT_LEFT, "labels": {"team": "old"}, "who": "bob@host", "attempt_run": "run-00"},
+    ),
+    "seen ended, with dates": (
+        {"phase": Phase.ADOPTED, "labels": None, **LATEST},
+        Seen(source=Source.LIST, status="stopped", started_at=NOW - DAY, ended_at=NOW, labels={"team": "crm"}),
+        {
+            "status": "stopped",
+            "reason": None,
+            "seen_at": LATER,
+            "cause": None,
+            "problem": None,
+            "labels": {"team": "crm"},
+            "ended_at": NOW,
+            "started_at": NOW - DAY,
+            "time_source": TimeSource.ACCOUNT,
+        },
+    ),
+    "seen ended, with dates in the future": (
+        {"phase": Phase.ADOPTED, **LATEST, "started_at": NOW + DAY},
+        Seen(source=Source.LIST, status="completed", started_at=LATER + 2 * DAY, ended_at=LATER + 2 * DAY),
+        {
+            **LATEST,
+            "status": "completed",
+            "reason": None,
+            "seen_at": LATER,
+            "cause": None,
+            "problem": None,
+            "ended_at": LATER,
+        },
+    ),
+    "seen ended again, without dates": (
+        {"phase": Phase.ADOPTED, "status": "completed", "ended_at": NOW, **LATEST, "started_at": NOW},
+        Seen(source=Source.LIST, status="completed"),
+        {"reason": None, "seen_at": LATER, "cause": None, "problem": None},
+    ),
+    "an end that bounds the start": (
+        {"phase": Phase.ADOPTED, **LATEST},
+        Seen(source=Source.LIST, status="completed", ended_at=NOW - DAY),
+        {
+            "status": "completed",
+            "reason": None,
+            "seen_at": LATER,
+            "cause": None,
+            "problem": None,
+            "ended_at": NOW - DAY,
+            "started_at": NOW - DAY,
+        },
+    ),
+    "already started, and completed": (
+        {"phase": Phase.UNKNOWN},
+        AlreadyStarted(status="completed"),
+        {**STARTED_LEFT, **LATEST, "phase": Phase.ALREADY_STARTED, "status": "completed", "ended_at": LATER},
+    ),
+    "charged": (
+        {"phase": Phase.STARTED, **DATED},
+        Charged(status="completed", credits=29, final=True, statistics={"verified": 29}),
+        {
+            "status": "completed",
+            "ended_at": LATER,
+            "credits": 29,
+            "final": True,
+            "charged_at": LATER,
+            "statistics": {"verified": 29},
+        },
+    ),
+    "charged, final before": (
+        {"phase": Phase.STARTED, **DATED, **CHARGED},
+        Charged(status="completed", credits=29, final=False),
+        {"status": "completed"},
+    ),
+    "charged, so far before": (
+        {"phase": Phase.STARTED, **DATED, **CHARGED, "final": False},
+        Charged(status="stopped", credits=3, final=False),
+        {"status": "stopped", "credits": 3, "charged_at": LATER, "statistics": None},
+    ),
+    "no charge, known before": (
+        {"phase": Phase.STARTED, **DATED, **CHARGED, "final": False},
+        Charged(status="stopped", credits=None, final=True),
+        {"status": "stopped"},
     ),
     "declared": ({"declared": False}, Declared(), {"declared": True, "name": "name-of-b1"}),
     "forgotten": ({}, Forgotten(), {"declared": False}),
@@ -186,14 +318,23 @@ EFFECTS: Final[dict[str, tuple[dict[str, Any], What, dict[str, Any]]]] = {
 def test_what_an_event_leaves_in_the_entry(changed: dict[str, Any], what: What, left: dict[str, Any]) -> None:
     """Every field is compared. Fields that are not listed do not change."""
     before = replace(MARKED, **changed)
-    assert step(before, event(what, at=LATER)) == replace(before, **TOUCH, **left)
+    assert step(before, event(what, at=LATER), "ann@host") == replace(before, **TOUCH, **left)
 
 
 @pytest.mark.parametrize(
     ("what", "left"),
     [
         (INTENT, {**INTENT_LEFT, "phase": Phase.INTENDED, "attempts": 1}),
-        (STARTED, {"phase": Phase.STARTED, "status": "processing", "evidence": Evidence.ANSWER, "settled_at": LATER}),
+        (
+            STARTED,
+            {
+                **OURS,
+                "phase": Phase.STARTED,
+                "status": "processing",
+                "evidence": Evidence.ANSWER,
+                "settled_at": LATER,
+            },
+        ),
         (LOOK, {**SEEN_LEFT, "phase": Phase.SEEN, "status": "submitted"}),
     ],
     ids=["intent", "started", "seen"],
@@ -201,10 +342,15 @@ def test_what_an_event_leaves_in_the_entry(changed: dict[str, Any], what: What, 
 def test_what_an_event_leaves_where_nothing_was_known(what: What, left: dict[str, Any]) -> None:
     """The event creates an entry."""
     entry = Entry(batch_id="b1", name="name-of-b1", phase=Phase.SEEN, updated_at=LATER, run="run-1")
-    assert step(None, event(what, at=LATER)) == replace(entry, **left)
+    assert step(None, event(what, at=LATER), "ann@host") == replace(entry, **left)
 
 
-@pytest.mark.parametrize("what", [Declared(), Forgotten(), RELEASED, Removed()], ids=lambda what: type(what).__name__)
+NO_CHARGE: Final = Charged(status="completed", credits=7)
+
+
+@pytest.mark.parametrize(
+    "what", [Declared(), Forgotten(), RELEASED, Removed(), NO_CHARGE], ids=lambda what: type(what).__name__
+)
 def test_a_word_about_nothing_leaves_nothing(what: What) -> None:
     """The batch has no entry afterwards, and the run counts nothing."""
     state = fold(EMPTY, [event(what)])

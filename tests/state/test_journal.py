@@ -175,7 +175,7 @@ def test_a_file_that_is_no_journal_is_refused(value: object) -> None:
 def test_a_newer_journal_is_refused() -> None:
     """The message says to upgrade."""
     with pytest.raises(NewerFormatError, match="newer format") as caught:
-        replay(line({**HEAD, "journal": 2}), "a.journal")
+        replay(line({**HEAD, "journal": 3}), "a.journal")
     assert "Upgrade" in caught.value.detail
 
 

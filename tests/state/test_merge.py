@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from types import MappingProxyType
 
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from batchform.errors import StateError
 from batchform.model import NOTHING_OBSERVED, Batch, Config, Observed, Reading, Service, Source
 from batchform.plan import Action, Reason, plan
-from batchform.state.events import Event, Seen, fold
-from batchform.state.known import BEYOND, RUNS_KEPT, Phase, Run, State
-from batchform.state.merge import merge
+from batchform.state.events import FORGET_AFTER, Event, Seen, expire, fold
+from batchform.state.known import BEYOND, PAST_KEPT, RUNS_KEPT, Phase, Run, State
+from batchform.state.merge import charge_order, merge, spending, start_order
 from tests.properties import small
 from tests.strategies import entries, whats
 
@@ -31,8 +32,11 @@ def anything() -> st.SearchStrategy[State]:
         unique_by=lambda run: run.id,
     )
     return st.builds(
-        lambda serial, known, runs: replace(BASE, serial=serial, entries=MappingProxyType(known), runs=tuple(runs)),
+        lambda serial, known, past, runs: replace(
+            BASE, serial=serial, entries=MappingProxyType(known), past=MappingProxyType(past), runs=tuple(runs)
+        ),
         st.integers(0, 99),
+        known,
         known,
         runs.map(lambda some: sorted(some, key=lambda run: (run.at, run.id))),
     )
@@ -54,7 +58,7 @@ def lived() -> st.SearchStrategy[State]:
 
 def said(state: State) -> tuple[object, ...]:
     """The content of a state, independent of the order of its parts."""
-    return state.serial, dict(state.entries), state.runs
+    return state.serial, dict(state.entries), dict(state.past), state.runs
 
 
 @given(a=anything(), b=anything())
@@ -91,6 +95,44 @@ def test_started_is_never_turned_into_anything_less(a: State, b: State) -> None:
         assert after.doubt or not entry.doubt
         assert after.contradiction or not entry.contradiction
         assert after.attempts >= entry.attempts
+
+
+def spent(state: State) -> dict[str, tuple[object, ...]]:
+    """What the history sums up, by batch."""
+    return {
+        key: (entry.phase, entry.records, entry.credits, entry.final, entry.started_at, entry.labels, entry.who)
+        for key, entry in spending(state).items()
+    }
+
+
+@given(a=anything(), b=anything())
+def test_no_charge_and_no_better_date_is_lost(a: State, b: State) -> None:
+    """A number stays a number, a final charge stays final, and a known time is not replaced by a bound."""
+    both = merge(a, b)
+    for key, entry in (*a.entries.items(), *b.entries.items()):
+        after = both.entries[key]
+        assert charge_order(after) >= charge_order(entry)
+        assert start_order(after) >= start_order(entry)
+        assert after.credits is not None or entry.credits is None
+        assert after.final or not entry.final or entry.credits is None
+
+
+@given(a=lived())
+def test_the_spending_is_that_of_one_batch_however_it_is_kept(a: State) -> None:
+    """The sums are the same from an entry, from what is kept of it, and from a merge of both. Nothing counts twice."""
+    late = max((entry.updated_at for entry in a.entries.values()), default=small.NOW)
+    undeclared = replace(a, entries={key: replace(entry, declared=False) for key, entry in a.entries.items()})
+    now = late + FORGET_AFTER + timedelta(seconds=1)
+    later = expire(undeclared, now)
+    kept = {
+        key
+        for key, entry in spending(a).items()
+        if now - entry.spent_at <= PAST_KEPT and not (key in a.entries and a.entries[key].contradiction)
+    }
+    for state in (later, merge(a, later)):
+        assert {key: value for key, value in spent(state).items() if key in kept} == {
+            key: value for key, value in spent(a).items() if key in kept
+        }
 
 
 @given(

@@ -197,7 +197,7 @@ def test_a_newer_format_is_refused(file: Path, which: str) -> None:
     if which == "state":
         file.write_text(json.dumps({**json.loads(file.read_bytes()), "format_version": "2.0"}))
     else:
-        text = b'{"journal":2}'
+        text = b'{"journal":3}'
         paths(file).journal.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
     with pytest.raises(NewerFormatError):
         examine(file)

@@ -18,6 +18,7 @@ from batchform.state.events import (
     FORGET_AFTER,
     TRANSITIONS,
     AlreadyStarted,
+    Charged,
     Declared,
     Event,
     Forgotten,
@@ -97,6 +98,7 @@ OCCURRENCES: dict[str, What] = {
     "seen_a_word": seen("queued"),
     "seen_null": seen(None),
     "seen_not_found": seen(None, found=False),
+    "charged": Charged(status="completed", credits=7, final=True),
     "declared": Declared(),
     "forgotten": Forgotten(),
     "removed": Removed(),
@@ -124,6 +126,7 @@ read_submitted    seen          .             .             .        .        . 
 seen_a_word       seen          .             .             .        .        .             .             .             seen          .        .        .        .
 seen_null         seen          .             .             .        .        .             .             .             .             .        .        .        .
 seen_not_found    seen          .             .             .        .        .             .             .             .             .        .        .        .
+charged           -             .             .             .        .        .             .             .             .             .        .        .        .
 declared          -             .             .             .        .        .             .             .             .             .        .        .        .
 forgotten         -             .             .             .        .        .             .             .             .             .        .        .        .
 removed           -             -             -             -        -        -             -             -             -             -        -        -        -

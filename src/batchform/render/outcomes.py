@@ -16,6 +16,7 @@ from batchform.render.style import Tone
 from batchform.render.words import ACTIONS, CAUSES, Mark, Wording, batches, count, problem_words, stake
 from batchform.state.events import (
     AlreadyStarted,
+    Charged,
     Declared,
     Forgotten,
     Intended,
@@ -61,6 +62,8 @@ def event_words(what: What) -> tuple[Tone, str]:
             return Tone.RED, f"rejected{cause}: {problem_words(what.problem)}"
         case Seen():
             return Tone.PLAIN, _seen(what)
+        case Charged():
+            return Tone.PLAIN, charge_words(what.credits, final=what.final)
         case Declared():
             return Tone.DIM, "declared under this name"
         case Forgotten():
@@ -68,6 +71,13 @@ def event_words(what: What) -> tuple[Tone, str]:
         case Removed():
             return Tone.YELLOW, "removed from the state by hand"
     assert_never(what)
+
+
+def charge_words(credits_charged: int | None, *, final: bool) -> str:
+    """`charged 950 credits so far`, or that the charge is not known."""
+    if credits_charged is None:
+        return "the charge is unknown" if final else "the charge is not known yet"
+    return f"charged {count(credits_charged, 'credit')}{'' if final else ' so far'}"
 
 
 def _seen(what: Seen) -> str:

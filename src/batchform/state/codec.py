@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batchform.errors import StateError
 from batchform.model import ServerProblem, Service, Source
-from batchform.state.known import Cause, Entry, Evidence, Phase, Run, State, Story
+from batchform.state.known import BEYOND, Cause, Entry, Evidence, Phase, Run, State, Story, TimeSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-FORMAT_VERSION: Final = "1.1"
-_LOCAL_VERSION: Final = "1.0"  # without a home: also for older versions of batchform
+FORMAT_VERSION: Final = "1.2"
+_SPENDING_SINCE: Final = 2
+"""The minor version that added the spending of each batch."""
 _MAJOR, _MINOR = (int(part) for part in FORMAT_VERSION.split("."))
 
 
@@ -86,6 +88,18 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _labels(value: Any) -> dict[str, str]:
+    return {key: _text(text) for key, text in value.items()}
+
+
+def _counts(value: Any) -> dict[str, int]:
+    return {key: _count(number) for key, number in value.items()}
+
+
+def _by_key(value: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(sorted(value.items()))
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -103,20 +117,26 @@ _FIELDS: Mapping[str, _Codec] = {
     "adopted": _COUNT,
     "already_started": _COUNT,
     "at": _TIME,
+    "attempt_run": _TEXT,
     "attempts": _COUNT,
     "batch_id": _TEXT,
     "cause": (str, Cause),
+    "charged_at": _TIME,
     "command": _TEXT,
     "commit": _TEXT,
     "contradiction": _FLAG,
+    "credits": _COUNT,
     "declared": _FLAG,
     "doubt": _FLAG,
+    "ended_at": _TIME,
     "evidence": (str, Evidence),
+    "final": _FLAG,
     "forgotten": _COUNT,
     "found": _FLAG,
     "id": _TEXT,
     "intended_at": _TIME,
     "job": _TEXT,
+    "labels": (_by_key, _labels),
     "name": _TEXT,
     "not_attempted": _COUNT,
     "overrides": (list, _texts),
@@ -133,8 +153,11 @@ _FIELDS: Mapping[str, _Codec] = {
     "settled_at": _TIME,
     "source": (str, Source),
     "started": _COUNT,
+    "started_at": _TIME,
+    "statistics": (_by_key, _counts),
     "status": _TEXT,
     "submitted_at": _TIME,
+    "time_source": (str, TimeSource),
     "unknown": _COUNT,
     "unsized": _COUNT,
     "updated_at": _TIME,
@@ -202,27 +225,32 @@ def digest(document: Mapping[str, Any]) -> str:
 def encode_state(state: State) -> bytes:
     """The bytes of the state file: JSON with one batch per line, sorted by batch_id, for readable diffs."""
     document: dict[str, Any] = {
-        "format_version": FORMAT_VERSION if state.home else _LOCAL_VERSION,
+        "format_version": FORMAT_VERSION,
         "lineage": state.lineage,
         "serial": state.serial,
         "service": state.service.value,
         "endpoint": state.endpoint,
         **({"home": state.home} if state.home else {}),
-        "batches": {key: encode_fields(state.entries[key], _ENTRY) for key in sorted(state.entries)},
+        "batches": _rows(state.entries),
+        **({"past": _rows(state.past)} if state.past else {}),
         "runs": [encode_fields(run, _RUN) for run in state.runs],
     }
     document["digest"] = digest(document)
     lines = []
     for key, value in document.items():
-        if key == "batches" and value:
+        if key in {"batches", "past"} and value:
             rows = ",\n".join(f"    {_compact(name)}: {_compact(entry)}" for name, entry in value.items())
-            lines.append(f'  "batches": {{\n{rows}\n  }}')
+            lines.append(f'  "{key}": {{\n{rows}\n  }}')
         elif key == "runs" and value:
             rows = ",\n".join(f"    {_compact(run)}" for run in value)
             lines.append(f'  "runs": [\n{rows}\n  ]')
         else:
             lines.append(f"  {_compact(key)}: {_compact(value)}")
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _rows(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    return {key: encode_fields(entries[key], _ENTRY) for key in sorted(entries)}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -287,7 +315,7 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
             " to review the differences and accept them. Nothing was sent.",
         )
     try:
-        batches, runs = document["batches"], document["runs"]
+        batches, past, runs = document["batches"], document.get("past", {}), document["runs"]
         state = State(
             lineage=_text(document["lineage"]),
             serial=_count(document["serial"]),
@@ -297,13 +325,42 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
         )
     except _MISFITS as error:
         raise StateError("The state is damaged", f"The top level of the file: {error}.") from error
-    if not isinstance(batches, dict) or not isinstance(runs, list):
-        raise StateError("The state is damaged", "`batches` must be an object and `runs` a list.")
-    entries = {
-        key: Entry(batch_id=key, **decode_fields(value, _ENTRY, f"batches.{key}")) for key, value in batches.items()
-    }
-    return replace(
+    if not isinstance(batches, dict) or not isinstance(past, dict) or not isinstance(runs, list):
+        raise StateError("The state is damaged", "`batches` and `past` must be objects, and `runs` a list.")
+    state = replace(
         state,
-        entries=MappingProxyType(entries),
+        entries=_entries(batches, "batches"),
+        past=_entries(past, "past"),
         runs=tuple(Run(**decode_fields(run, _RUN, f"runs[{number}]")) for number, run in enumerate(runs)),
     )
+    return _with_starts(state) if _minor(document) < _SPENDING_SINCE else state
+
+
+def _minor(document: Mapping[str, Any]) -> int:
+    return int(document["format_version"].partition(".")[2])
+
+
+def _entries(rows: Mapping[str, Any], where: str) -> Mapping[str, Entry]:
+    return MappingProxyType(
+        {key: Entry(batch_id=key, **decode_fields(row, _ENTRY, f"{where}.{key}")) for key, row in rows.items()}
+    )
+
+
+def _with_starts(state: State) -> State:
+    """A state of an older format, with the times of the starts and the users, as far as it has them."""
+    runs = sorted(state.runs, key=lambda run: run.at)
+    entries = {key: _with_start(entry, runs) for key, entry in state.entries.items()}
+    return replace(state, entries=MappingProxyType(entries))
+
+
+def _with_start(entry: Entry, runs: Sequence[Run]) -> Entry:
+    if entry.phase not in BEYOND:
+        return entry
+    if entry.phase is not Phase.STARTED:
+        seen = [at for at in (entry.settled_at, entry.seen_at, entry.updated_at) if at is not None]
+        return replace(entry, started_at=min(seen), time_source=TimeSource.LATEST)
+    at = entry.intended_at
+    began = replace(entry, started_at=at or entry.settled_at or entry.updated_at, time_source=TimeSource.REQUEST)
+    # Runs never overlap, so the last one that began before the attempt made it.
+    number = bisect_right(runs, at, key=lambda run: run.at) if at is not None else 0
+    return replace(began, who=runs[number - 1].who, attempt_run=runs[number - 1].id) if number else began

@@ -22,6 +22,7 @@ _KINDS: Mapping[str, type[What]] = {
     "released": events.Released,
     "rejected": events.Rejected,
     "seen": events.Seen,
+    "charged": events.Charged,
     "declared": events.Declared,
     "forgotten": events.Forgotten,
     "removed": events.Removed,

@@ -16,7 +16,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from batchform.model import BEYOND_START, RUNNING, Source, Status
-from batchform.state.known import BEYOND, RUNS_KEPT, UNCERTAIN, UNTOLD, Cause, Entry, Evidence, Phase, Run
+from batchform.state.known import (
+    BEYOND,
+    PAST_KEPT,
+    RUNS_KEPT,
+    UNCERTAIN,
+    UNTOLD,
+    Cause,
+    Entry,
+    Evidence,
+    Phase,
+    Run,
+    TimeSource,
+)
+from batchform.state.merge import charge_order, join, start_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,6 +44,9 @@ FORGET_AFTER = timedelta(days=35)
 """How long an undeclared entry is kept after its last event. Longer than a batch can be started, so that removing a
 batch from the YAML and adding it again never pays twice."""
 
+_CLOCKS_DIFFER = timedelta(days=1)
+"""A date of the server that is later than its reading by more than this is not believed."""
+
 
 # --- Events ----------------------------------------------------------------------------------------------------------
 
@@ -42,6 +58,7 @@ class Intended:
     reference_id: str
     records: int | None = None
     submitted_at: datetime | None = None
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +105,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the server reported about a batch. `found` is False if a single read did not find it."""
+    """What the server reported about a batch. `found` is False if a single read did not find it.
+
+    `labels` are the declared ones, if the state lacks those of a started batch.
+    """
 
     source: Source
     found: bool = True
@@ -96,6 +116,22 @@ class Seen:
     reason: str | None = None
     records: int | None = None
     submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    labels: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    """What the server reported as charged for a batch that has ended. `credits` None: no usable number.
+
+    `final`: it is not read again. `statistics` count the results.
+    """
+
+    status: str
+    credits: int | None = None
+    final: bool = False
+    statistics: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +158,7 @@ What = (
     | Released
     | Rejected
     | Seen
+    | Charged
     | Declared
     | Forgotten
     | Removed
@@ -167,6 +204,7 @@ TRANSITIONS: Mapping[type[What], Mapping[Phase | None, Phase]] = {
         Phase.UNKNOWN: Phase.REJECTED,
         **dict.fromkeys(_STARTABLE, Phase.REJECTED),
     },
+    Charged: {},
     Declared: {},
     Forgotten: {},
 }
@@ -206,8 +244,14 @@ def _row(entry: Entry | None, what: What) -> Mapping[Phase | None, Phase]:
     return _SEEN_ELSE
 
 
-def step(entry: Entry | None, event: Event) -> Entry | None:
-    """The entry after the event, None if there is none or it was removed."""
+def step(entry: Entry | None, event: Event, who: str = "") -> Entry | None:
+    """The entry after the event, None if there is none or it was removed. `who` is the user of the event's run."""
+    after = _step(entry, event, who)
+    return after if after is None or after.phase not in BEYOND else _dated(after, event)
+
+
+def _step(entry: Entry | None, event: Event, who: str) -> Entry | None:
+    """The entry after the event, without the time of its start."""
     what = event.what
     if isinstance(what, Removed):
         return None
@@ -224,7 +268,7 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
         after = replace(after, doubt=True)
     match what:
         case Intended():
-            return replace(
+            after = replace(
                 after,
                 name=event.name,
                 attempts=after.attempts + 1,
@@ -235,6 +279,9 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
                 cause=None,
                 problem=None,
             )
+            if phase is Phase.STARTED:  # an earlier attempt started it
+                return after
+            return replace(after, labels=_known(what.labels, after.labels), who=who, attempt_run=event.run)
         case NotAttempted():
             if phase is before:
                 return after
@@ -259,6 +306,8 @@ def step(entry: Entry | None, event: Event) -> Entry | None:
             return replace(after, cause=what.cause, problem=what.problem, settled_at=event.at)
         case Seen():
             return _seen(after, what, event)
+        case Charged():
+            return _charged(after, what, event.at)
         case Declared():
             return replace(after, declared=True, name=event.name)
         case Forgotten():
@@ -270,7 +319,40 @@ def _settled(after: Entry, status: str, at: datetime) -> Entry:
     """The entry of a batch that is known to be started."""
     if after.status in {Status.COMPLETED, Status.STOPPED} and status == Status.PROCESSING:
         status = after.status  # the answer came late: the batch has already ended
-    return replace(after, status=status, found=True, contradiction=False, cause=None, problem=None, settled_at=at)
+    ended_at = _known(after.ended_at, at) if status in _ENDED else after.ended_at
+    return replace(
+        after,
+        status=status,
+        found=True,
+        contradiction=False,
+        cause=None,
+        problem=None,
+        settled_at=at,
+        ended_at=ended_at,
+    )
+
+
+_ENDED = frozenset({Status.COMPLETED.value, Status.STOPPED.value})
+
+
+def _dated(after: Entry, event: Event) -> Entry:
+    """The entry of a started batch with the best known time of its start."""
+    what, found = event.what, [after]
+    if after.phase is Phase.STARTED and after.time_source is not TimeSource.REQUEST:
+        answered = isinstance(what, Started) and what.evidence is Evidence.ANSWER
+        ours = event.at if answered else _known(after.intended_at, event.at)
+        found.append(replace(after, started_at=ours, time_source=TimeSource.REQUEST))
+    if isinstance(what, Seen) and (told := _believed(what.started_at, event.at)) is not None:
+        found.append(replace(after, started_at=told, time_source=TimeSource.ACCOUNT))
+    bound = after.ended_at if after.ended_at is not None and after.ended_at < event.at else event.at
+    if after.started_at is None or bound < after.started_at:
+        found.append(replace(after, started_at=bound, time_source=TimeSource.LATEST))
+    return max(found, key=start_order)
+
+
+def _believed(told: datetime | None, at: datetime) -> datetime | None:
+    """A date from the server, None if it is in the future."""
+    return None if told is None or told - at > _CLOCKS_DIFFER else told
 
 
 def _seen(after: Entry, what: Seen, event: Event) -> Entry:
@@ -278,8 +360,14 @@ def _seen(after: Entry, what: Seen, event: Event) -> Entry:
     back = after.phase in BEYOND and what.status == Status.SUBMITTED
     contradiction = after.contradiction or (back and what.source is Source.READ)
     by_status = after.phase is Phase.STARTED and after.evidence is None
+    ended_at = after.ended_at
+    if what.status in _ENDED:
+        ended_at = _known(_believed(what.ended_at, event.at), _known(ended_at, event.at))
+    labels = what.labels if after.labels is None and after.phase in BEYOND else after.labels
     return replace(
         after,
+        labels=labels,
+        ended_at=ended_at,
         # safety: a started batch stays started, whatever a late or wrong answer says
         status=after.status if back or what.status is None else what.status,
         reason=what.reason if what.status is not None else after.reason,
@@ -294,6 +382,12 @@ def _seen(after: Entry, what: Seen, event: Event) -> Entry:
     )
 
 
+def _charged(entry: Entry, what: Charged, at: datetime) -> Entry:
+    """The entry after `Charged`. A final charge does not change."""
+    said = replace(entry, credits=what.credits, final=what.final, charged_at=at, statistics=what.statistics)
+    return replace(max(entry, said, key=charge_order), status=what.status, ended_at=_known(entry.ended_at, at))
+
+
 def _known(new: T | None, old: T | None) -> T | None:
     return old if new is None else new
 
@@ -306,25 +400,45 @@ def fold(state: State, events: Iterable[Event], stories: Mapping[str, Story] = M
 
     The serial does not change: it counts commits. `stories` say who ran what, by run.
     """
-    entries = dict(state.entries)
+    entries, past = dict(state.entries), dict(state.past)
     runs = {run.id: run for run in state.runs}
     for event in events:
         run = runs.get(event.run)
         if run is not None and event.seq <= run.seq:
             continue
         before = entries.get(event.batch_id)
-        after = step(before, event)
         if run is None:
             story = stories.get(event.run, UNTOLD)
             run = Run(id=event.run, at=event.at, seq=0, **{f.name: getattr(story, f.name) for f in fields(story)})
+        after = step(before, event, run.who)
         runs[event.run] = replace(run, seq=event.seq, **_counted(run, before, event, after))
         if before is not None and before.uncertain and (after is None or not after.uncertain):
             _settle(runs, before)
-        if after is None:
-            entries.pop(event.batch_id, None)
-        else:
+        if after is not None:
             entries[event.batch_id] = after
-    return replace(state, entries=MappingProxyType(entries), runs=tuple(runs.values())[-RUNS_KEPT:])
+        elif before is not None:
+            _keep(past, entries.pop(event.batch_id))
+        elif event.batch_id in past and isinstance(event.what, Charged):
+            past[event.batch_id] = _charged(past[event.batch_id], event.what, event.at)
+    return replace(
+        state, entries=MappingProxyType(entries), past=MappingProxyType(past), runs=tuple(runs.values())[-RUNS_KEPT:]
+    )
+
+
+def _keep(past: dict[str, Entry], entry: Entry) -> None:
+    """Keep the spending of a batch whose entry is deleted."""
+    if entry.phase not in BEYOND or entry.contradiction:  # it was not started, says the server
+        return
+    kept = replace(Entry(**{name: getattr(entry, name) for name in _SPENDING}), declared=False)
+    before = past.get(entry.batch_id)
+    past[entry.batch_id] = kept if before is None else join(kept, before)
+
+
+_SPENDING = (
+    *("batch_id", "name", "phase", "status", "records", "labels", "who", "attempt_run", "started_at", "time_source"),
+    *("ended_at", "credits", "final", "charged_at", "statistics", "updated_at", "run"),
+)
+"""The fields that are kept."""
 
 
 _COUNTED: Mapping[Phase, str] = {
@@ -370,11 +484,15 @@ def _settle(runs: dict[str, Run], entry: Entry) -> None:
 def expire(state: State, now: datetime) -> State:
     """The state without the undeclared entries whose last event is more than 35 days old.
 
-    An entry whose outcome is unknown is never removed.
+    An entry whose outcome is unknown is never removed. The spending of a started batch is kept for 25 months.
     """
-    kept = {
-        key: entry
-        for key, entry in state.entries.items()
-        if entry.declared or entry.uncertain or now - entry.updated_at <= FORGET_AFTER
-    }
-    return state if len(kept) == len(state.entries) else replace(state, entries=MappingProxyType(kept))
+    entries, past = {}, dict(state.past)
+    for key, entry in state.entries.items():
+        if entry.declared or entry.uncertain or now - entry.updated_at <= FORGET_AFTER:
+            entries[key] = entry
+        else:
+            _keep(past, entry)
+    past = {key: entry for key, entry in past.items() if now - entry.spent_at <= PAST_KEPT}
+    if len(entries) == len(state.entries) and len(past) == len(state.past):
+        return state
+    return replace(state, entries=MappingProxyType(entries), past=MappingProxyType(past))

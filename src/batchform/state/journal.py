@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from batchform.state.events import Event
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_OLDEST: Final = 1
+"""Version 2 added the charges, the labels and the dates of starts and ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,10 +246,10 @@ def _header(value: Any, where: str) -> Header:
     if isinstance(version, int) and version > _VERSION:
         raise NewerFormatError(
             "The journal has a newer format",
-            f"{where} has format {version}, but this version reads format {_VERSION}. Upgrade batchform. The file was"
-            " not changed, and nothing was sent.",
+            f"{where} has format {version}, but this version reads formats up to {_VERSION}. Upgrade batchform. The"
+            " file was not changed, and nothing was sent.",
         )
-    if version != _VERSION:
+    if not isinstance(version, int) or version < _OLDEST:
         raise StateError(
             "The journal has another format",
             f"The first line of {where} is not the header of a journal. `batchform state recover` keeps the readable"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from batchform.model import ServerProblem, Service
 
 RUNS_KEPT = 1_000
-"""How many runs the state keeps. They make the fold idempotent and are the history of the spending."""
+"""How many runs the state keeps. They make the fold idempotent and are the history of the runs."""
+
+PAST_KEPT = timedelta(days=775)
+"""How long the spending of a batch is kept after its start when its entry is gone: 25 months."""
 
 
 class Evidence(StrEnum):
@@ -27,6 +31,14 @@ class Evidence(StrEnum):
 
     ANSWER = "answer"
     STATUS = "status"
+
+
+class TimeSource(StrEnum):
+    """How the time of a start is known. `LATEST` is an upper bound: the batch was then seen as started or ended."""
+
+    REQUEST = "request"
+    ACCOUNT = "account"
+    LATEST = "latest"
 
 
 class Cause(StrEnum):
@@ -80,6 +92,11 @@ class Entry:
     `status` is the last status from the server. A started batch never goes back to `submitted`; `contradiction` is set
     instead. `doubt` means that an attempt of ours may have had an effect without a clean answer: if the batch turns out
     to be running, the start was ours. `attempts` counts the attempts.
+
+    What the start cost: `labels` are those declared at the start, None if they were not recorded. `who` and
+    `attempt_run` are the user and the run of the last attempt. `started_at` is the best known time of the start.
+    `credits` is the charge that the server reported, None if it reported no usable number; `charged_at` is the time of
+    that report, and `final` says that it is not read again. `statistics` count the results.
     """
 
     batch_id: str
@@ -101,6 +118,16 @@ class Entry:
     intended_at: datetime | None = None
     settled_at: datetime | None = None
     seen_at: datetime | None = None
+    labels: Mapping[str, str] | None = None
+    who: str = ""
+    attempt_run: str = ""
+    started_at: datetime | None = None
+    time_source: TimeSource | None = None
+    ended_at: datetime | None = None
+    credits: int | None = None
+    final: bool = False
+    charged_at: datetime | None = None
+    statistics: Mapping[str, int] | None = None
     updated_at: datetime
     run: str
 
@@ -113,6 +140,11 @@ class Entry:
     def recorded_as_started(self) -> bool:
         """Whether the batch is recorded as started, by us or by someone else."""
         return self.phase in RECORDED_AS_STARTED
+
+    @property
+    def spent_at(self) -> datetime:
+        """When the batch was started, as far as it is known. Only for a batch beyond its start."""
+        return self.started_at or self.updated_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +194,7 @@ class State:
     """The whole state. `lineage` is its identity, made once; `serial` grows by 1 with each commit that changes it.
 
     `home` is the address of a state that lives in a store, empty for one on a disk. Read anywhere else it is a copy.
+    `past` has the spending of started batches whose entries were deleted. No decision depends on it.
     """
 
     lineage: str
@@ -169,8 +202,14 @@ class State:
     service: Service
     endpoint: str
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    past: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     runs: tuple[Run, ...] = ()
     home: str = ""
+
+    @property
+    def content(self) -> tuple[Mapping[str, Entry], Mapping[str, Entry], tuple[Run, ...]]:
+        """What a commit writes when it differs from the file."""
+        return self.entries, self.past, self.runs
 
 
 def check_belongs(state: State, service: Service, endpoint: str | None) -> None:

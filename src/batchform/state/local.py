@@ -134,7 +134,7 @@ class Store:
             if self._joined is not None:
                 self._state = merge(self._state, self._joined)
         self._state = expire(self.state, now)
-        changed = (self.state.entries, self.state.runs) != (base.entries, base.runs)
+        changed = self.state.content != base.content
         if changed:
             self._state = replace(self.state, serial=base.serial + 1)
             self._on_disk, self._base = disk.replace_durably(self._files, self.state, self._run), self.state

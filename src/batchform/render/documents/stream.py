@@ -21,6 +21,7 @@ from batchform.state.codec import encode_time
 from batchform.state.event_codec import encode_event
 from batchform.state.events import (
     AlreadyStarted,
+    Charged,
     Declared,
     Forgotten,
     Intended,
@@ -57,6 +58,7 @@ _TYPES: Mapping[type[What], str] = {
     NotAttempted: "apply_errored",
     Rejected: "apply_errored",
     Seen: "refresh_complete",
+    Charged: "refresh_complete",
 }
 
 _LEVELS: Mapping[type[What], str] = {Unknown: "warn", NotAttempted: "warn", Rejected: "error"}
@@ -104,7 +106,7 @@ def event_document(event: Event, *, service: Service) -> dict[str, Any]:
     """One event: Terraform's `hook`, and the fields of the journal beside it."""
     kind = type(event.what)
     action = Action.FORGET if kind is Forgotten else Action.START
-    if kind in {Seen, Declared, Removed}:
+    if kind in {Seen, Charged, Declared, Removed}:
         action = Action.KEEP
     message = f"{printable(event.name)}: {event_words(event.what)[1]}"
     return {

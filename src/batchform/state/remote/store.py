@@ -180,7 +180,7 @@ class Remote:
             raise self._spilling(self.lease.fence)
         while True:
             state = expire(self.state, now)
-            changed = (state.entries, state.runs) != (self._base.entries, self._base.runs)
+            changed = state.content != self._base.content
             if not changed:
                 break
             state = replace(state, serial=self._base.serial + 1, home=self._access.where)

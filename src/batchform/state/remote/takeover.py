@@ -141,7 +141,7 @@ def _fold_in(access: Access, found: Replay) -> bool:
     if held is not None:
         check_home(base, access.where)
     state = fold(base, found.events, found.stories)
-    if (state.entries, state.runs) == (base.entries, base.runs):
+    if state.content == base.content:
         return True
     state = replace(state, serial=base.serial + 1, home=access.where)
     try:
