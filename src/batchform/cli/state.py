@@ -243,13 +243,13 @@ def migrate(terminal: Terminal, /, *, to: str, state: str | None, lock_timeout: 
         return
     from batchform.state import local  # noqa: PLC0415  # only here the kind of store matters
     from batchform.state.probe import probe  # noqa: PLC0415  # for remote states only
-    from batchform.state.remote.access import BACKUP  # noqa: PLC0415  # the same
+    from batchform.state.remote.access import BACKUP, JOURNAL  # noqa: PLC0415  # the same
     from batchform.state.store import registers  # noqa: PLC0415  # the same
 
     with session.hold(terminal, place, fresh=known, run=run, command="state migrate", timeout=lock_timeout) as old:
         assert isinstance(old, local.Store)
         fresh = State(lineage=known.lineage, service=known.service, endpoint=known.endpoint)
-        probe(registers(target), BACKUP, session.STORE_TIMEOUT)
+        probe(registers(target), BACKUP, JOURNAL, session.STORE_TIMEOUT)
         with session.hold(terminal, target, fresh=fresh, run=run, command="state migrate", timeout=lock_timeout) as new:
             new.join(old.state)
             new.commit(session.clock.now())

@@ -54,7 +54,9 @@ def parse_address(text: str) -> Address | None:
     if "://" not in text and not (colon and scheme in _SCHEMES):
         return None
     if scheme not in _SCHEMES:
-        raise _unusable("`--state` accepts a file or `s3://bucket/key`.")
+        raise _unusable(
+            "`--state` accepts a file, `git:BRANCH`, `s3://bucket/key`, `gs://bucket/key` or `az://container/key`."
+        )
     if not rest.startswith("//"):
         raise _unusable(f"Write it as `{_SCHEMES[scheme]}`.")
     bucket, _, key = rest.removeprefix("//").partition("/")

@@ -4,32 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from batchform.errors import StateError
+from batchform.errors import StateError, UsageError
 from batchform.state.registers import Why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from batchform.state.address import Bucket
     from batchform.state.registers import Down
 
-_CREDENTIALS: Final = (
-    "Sign in with your cloud's own CI action first (on GitHub with `permissions: id-token: write`), or set the"
-    " environment variables of its command-line tool."
-)
+_CREDENTIALS: Final[Mapping[str, str]] = {
+    "s3": "On GitHub, `aws-actions/configure-aws-credentials` sets them (with `permissions: id-token: write`)."
+    " Elsewhere, set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary ones, `AWS_SESSION_TOKEN`.",
+    "gs": "Set `GOOGLE_BEARER_TOKEN` to an access token: on GitHub, the output `access_token` of"
+    " `google-github-actions/auth` with `token_format: access_token`. Or set `GOOGLE_APPLICATION_CREDENTIALS` to the"
+    " key file of a service account.",
+    "az": "After `azure/login` or `az login`, set `AZURE_USE_AZURE_CLI=true`. Elsewhere, set `AZURE_CLIENT_ID`,"
+    " `AZURE_TENANT_ID` and `AZURE_FEDERATED_TOKEN_FILE`, or `AZURE_STORAGE_ACCOUNT_KEY`.",
+}
 _BUCKET: Final = (
     "A missing bucket is never taken for a state that does not exist yet. Create the bucket, or correct the address."
 )
-_READ: Final = (
-    "batchform needs the right to read the state, and to list the bucket: without that right the store does not say"
-    " whether an object exists. On S3: `s3:GetObject` on the state, `.journal` and `.backup`, and `s3:ListBucket` on"
-    " the bucket."
-)
-_WRITE: Final = (
-    "batchform needs the right to write the state, `.journal` and `.backup`. On S3: `s3:PutObject` on these three keys."
-)
+_READ: Final[Mapping[str, str]] = {
+    "s3": "batchform needs the right to read the state, and to list the bucket: without that right the store does not"
+    " say whether an object exists. On S3: `s3:GetObject` on the state, `.journal` and `.backup`, and `s3:ListBucket`"
+    " on the bucket.",
+    "gs": "batchform needs the role `roles/storage.objectUser` on the bucket, or `storage.objects.get` and"
+    " `storage.objects.list`: without the second, the store does not say whether an object exists.",
+    "az": "batchform needs the role `Storage Blob Data Contributor` on the container.",
+}
+_WRITE: Final[Mapping[str, str]] = {
+    "s3": "batchform needs the right to write the state, `.journal` and `.backup`. On S3: `s3:PutObject` on these three"
+    " keys.",
+    "gs": "batchform needs the role `roles/storage.objectUser` on the bucket, or `storage.objects.create` and"
+    " `storage.objects.delete`: Cloud Storage asks for the second when an object is replaced.",
+    "az": "batchform needs the role `Storage Blob Data Contributor` on the container.",
+}
+_SETTINGS: Final[Mapping[str, str]] = {
+    "s3": "one of the `AWS_` variables has a value that the library cannot use.",
+    "gs": "`GOOGLE_APPLICATION_CREDENTIALS` has to name the key file of a service account. The library does not read"
+    " keyless files (`external_account`): set `GOOGLE_BEARER_TOKEN` to an access token instead.",
+    "az": "set `AZURE_STORAGE_ACCOUNT_NAME` to the storage account. `AZURE_STORAGE_ACCOUNT_KEY`, if set, is a key as"
+    " the portal shows it.",
+}
 _EXPIRED: Final = "Run again with new credentials. For long runs, ask your cloud for credentials that last longer."
 
-_ANSWERS: Final[Mapping[Why, tuple[str, str]]] = {
+_ANSWERS: Final[Mapping[Why, tuple[str, str | Mapping[str, str]]]] = {
     Why.NO_CREDENTIALS: ("There are no usable credentials for {where}", _CREDENTIALS),
     Why.NO_BUCKET: ("The bucket does not exist", _BUCKET),
     Why.FORBIDDEN: ("The store does not say whether the state exists", _READ),
@@ -78,8 +98,17 @@ def not_usable(where: str, down: Down) -> StateError:
     last = down.last
     answers, no_write = (_GIT, _NO_PUSH) if where.startswith("git:") else (_ANSWERS, _NO_WRITE)
     summary, detail = no_write if down.writing and last.why is Why.FORBIDDEN else answers.get(last.why, _ELSE)
+    if not isinstance(detail, str):
+        detail = detail.get(where.partition(":")[0], detail["s3"])
     told = f" (its answer: {last.detail})" if last.detail else ""
     return StateError(summary.format(where=where), f"{where}: {detail}{told}")
+
+
+def unusable_settings(address: Bucket) -> UsageError:
+    """The error for an environment from which the library cannot make a connection."""
+    return UsageError(
+        "The settings of the store are not usable", f"{address}: {_SETTINGS[address.scheme]} Nothing was sent."
+    )
 
 
 def ignores_conditions(where: str) -> StateError:
@@ -87,5 +116,6 @@ def ignores_conditions(where: str) -> StateError:
     return StateError(
         "This store ignores conditions",
         f"{where} took a write that named an outdated version. Two runs could overwrite each other there, so batchform"
-        " does not use it. Nothing was sent. Amazon S3, MinIO, Ceph, Cloudflare R2 and SeaweedFS check conditions.",
+        " does not use it. Nothing was sent. Amazon S3, Google Cloud Storage, Azure Blob Storage, MinIO, Ceph,"
+        " Cloudflare R2 and SeaweedFS check conditions.",
     )

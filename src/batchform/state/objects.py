@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from batchform.errors import UsageError
+from batchform.state.answers import unusable_settings
 from batchform.state.registers import THROTTLED_EVERY, Held, Unsure, Why
 
 if TYPE_CHECKING:
@@ -23,27 +24,40 @@ if TYPE_CHECKING:
     from batchform.state.address import Bucket
     from batchform.state.registers import Tag
 
-_CREDENTIAL_HOSTS: Final = ("//169.254.", "//sts.", "//metadata.google", "//oauth2.", "//login.microsoft")
-"""Where the library asks for credentials that the environment does not hold."""
+_NO_CREDENTIALS: Final = (
+    "performing token request",
+    "az account get-access-token",
+    "federated token file",
+    "//169.254.",
+    "//sts.",
+    "//metadata.google",
+    "//oauth2.",
+    "//login.microsoft",
+)
+"""Parts of an error that say that the library found no credentials, or asked for some in vain."""
 
 _CODES: Final[Mapping[str, Why]] = {
-    "AuthenticationFailed": Why.FORBIDDEN,
+    "AuthenticationFailed": Why.NO_CREDENTIALS,
     "AuthorizationHeaderMalformed": Why.REGION,
     "BlobNotFound": Why.ABSENT,
     "ConditionalRequestConflict": Why.REFUSED,
+    "ContainerBeingDeleted": Why.NO_BUCKET,
     "ContainerNotFound": Why.NO_BUCKET,
     "ExpiredToken": Why.EXPIRED,
-    "IncorrectEndpoint": Why.REGION,
+    "InvalidAccessKeyId": Why.NO_CREDENTIALS,
+    "InvalidToken": Why.NO_CREDENTIALS,
     "NoSuchBucket": Why.NO_BUCKET,
     "NoSuchKey": Why.ABSENT,
     "PermanentRedirect": Why.REGION,
     "RequestExpired": Why.EXPIRED,
+    "ServerBusy": Why.THROTTLED,
+    "SignatureDoesNotMatch": Why.NO_CREDENTIALS,
     "SlowDown": Why.THROTTLED,
     "TokenRefreshRequired": Why.EXPIRED,
 }
 _STATUSES: Final[Mapping[int, Why]] = {
     301: Why.REGION,
-    401: Why.FORBIDDEN,
+    401: Why.NO_CREDENTIALS,
     403: Why.FORBIDDEN,
     409: Why.REFUSED,
     412: Why.REFUSED,
@@ -105,23 +119,27 @@ class Objects:
 
 
 def _unsure(error: Exception) -> Unsure:
-    """What an error of the library says, without its text."""
+    """What an error of the library says, without its text.
+
+    Source: the error codes of Amazon S3, of the XML API of Cloud Storage and of the Blob service.
+    """
     if isinstance(error, Unsure):
         return error
     text, _, debug = str(error).partition("\n\nDebug source:")
     status = re.search(r"status code: (\d{3})\b", text, re.ASCII)
     code = re.search(r"<Code>([A-Za-z]{1,60})</Code>", text, re.ASCII)
     detail = " ".join(found[1] for found in (status, code) if found)
-    if any(host in text for host in _CREDENTIAL_HOSTS):
+    if any(part in text for part in _NO_CREDENTIALS):
         return Unsure(Why.NO_CREDENTIALS, detail)
+    if "redirect without LOCATION" in text:
+        return Unsure(Why.REGION, "301")
     if status is None:
         kind = re.search(r"kind: ([A-Z][a-z]{1,20})", debug, re.ASCII)
         return Unsure(Why.SILENT, kind[1].lower() if kind else type(error).__name__)
     if code and code[1] in _CODES:
         return Unsure(_CODES[code[1]], detail)
     if status[1] == "404":
-        # Google has no codes. A 404 that does not name the object may as well be about its bucket.
-        return Unsure(Why.ABSENT if "No such object" in text else Why.NO_BUCKET, detail)
+        return Unsure(Why.NO_BUCKET, detail)  # safety: it does not say that the bucket is there and the object is not
     return Unsure(_STATUSES.get(int(status[1]), Why.OTHER), detail)
 
 
@@ -142,11 +160,13 @@ def _open(address: Bucket, timeout: str) -> S3Store | GCSStore | AzureStore:
             "allow_invalid_certificates": False,
         },
     }
-    if address.scheme == "gs":
-        return GCSStore(address.bucket, **common)
-    if address.scheme == "az":
-        return AzureStore(address.bucket, **common)
-    return S3Store(address.bucket, conditional_put="etag", **common, **_aws())
+    if address.scheme == "s3":
+        common |= {"conditional_put": "etag", **_aws()}
+    kinds: dict[str, type[S3Store | GCSStore | AzureStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+    try:
+        return kinds[address.scheme](address.bucket, **common)
+    except Exception:  # noqa: BLE001  # whatever it was, it is in the settings; its text may hold a secret
+        raise unusable_settings(address) from None
 
 
 _ENDPOINTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -166,18 +186,18 @@ def _is_loopback(scheme: str) -> bool:
     for name in _ENDPOINTS[scheme]:
         if not (value := os.environ.get(name)):
             continue
+        protocol, _, rest = value.partition("://")
         try:
-            parts = urlsplit(value)
-            local = parts.hostname is not None and ip_address(parts.hostname).is_loopback
+            local = ip_address(urlsplit(f"//{rest}").hostname or "").is_loopback
         except ValueError:
-            local, parts = False, urlsplit("") if "://" not in value else urlsplit(value.partition("?")[0])
-        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            local = False
+        if protocol != "https" and not (protocol == "http" and local):
             raise UsageError(
                 f"{name} is not usable",
                 "An endpoint begins with `https://`; `http://` is for a loopback address such as `127.0.0.1` only."
                 " Nothing was sent.",
             )
-        loopback = loopback or parts.scheme == "http"
+        loopback = loopback or protocol == "http"
     return loopback
 
 

@@ -1,6 +1,6 @@
 """Whether a store checks conditions, before a state moves there.
 
-A run probes its journal each time it takes hold (`state.remote`). Here the rest is tested on a name that holds nothing
+A run probes its journal each time it takes hold (`state.remote`). Here the rest is tested on names that hold nothing
 yet: that a second create is refused, that nothing absent is replaced, and that of eight writers at once one succeeds.
 """
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from batchform.state.registers import Clocks, Registers, Tag
 
 _RACERS: Final = 8
-_NO_TAG: Final = '"00000000000000000000000000000000"'
-"""The tag of no content."""
 
 
-def probe(registers: Registers, name: str, patience: float, clocks: Clocks = SYSTEM) -> None:
-    """Test the store on this name. If something is there already, nothing is written.
+def probe(registers: Registers, name: str, absent: str, patience: float, clocks: Clocks = SYSTEM) -> None:
+    """Test the store on the name. If something is there already, nothing is written.
+
+    Args:
+        registers: The engine.
+        name: Which register to create.
+        absent: Another one, which stays absent in a store that checks conditions.
+        patience: Seconds for which each request is tried.
+        clocks: Time.
 
     Raises:
         StateError: The store ignores conditions, or cannot be used.
@@ -30,9 +35,10 @@ def probe(registers: Registers, name: str, patience: float, clocks: Clocks = SYS
     try:
         if obtain(registers, name, patience, clocks) is not None:
             return
-        _refuses(registers, name, _NO_TAG)
         tag = replace(registers, name, _unique(), None, patience=patience, clocks=clocks)
         _refuses(registers, name, None)
+        if obtain(registers, absent, patience, clocks) is None:
+            _refuses(registers, absent, tag)
         with ThreadPoolExecutor(_RACERS) as pool:
             wins = list(pool.map(lambda _: _wins(registers, name, tag), range(_RACERS)))
         now = obtain(registers, name, patience, clocks)

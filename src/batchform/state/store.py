@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from batchform.errors import UsageError
 from batchform.state.address import Address, Branch
 
 if TYPE_CHECKING:
@@ -126,11 +125,6 @@ def registers(address: Address) -> Registers:
         from batchform.state.git import Git  # noqa: PLC0415  # for remote states only
 
         return Git(address)
-    if address.scheme != "s3":
-        raise UsageError(
-            "This kind of store is not supported yet",
-            f"{address}: use a file or `s3://bucket/key`. Others are untested. Nothing was sent.",
-        )
     from batchform.state.objects import Objects  # noqa: PLC0415  # for remote states only
 
     return Objects(address)

@@ -1,0 +1,243 @@
+"""Object stores: what each error means, and which settings are usable."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchform.errors import StateError, UsageError
+from batchform.state.address import Bucket
+from batchform.state.objects import Objects, _unsure
+from batchform.state.registers import Held, Unsure, Why
+from batchform.state.remote.reader import read
+from tests.proof.toll import Toll
+from tests.state.engines import BUCKET, SCHEMES, environment, server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("obstore", reason="it has no wheel for this machine")
+
+KINDS = ("moto", "google", "azurite")
+
+
+def objects(kind: str, bucket: str = BUCKET) -> Objects:
+    """Registers under a fresh key."""
+    return Objects(Bucket(scheme=SCHEMES.get(kind, "s3"), bucket=bucket, key=f"{uuid.uuid4().hex}/state.json"))
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that names no store."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_bucket_is_no_missing_state(kind: str) -> None:
+    """Neither read nor written; the message names it."""
+    with environment(kind):
+        one = objects(kind, "no-such-bucket")
+        with pytest.raises(Unsure) as caught:
+            one.read("")
+        assert caught.value.why is Why.NO_BUCKET
+        with pytest.raises(Unsure) as caught:
+            one.write("", b"one", None)
+        assert caught.value.why is Why.NO_BUCKET
+        with pytest.raises(StateError, match="bucket does not exist"):
+            read(one, 5.0)
+
+
+def test_credentials_that_the_store_does_not_accept_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what sets them; and they are not shown."""
+    with environment("google"):
+        monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "of another service")
+        with pytest.raises(StateError) as caught:
+            read(objects("google"), 5.0)
+    assert caught.value.summary.startswith("There are no usable credentials for")
+    assert "GOOGLE_BEARER_TOKEN" in caught.value.detail
+    assert "of another service" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "why"),
+    [
+        (400, "ExpiredToken", Why.EXPIRED),
+        (400, "TokenRefreshRequired", Why.EXPIRED),
+        (301, "PermanentRedirect", Why.REGION),
+        (400, "AuthorizationHeaderMalformed", Why.REGION),
+        (401, "-", Why.NO_CREDENTIALS),
+        (403, "AccessDenied", Why.FORBIDDEN),
+        (403, "AuthenticationFailed", Why.NO_CREDENTIALS),
+        (403, "AuthorizationPermissionMismatch", Why.FORBIDDEN),
+        (403, "SignatureDoesNotMatch", Why.NO_CREDENTIALS),
+        (404, "NoSuchBucket", Why.NO_BUCKET),
+        (404, "-", Why.NO_BUCKET),
+        (404, "SomethingElse", Why.NO_BUCKET),
+        (409, "ContainerBeingDeleted", Why.NO_BUCKET),
+        (409, "BlobAlreadyExists", Why.REFUSED),
+        (409, "ConditionalRequestConflict", Why.REFUSED),
+        (412, "ConditionNotMet", Why.REFUSED),
+        (429, "SlowDown", Why.THROTTLED),
+        (503, "ServerBusy", Why.THROTTLED),
+        (503, "SlowDown", Why.THROTTLED),
+        (503, "InternalError", Why.OTHER),
+        (500, "-", Why.OTHER),
+    ],
+)
+@pytest.mark.parametrize("kind", ["moto", "google"])
+def test_each_answer_has_a_meaning(status: int, code: str, why: Why, kind: str) -> None:
+    """The documented codes of the three services, then the status alone. A status and a code are all that is kept."""
+    with Toll(server(kind)) as toll, environment(kind, toll.port):
+        one = objects(kind)
+        toll.begin(1, f"{status} {code}", for_good=True)
+        for ask in (lambda: one.read(""), lambda: one.write("", b"one", None)):
+            with pytest.raises(Unsure) as caught:
+                ask()
+            assert caught.value.why is why
+            assert caught.value.detail == ("301" if status == 301 else f"{status} {code}".removesuffix(" -"))
+
+
+def test_a_store_that_throttles_is_written_less_often() -> None:
+    """At most once in 1.1 s from then on; Google always."""
+    with Toll(server("moto")) as toll, environment("moto", toll.port):
+        one = objects("moto")
+        assert one.every == 0.0
+        toll.begin(1, "503 SlowDown")
+        with pytest.raises(Unsure):
+            one.write("", b"one", None)
+        assert one.every == 1.1
+        assert one.write("", b"one", None)
+    with environment("google"):
+        assert objects("google").every == 1.1
+
+
+def test_an_answer_without_a_tag_is_no_yes() -> None:
+    """The write may have taken place; the next read tells."""
+    with Toll(server("google")) as toll, environment("google", toll.port):
+        one = objects("google")
+        toll.without = "x-goog-generation"
+        with pytest.raises(Unsure, match="without a tag"):
+            one.write("", b"one", None)
+        with pytest.raises(Unsure, match="without a tag"):
+            one.read("")
+        toll.without = ""
+        assert (one.read("") or Held(b"", "")).data == b"one"
+
+
+# --- Settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "given", "says"),
+    [
+        ("az://container/key", {}, "set `AZURE_STORAGE_ACCOUNT_NAME`"),
+        (
+            "az://container/key",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": "topsecret%"},
+            "portal",
+        ),
+        ("gs://bucket/key", {"GOOGLE_APPLICATION_CREDENTIALS": "keyless.json"}, "set `GOOGLE_BEARER_TOKEN`"),
+        ("gs://bucket/key", {"GOOGLE_APPLICATION_CREDENTIALS": "missing.json"}, "the key file of a service account"),
+        ("s3://bucket/key", {"AWS_S3_EXPRESS": "topsecret"}, "one of the `AWS_` variables"),
+        ("gs://bucket/key", {"GOOGLE_BASE_URL": "http://store.example.test"}, "begins with `https://`"),
+        ("az://container/key", {"AZURE_STORAGE_ENDPOINT": "http://store.example.test/a"}, "begins with `https://`"),
+        ("s3://bucket/key", {"AWS_ENDPOINT_URL": "store.example.test"}, "begins with `https://`"),
+        ("s3://bucket/key", {"AWS_ENDPOINT_URL_S3": "http://[::topsecret/"}, "begins with `https://`"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(
+    address: str, given: dict[str, str], says: str, bare: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before anything is sent, without a word of what may be secret."""
+    keyless = tmp_path / "keyless.json"
+    keyless.write_text('{"type": "external_account", "audience": "topsecret"}')
+    scheme, _, rest = address.partition("://")
+    for name, value in given.items():
+        bare.setenv(name, str(tmp_path / value) if value.endswith(".json") else value)
+    with pytest.raises(UsageError) as caught:
+        Objects(Bucket(scheme=scheme, bucket=rest.partition("/")[0], key="key"))
+    assert says in caught.value.detail
+    assert "topsecret" not in str(caught.value)
+
+
+def test_a_token_takes_the_place_of_a_keyless_file(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on GitHub, where the action leaves both."""
+    keyless = tmp_path / "keyless.json"
+    keyless.write_text('{"type": "external_account"}')
+    with environment("google"):
+        bare.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(keyless))
+        assert objects("google").read("") is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"AZURE_USE_AZURE_CLI": "true"},
+        {"AZURE_CLIENT_ID": "c", "AZURE_TENANT_ID": "t", "AZURE_FEDERATED_TOKEN_FILE": "/no/such/file"},
+    ],
+)
+def test_missing_credentials_are_named(given: dict[str, str], bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever the library tried in their place."""
+    bare.setenv("PATH", str(tmp_path))
+    bare.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    for name, value in given.items():
+        bare.setenv(name, value)
+    with pytest.raises(StateError) as caught:
+        read(Objects(Bucket(scheme="az", bucket="container", key="key")), 0.0)
+    assert caught.value.summary == "There are no usable credentials for az://container/key"
+    assert set(given) & set(re.findall(r"[A-Z_]{9,}", caught.value.detail))
+
+
+def test_a_refusal_of_the_machine_itself_is_about_credentials() -> None:
+    """The library asks a virtual machine for credentials that the environment does not hold."""
+    said = "Generic GCS error: Error performing token request: Error performing GET http://169.254.169.254/x - Server "
+    unsure = _unsure(RuntimeError(said + "returned non-2xx status code: 404 Not Found: no"))
+    assert (unsure.why, unsure.detail) == (Why.NO_CREDENTIALS, "404")
+
+
+def test_the_library_that_is_missing_is_named(bare: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    bare.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(UsageError) as caught:
+        objects("moto")
+    assert "pip install 'batchform[remote]'" in caught.value.detail
+
+
+@pytest.mark.parametrize("region", ["", "region = eu-central-1\n"])
+def test_a_profile_is_read_with_boto3(region: str, bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its credentials and its region; the library reads no profiles by itself."""
+    config = tmp_path / "config"
+    config.write_text(f"[profile team]\naws_access_key_id = key\naws_secret_access_key = secret\n{region}")
+    bare.setenv("AWS_CONFIG_FILE", str(config))
+    bare.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    bare.setenv("AWS_PROFILE", "team")
+    bare.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server('moto')}")
+    assert objects("moto").read("") is None
+
+
+def test_a_profile_without_boto3_names_both_ways_out(bare: pytest.MonkeyPatch) -> None:
+    """boto3, or the credentials of the profile in the environment."""
+    bare.setenv("AWS_PROFILE", "team")
+    bare.setitem(sys.modules, "boto3", None)
+    with pytest.raises(UsageError) as caught:
+        objects("moto")
+    assert "pip install boto3" in caught.value.detail
+    assert "export-credentials" in caught.value.detail
+
+
+def test_a_profile_that_does_not_exist_is_not_repeated(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its name may be anything."""
+    bare.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    bare.setenv("AWS_PROFILE", "topsecret")
+    with pytest.raises(UsageError) as caught:
+        objects("moto")
+    assert "AWS_PROFILE is not usable" in caught.value.summary
+    assert "topsecret" not in str(caught.value)
