@@ -254,6 +254,7 @@ class Engine:
         parallelism: int = 1,
         record: Callable[[Sequence[Event]], None] = _no_journal,
         renew: Callable[[], None] = lambda: None,
+        rest: Callable[[int], float] = lambda _: 0.0,
         listen: Callable[[Sequence[Event]], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
         tick_every: float | None = None,
@@ -271,12 +272,14 @@ class Engine:
                 later events all the same, because a store may be back by then. Without it, the first event ends the
                 run, so this engine only reads.
             renew: Called before a start is sent. Raises OutcomeUnknownError when another run may hold the state.
+            rest: Seconds for which recorded events wait for more, so that one call records them all. The argument says
+                whether answers are still to come. A run that ends does not wait.
             listen: Called with events when they are durable.
             tick: Called in every round, at least every `tick_every` seconds.
             tick_every: Seconds, None: unlimited.
         """
         self._wire, self._clock, self._pacer, self._random = wire, clock, pacer, random
-        self._record, self._renew, self._listen = record, renew, listen
+        self._record, self._renew, self._rest, self._listen = record, renew, rest, listen
         self._tick, self._tick_every = tick, tick_every
         self.run = run
         self._parallelism = parallelism
@@ -310,7 +313,7 @@ class Engine:
         return len(self._flying)
 
     def record(self, batch_id: str, name: str, what: What) -> None:
-        """Record an event. It is durable before the next request, at the latest when `run_tasks` returns."""
+        """Record an event. It is durable before the next start, at the latest when `run_tasks` returns."""
         self._seq += 1
         event = Event(run=self.run, seq=self._seq, at=self._clock.now(), batch_id=batch_id, name=name, what=what)
         self._pending.append(event)
@@ -337,7 +340,7 @@ class Engine:
                 task = self._flying.pop(ticket)
                 self._pace(reply)
                 self._advance(task, reply)
-        self._persist()
+        self._persist(at_once=True)
         return self._results
 
     # -- conversations --
@@ -407,9 +410,9 @@ class Engine:
 
     # -- durability --
 
-    def _persist(self) -> None:
-        """Make all recorded events durable with one call, then report them."""
-        while self._pending:
+    def _persist(self, *, at_once: bool = False) -> None:
+        """Make all recorded events durable with one call, unless they may wait for more, then report them."""
+        while self._pending and (at_once or self._held() <= 0):
             events, self._pending = self._pending, []
             try:
                 self._record(events)
@@ -418,6 +421,10 @@ class Engine:
                 self._stop(error)
             else:
                 self._listen(events)
+
+    def _held(self) -> float:
+        """Seconds for which the recorded events wait for more."""
+        return self._rest(self.in_flight) if self._pending and self.end is None else 0.0
 
     def _stop(self, error: OutcomeUnknownError) -> None:
         """End the run: it can record nothing more."""
@@ -440,6 +447,8 @@ class Engine:
         """Send waiting requests, reads first, as far as workers and the rate limit allow."""
         for queue, reserve in ((self._reads, 0), (self._starts, len(self._asleep))):
             while queue and self.end is None and len(self._flying) < self._parallelism:
+                if queue is self._starts and self._pending:
+                    break  # safety: its intent may be among the events that wait
                 now = self._clock.monotonic()
                 if self._pacer.admits(now, reserve=reserve) > 0:
                     break
@@ -468,8 +477,13 @@ class Engine:
             moments.append(self._cut_at - now if self._signals < 2 and now < self._cut_at else _AFTER_CUT)
         if self._asleep:
             moments.append(max(0.0, self._asleep[0][0] - now))
-        if self.end is None and len(self._flying) < self._parallelism and (waiting or self._reads or self._starts):
-            reserve = 0 if self._reads else len(self._asleep)
+        held = len(self._starts) if self._pending else 0
+        if self._pending:
+            moments.append(self._held())
+        ready = self._reads or len(self._starts) > held
+        begins = waiting and len(self._flying) + len(self._reads) + len(self._starts) < self._parallelism
+        if self.end is None and len(self._flying) < self._parallelism and (ready or begins):
+            reserve = 0 if self._reads else len(self._asleep) + held
             moments.append(self._pacer.admits(now, reserve=reserve))
         return min(moments) if moments else None
 

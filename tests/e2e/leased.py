@@ -14,5 +14,6 @@ from tests.e2e.fast import run
 
 if __name__ == "__main__":
     Objects.lease = Git.lease = float(sys.argv.pop(1))
-    Git.every = 0.0
+    Git.poll = 0.5
+    Git.gather = Git.window = 0.0
     run(float(sys.argv.pop(1)))

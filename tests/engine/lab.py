@@ -180,6 +180,7 @@ class Lab:
     fail_record_at: int | None = None
     on_record: Callable[[], None] = lambda: None
     renew: Callable[[], None] = lambda: None
+    rest: Callable[[int], float] = lambda _: 0.0
     crash_at: int | None = None
     steps: int = 0
     runs: int = 0
@@ -199,6 +200,7 @@ class Lab:
             pacer=Pacer(),
             record=self.record,
             renew=self.renew,
+            rest=self.rest,
             run=f"r{self.runs}",
             random=lambda: 0.5,
             parallelism=self.parallelism,

@@ -76,12 +76,17 @@ class Memory:
         self.where = where
         self.every = 0.0
         self.lease = 60.0
+        self.poll = 1.0
         self.faults: deque[str] = deque()
         self.reads: deque[str] = deque()
         self.late: list[Callable[[], object]] = []
         self.writes: list[tuple[str, int]] = []
         self.before: Callable[[str, str], None] = lambda what, name: None
         self.takes = 0.0
+
+    def rest(self, in_flight: int) -> float:
+        """No event waits."""
+        return 0.0
 
     def read(self, name: str) -> Held | None:
         """What is there, unless a fault stands in the way."""

@@ -216,6 +216,7 @@ def connect(
         pacer=pacer,
         record=record if store is None else store.record,
         renew=(lambda: None) if store is None else store.renew,
+        rest=(lambda _: 0.0) if store is None else store.rest,
         run=access.run,
         random=random.random,
         parallelism=parallelism,

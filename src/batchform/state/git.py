@@ -19,7 +19,9 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +42,9 @@ FILE: Final = "batchform.state.json"
 
 _OLDEST: Final = (2, 32)
 """The git that knows GIT_CONFIG_GLOBAL. Before it, a private configuration cannot be given."""
+
+_PUSHES: Final = 6
+"""GitHub asks for at most that many pushes a minute."""
 
 _MOVES: Final = 5
 """How often a write is built on a new tip, while other files of the branch change."""
@@ -121,7 +126,12 @@ class Git:
     """The registers on one branch. The temporary repository is removed with this object."""
 
     lease = 300.0
-    every = 10.0  # GitHub asks for at most six pushes a minute
+    poll = 10.0
+    every = 0.0  # see `rest`
+    gather = 10.0
+    """Seconds after a push for which events wait for answers that are still to come."""
+    window = 60.0
+    """Seconds in which events are pushed `_PUSHES` times at the most."""
     timeout = 30.0
     """Seconds for one git process. A push that takes longer says nothing about the present."""
 
@@ -132,11 +142,11 @@ class Git:
             UsageError: There is no usable git, checkout or `origin`, or the branch is the one that is checked out.
         """
         self.where = str(address)
-        self.every = type(self).every
         self._ref = f"refs/heads/{address.name}"
         self._turn = threading.Lock()
         self._tip: _Tip | None = None
         self._writer = ""
+        self._pushes: deque[float] = deque([float("-inf")] * _PUSHES, _PUSHES)
         checkout = _Checkout(self.where, self._ref, folder or Path.cwd(), self.timeout)
         self._signs = checkout.signs
         self._root = checkout.root
@@ -154,6 +164,11 @@ class Git:
             **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(config)},
         }
         self._do("init", "--quiet", "--bare", "--template=", f"--object-format={checkout.object_format}", str(private))
+
+    def rest(self, in_flight: int) -> float:
+        """See `Registers`. The pushes of a minute may follow each other at once, so a short run is short."""
+        ready = max(self._pushes[0] + self.window, self._pushes[-1] + self.gather if in_flight else 0.0)
+        return max(ready - time.monotonic(), 0.0)
 
     def read(self, name: str) -> Held | None:
         """See `Registers`."""
@@ -220,6 +235,7 @@ class Git:
     def _push(self, old: str, new: str) -> bool:
         """Move the branch from `old` ("": create it) to `new`. False: it had another tip."""
         # safety: the server compares the old tip under its own lock, so of two pushes on one tip one takes place
+        self._pushes.append(time.monotonic())
         lease = f"--force-with-lease={self._ref}:{old}"
         ended = self._run("push", "--porcelain", "--no-verify", lease, "origin", f"{new}:{self._ref}")
         if ended.code == 0:

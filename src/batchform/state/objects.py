@@ -69,6 +69,7 @@ class Objects:
     """The registers under one key of one bucket."""
 
     lease = 60.0
+    poll = 1.0
     timeout = "15s"
     """For one request. A write that takes longer says nothing about the present."""
 
@@ -82,6 +83,10 @@ class Objects:
         self.every = THROTTLED_EVERY if address.scheme == "gs" else 0.0  # Google allows one write a second
         self._scheme, self._key = address.scheme, address.key
         self._store = _open(address, self.timeout)
+
+    def rest(self, in_flight: int) -> float:  # noqa: ARG002  # a request costs next to nothing
+        """See `Registers`."""
+        return 0.0
 
     def read(self, name: str) -> Held | None:
         """See `Registers`."""

@@ -101,11 +101,16 @@ class Registers(Protocol):
         where: The address, for messages.
         every: The least seconds between two writes of one name. May grow when the store throttles.
         lease: How many seconds a journal has to be unchanged before another run may take it over.
+        poll: Seconds between two reads of a journal that another run holds.
     """
 
     where: str
     every: float
     lease: float
+    poll: float
+
+    def rest(self, in_flight: int) -> float:
+        """Seconds for which events should wait for more, so that one write records them. So many answers will come."""
 
     def read(self, name: str) -> Held | None:
         """The present content. None only where the store has proven that there is none. Raises Unsure."""

@@ -38,6 +38,9 @@ class Store(Protocol):
     def record(self, events: Sequence[Event]) -> None:
         """Make the events durable and part of `state`. Raises OutcomeUnknownError."""
 
+    def rest(self, in_flight: int) -> float:
+        """Seconds for which events should wait for more, so that one write records them. So many answers will come."""
+
     def join(self, other: State) -> None:
         """Merge another copy of this state in. It is durable after the next commit only. Raises StateError."""
 

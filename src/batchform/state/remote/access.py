@@ -22,8 +22,6 @@ BACKUP: Final = ".backup"
 PATIENCE: Final = 60.0
 """Seconds for which a request is tried."""
 
-_POLL: Final = 1.0  # seconds between two reads of a journal that another run holds
-
 
 class Access:
     """One engine, with what a run knows of it. Safe to share between threads that write different registers.
@@ -56,7 +54,7 @@ class Access:
     @property
     def poll(self) -> float:
         """Seconds between two reads of a register that another run writes."""
-        return max(_POLL, self.registers.every)
+        return max(self.registers.poll, self.registers.every)
 
     def read(self, name: str) -> Held | None:
         """The present content; None: proven absent. Raises StateError."""

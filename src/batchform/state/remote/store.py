@@ -152,6 +152,10 @@ class Remote:
             with contextlib.suppress(StateError):  # they are in the journal
                 self.commit(events[-1].at)
 
+    def rest(self, in_flight: int) -> float:
+        """See `registers.Registers.rest`."""
+        return self._access.registers.rest(in_flight)
+
     def renew(self) -> None:
         """See `lease.Lease.renew`."""
         self.lease.renew()
