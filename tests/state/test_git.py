@@ -1,0 +1,521 @@
+"""Registers on a branch: what is particular to git. What every engine has to do is in `test_registers`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from batchform.errors import UsageError
+from batchform.state.address import Branch
+from batchform.state.answers import not_usable
+from batchform.state.git import FILE, Git
+from batchform.state.journal import Header, encode_header
+from batchform.state.registers import LASTING, Down, Held, Taken, Unsure, Why, replace
+from tests.state.git_server import BRANCH, PASSWORD, GitServer, authorization, bare, git
+from tests.state.samples import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+REF = f"refs/heads/{BRANCH}"
+
+
+@dataclass
+class Place:
+    """A repository, and a checkout of it."""
+
+    root: Path
+
+    @property
+    def origin(self) -> Path:
+        """The repository."""
+        return self.root / "origin.git"
+
+    @property
+    def checkout(self) -> Path:
+        """The checkout."""
+        return self.root / "checkout"
+
+    def clone(self, name: str = "checkout", *options: str, url: str = "") -> Path:
+        """Another checkout."""
+        git("clone", "--quiet", *options, url or self.origin.as_uri(), name, folder=self.root)
+        return self.root / name
+
+    def registers(self, folder: Path | None = None) -> Git:
+        """The branch, from the checkout."""
+        return Git(Branch(name=BRANCH), folder or self.checkout)
+
+    def says(self, *words: str) -> str:
+        """What git says of the repository."""
+        return git(*words, folder=self.origin).strip()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration but that of the checkout."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "BATCHFORM_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A repository and a clone of it."""
+    bare(tmp_path)
+    made = Place(tmp_path)
+    made.clone()
+    return made
+
+
+@pytest.fixture
+def server(place: Place) -> Iterator[GitServer]:
+    """The repository over http; the checkout has that address."""
+    with GitServer(place.root) as running:
+        git("remote", "set-url", "origin", running.url, folder=place.checkout)
+        yield running
+
+
+def program(folder: Path, name: str, text: str) -> Path:
+    """A script."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def unsure(action: Callable[[], object]) -> Unsure:
+    """The answer of an action that is not a plain yes."""
+    with pytest.raises(Unsure) as caught:
+        action()
+    return caught.value
+
+
+# --- The condition and its write are one step ------------------------------------------------------------------------
+
+
+def test_a_write_is_built_on_the_tip_that_another_file_moved(place: Place) -> None:
+    """The tags of the other registers stay, and so does the history."""
+    one, other = place.registers(), place.registers()
+    state = one.write("", b"state", None)
+    journal = other.write(".journal", b"journal", None)
+    assert one.write("", b"state again", state) == place.says("rev-parse", f"{REF}:{FILE}")
+    assert other.read(".journal") == Held(b"journal", journal)
+    assert place.says("rev-list", "--count", REF) == "3"
+
+
+def test_a_push_on_an_old_tip_is_refused_by_the_server(place: Place) -> None:
+    """Nothing but its lease stands between it and the branch: it comes late, when another write took place."""
+    one, other = place.registers(), place.registers()
+    tag = one.write("", b"one", None)
+    blob = one._do("hash-object", "-w", "--stdin", given=b"late").decode().strip()  # a write in steps
+    late = one._commit(one._look(), FILE, blob, "late")  # the same
+    old = place.says("rev-parse", REF)
+    other.write("", b"two", tag)
+    assert one._push(old, late.commit) is False  # the same
+    held = one.read("")
+    assert held is not None
+    assert held.data == b"two"
+
+
+def test_a_lost_answer_is_read_back(place: Place, server: GitServer) -> None:
+    """The push took place: `replace` knows, and the next write builds on it. curl may have sent it twice."""
+    one = place.registers()
+    server.gate.lost = 1
+    assert unsure(lambda: one.write("", b"one", None)).why in {Why.SILENT, Why.REFUSED}
+    server.gate.lost = 1
+    held = one.read("")
+    assert held is not None
+    tag = replace(one, "", b"two", held.tag, patience=30)
+    assert one.read("") == Held(b"two", tag)
+    assert place.says("rev-list", "--count", REF) == "2"
+    with pytest.raises(Taken):
+        replace(one, "", b"three", held.tag, patience=30)
+
+
+def test_a_branch_that_always_moves_is_not_written_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After five tries the answer is open, and `replace` tries again later."""
+    one = place.registers()
+    pushes: list[str] = []
+
+    def moved(_self: Git, _old: str, new: str) -> bool:
+        pushes.append(new)
+        return False
+
+    monkeypatch.setattr(Git, "_push", moved)
+    found = unsure(lambda: one.write("", b"one", None))
+    assert (found.why, len(pushes)) == (Why.OTHER, 5)
+
+
+def test_a_branch_that_was_cut_short_by_hand_goes_on(place: Place) -> None:
+    """The tag is the content, so a new history with the same files changes nothing."""
+    one = place.registers()
+    tag = one.write("", b"one", None)
+    one.write(".journal", b"journal", None)
+    tree = place.says("rev-parse", f"{REF}^{{tree}}")
+    place.says("update-ref", REF, git("commit-tree", "-m", "short", tree, folder=place.origin).strip())
+    one.write("", b"two", tag)
+    assert place.says("rev-list", "--count", REF) == "2"
+
+
+def test_a_protected_branch_takes_every_write(place: Place) -> None:
+    """No push is forced, and none deletes."""
+    for name in ("receive.denyNonFastForwards", "receive.denyDeletes"):
+        git("config", name, "true", folder=place.origin)
+    one = place.registers()
+    tag = one.write("", b"one", None)
+    assert place.registers().write("", b"two", tag)
+
+
+# --- The branch ------------------------------------------------------------------------------------------------------
+
+
+def test_other_files_beside_ours_stay(place: Place) -> None:
+    """A README on the branch, for example, and a folder."""
+    tag = place.registers().write("", b"one", None)
+    work = place.clone("other", "--branch", BRANCH)
+    (work / "f\u00fcr alle").mkdir()
+    (work / "f\u00fcr alle" / "README").write_text("mine")
+    git("add", ".", folder=work)
+    git("commit", "--quiet", "-m", "mine", folder=work)
+    git("push", "--quiet", "origin", BRANCH, folder=work)
+    place.registers().write("", b"two", tag)
+    assert place.says("show", f"{REF}:f\u00fcr alle/README") == "mine"
+
+
+@pytest.mark.parametrize("what", ["other files", "a link"])
+def test_a_branch_with_something_else_is_refused(what: str, place: Place) -> None:
+    """It is neither read as an absent state nor written."""
+    if what == "a link":
+        (place.checkout / FILE).symlink_to("batchform.yaml")
+        git("add", ".", folder=place.checkout)
+        git("commit", "--quiet", "-m", "a link", folder=place.checkout)
+    git("push", "--quiet", "origin", f"HEAD:{REF}", folder=place.checkout)
+    one = place.registers()
+    for action in (lambda: one.read(""), lambda: one.write("", b"one", None)):
+        found = unsure(action)
+        assert found.why in LASTING
+    error = not_usable(one.where, Down(found, writing=True))
+    assert error.summary == "The branch does not hold a batchform state"
+
+
+def test_a_commit_says_who_wrote_what(place: Place) -> None:
+    """With the run and its job; a journal that cannot be read is written all the same."""
+    one = place.registers()
+    holder = {"Operation": "apply", "Who": "anna@ci", "Info": "https://ci.example.test/42"}
+    header = Header(lineage="l", serial=1, service=EMPTY.service, endpoint="e", run="r1", epoch=1, holder=holder)
+    tag = one.write(".journal", encode_header(header), None)
+    said = place.says("log", "-1", "--format=%an <%ae>%n%cn%n%B", REF).splitlines()
+    assert said[:3] == ["batchform <batchform@localhost>", "batchform", "Write the journal [skip ci]"]
+    assert said[4:6] == ["apply by anna@ci, run r1", "https://ci.example.test/42"]
+    one.write("", b"state", None)
+    assert "run r1" in place.says("log", "-1", "--format=%B", REF)
+    one.write(".journal", b"%08x {}\n" % zlib.crc32(b"{}"), one.write(".journal", b"no header", tag))
+
+
+def test_who_commits_comes_from_the_configuration_or_the_environment(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for any commit."""
+    git("config", "user.name", "The bot", folder=place.checkout)
+    monkeypatch.setenv("GIT_AUTHOR_EMAIL", "bot@example.test")
+    place.registers().write("", b"one", None)
+    assert place.says("log", "-1", "--format=%an <%ae>", REF) == "The bot <bot@example.test>"
+
+
+def test_commits_are_signed_where_git_is_set_up_for_it(place: Place) -> None:
+    """By the checkout's own program; if it fails, nothing is pushed, and the message says so."""
+    sign = 'echo "[GNUPG:] SIG_CREATED " >&2\necho "-----BEGIN PGP SIGNATURE-----"'
+    for name, value in (("gpg.program", str(program(place.root, "sign", sign))), ("commit.gpgsign", "true")):
+        git("config", name, value, folder=place.checkout)
+    tag = place.registers().write("", b"one", None)
+    assert "gpgsig -----BEGIN PGP SIGNATURE-----" in place.says("cat-file", "commit", REF)
+    git("config", "gpg.program", "false", folder=place.checkout)
+    one = place.registers()
+    found = unsure(lambda: one.write("", b"two", tag))
+    assert found.why is Why.UNSIGNED
+    assert "commit.gpgsign" in not_usable(one.where, Down(found, writing=True)).detail
+    assert place.says("rev-list", "--count", REF) == "1"
+
+
+# --- The checkout ----------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_checkout_will_do(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shallow, partial, detached, a worktree, bare, a folder inside; also from a hook, whose variables name it."""
+    shallow = place.clone("shallow", "--depth=1")
+    partial = place.clone("partial", "--filter=blob:none")
+    git("checkout", "--quiet", "--detach", folder=partial)
+    git("worktree", "add", "--quiet", "--detach", str(place.root / "tree"), folder=place.checkout)
+    (place.checkout / "inside").mkdir()
+    mirror = place.clone("mirror.git", "--mirror")
+    folders = [shallow, partial, place.root / "tree", place.checkout / "inside", mirror]
+    tag = place.registers().write("", b"base", None)
+    for number, folder in enumerate(folders):
+        tag = place.registers(folder).write("", b"%d" % number, tag)
+    monkeypatch.setenv("GIT_DIR", str(place.checkout / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(place.checkout / ".git" / "index"))
+    assert place.registers(place.root).write("", b"from a hook", tag)
+
+
+def test_an_address_relative_to_the_checkout_is_found_from_inside(place: Place) -> None:
+    """As git itself reads it."""
+    git("remote", "set-url", "origin", "../origin.git", folder=place.checkout)
+    (place.checkout / "inside").mkdir()
+    assert place.registers(place.checkout / "inside").write("", b"one", None)
+
+
+def test_a_repository_with_longer_names_will_do(tmp_path: Path) -> None:
+    """SHA-256."""
+    git("init", "--quiet", "--bare", "--object-format=sha256", str(tmp_path / "origin.git"), folder=tmp_path)
+    git("init", "--quiet", "--object-format=sha256", str(tmp_path / "checkout"), folder=tmp_path)
+    git("remote", "add", "origin", "../origin.git", folder=tmp_path / "checkout")
+    one = Place(tmp_path).registers()
+    assert len(one.write("", b"one", None)) == 64
+    assert Place(tmp_path).registers().read("") is not None
+
+
+def test_hooks_of_the_checkout_do_not_run(place: Place) -> None:
+    """They are meant for code, and could ask, or take minutes."""
+    hooks = place.root / "hooks"
+    hooks.mkdir()
+    for name in ("pre-push", "reference-transaction"):
+        program(hooks, name, "exit 1")
+    git("config", "core.hooksPath", str(hooks), folder=place.checkout)
+    assert place.registers().write("", b"one", None)
+
+
+def test_no_secret_is_written_anywhere(place: Place, server: GitServer) -> None:
+    """The token of actions/checkout, also if it is in a file that only this checkout includes; `insteadOf` counts."""
+    server.gate.password = True
+    included = place.root / "credentials.config"
+    git("config", "--file", str(included), *server.signs_in, folder=place.root)
+    git("config", f"includeIf.gitdir:{place.checkout}/.git.path", str(included), folder=place.checkout)
+    other = "https://git.example.test/"
+    git("config", f"url.{server.url.removesuffix('origin.git')}.insteadOf", other, folder=place.checkout)
+    git("remote", "set-url", "origin", f"{other}origin.git", folder=place.checkout)
+    one = place.registers()
+    one.write("", b"one", None)
+    assert set(server.gate.headers) == {authorization()}
+    private = Path(one._environment["GIT_DIR"])  # to look into it
+    assert not any(PASSWORD.encode() in path.read_bytes() for path in private.rglob("*") if path.is_file())
+    assert not any(authorization().encode() in path.read_bytes() for path in private.rglob("*") if path.is_file())
+    del one
+    gc.collect()
+    assert not private.exists()
+
+
+def test_a_credential_helper_gets_its_token_and_not_ours(
+    place: Place, server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BATCHFORM_STATE_TOKEN is for the push; the vendor's token never reaches a child."""
+    server.gate.password = True
+    monkeypatch.setenv("BATCHFORM_STATE_TOKEN", PASSWORD)
+    monkeypatch.setenv("BATCHFORM_AUTH_TOKEN", "for the vendor only")
+    seen = place.root / "seen"
+    helper = f'!f() {{ env >>{seen}; printf "username=x-access-token\\npassword=%s\\n" "$BATCHFORM_STATE_TOKEN"; }}; f'
+    git("config", "credential.helper", helper, folder=place.checkout)
+    assert place.registers().write("", b"one", None)
+    assert PASSWORD in seen.read_text()
+    assert "for the vendor only" not in seen.read_text()
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "why", "summary"),
+    [
+        (401, Why.NO_CREDENTIALS, f"There are no usable credentials for git:{BRANCH}"),
+        (403, Why.FORBIDDEN, "`origin` refuses these credentials"),
+        (404, Why.NO_BUCKET, "The repository of `origin` is not there"),
+        (429, Why.THROTTLED, "The store does not answer"),
+        (503, Why.OTHER, "The store does not answer"),
+    ],
+)
+def test_no_answer_is_taken_for_a_missing_branch(
+    status: int, why: Why, summary: str, place: Place, server: GitServer
+) -> None:
+    """A branch is missing only if the server has listed its branches."""
+    server.gate.closed = status
+    one = place.registers()
+    found = unsure(lambda: one.read(""))
+    assert found.why is why
+    error = not_usable(one.where, Down(found, writing=False))
+    assert error.summary == summary
+    assert server.url not in error.detail
+    assert unsure(lambda: one.write("", b"one", None)).why is why
+    server.gate.closed = 0
+    assert one.read("") is None
+
+
+def test_a_repository_that_is_not_there_is_no_missing_branch(place: Place) -> None:
+    """Nor is a server that is not there."""
+    git("remote", "set-url", "origin", str(place.root / "nowhere.git"), folder=place.checkout)
+    assert unsure(lambda: place.registers().read("")).why is Why.NO_BUCKET
+    git("remote", "set-url", "origin", "http://127.0.0.1:9/origin.git", folder=place.checkout)
+    assert unsure(lambda: place.registers().read("")).why is Why.SILENT
+
+
+@pytest.mark.parametrize(("status", "why"), [(403, Why.FORBIDDEN), (503, Why.OTHER)])
+def test_a_push_that_the_server_does_not_take_is_told(status: int, why: Why, place: Place, server: GitServer) -> None:
+    """Without the right to push: which right it is."""
+    server.gate.fail, server.gate.status = 1, status
+    one = place.registers()
+    found = unsure(lambda: one.write("", b"one", None))
+    assert found.why is why
+    if why is Why.FORBIDDEN:
+        error = not_usable(one.where, Down(found, writing=True))
+        assert error.summary == "`origin` does not let us push"
+        assert "contents: write" in error.detail
+
+
+def test_a_rule_of_the_server_is_named_without_secrets(place: Place) -> None:
+    """A hook or a protected branch: the server's words, without addresses and what may be a token."""
+    text = f'echo "GH006: Protected branch https://x:{PASSWORD}@host/x \033[31m {PASSWORD}{PASSWORD}" >&2; exit 1'
+    program(place.origin / "hooks", "pre-receive", text)
+    one = place.registers()
+    found = unsure(lambda: one.write("", b"one", None))
+    assert found.why is Why.RULE
+    error = not_usable(one.where, Down(found, writing=True))
+    assert error.summary == "A rule of the git server refuses the push"
+    assert "GH006: Protected branch ..." in error.detail
+    assert PASSWORD not in error.detail
+    assert error.detail.isprintable()
+
+
+def test_a_git_that_takes_too_long_is_ended_with_its_children(
+    place: Place, server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it sent may still take place, so the answer is open."""
+    one = place.registers()
+    one.read("")
+    server.gate.hang = 1
+    monkeypatch.setattr(Git, "timeout", 1.0)
+    begun: list[int] = []
+    popen = subprocess.Popen
+
+    def noted(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = popen(*words, **more)
+        begun.append(process.pid)
+        return process
+
+    monkeypatch.setattr("batchform.state.git.subprocess.Popen", noted)
+    found = unsure(lambda: one.write("", b"one", None))
+    assert (found.why, found.detail) == (Why.SILENT, "git push took longer than 1 s")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(begun[-1], 0)
+
+
+def test_a_git_that_is_interrupted_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C leaves no process."""
+    one = place.registers()
+    wait = subprocess.Popen.wait
+
+    def interrupted(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is not None:
+            raise KeyboardInterrupt
+        return wait(self)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.read("")
+
+
+def test_a_git_that_cannot_be_run_any_more_is_no_answer(place: Place) -> None:
+    """For example if the folder is gone."""
+    one = place.registers()
+    one._root = place.root / "gone"  # as if it had been removed
+    assert unsure(lambda: one.read("")).why is Why.OTHER
+
+
+# --- What is refused before anything is sent -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("says", "change"),
+    [
+        ("This checkout has no `origin`", ("remote", "remove", "origin")),
+        ("`origin` has several addresses", ("remote", "set-url", "--add", "origin", "https://example.test/2")),
+        ("The branch is the one that is checked out", ("checkout", "--quiet", "-b", BRANCH)),
+    ],
+)
+def test_a_checkout_that_does_not_fit_is_named(says: str, change: tuple[str, ...], place: Place) -> None:
+    """Before anything is sent."""
+    git(*change, folder=place.checkout)
+    with pytest.raises(UsageError) as caught:
+        place.registers()
+    assert caught.value.summary == says
+    assert "Nothing was sent." in caught.value.detail
+
+
+def test_several_addresses_for_pushes_are_refused(place: Place) -> None:
+    """A push to both could succeed at one."""
+    for number in (1, 2):
+        git("config", "--add", "remote.origin.pushurl", f"https://example.test/{number}", folder=place.checkout)
+    with pytest.raises(UsageError, match="`origin` has several addresses"):
+        place.registers()
+
+
+def test_what_is_no_usable_checkout_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No repository; one that belongs to another user."""
+    with pytest.raises(UsageError, match="There is no git checkout here"):
+        place.registers(place.root)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UsageError) as caught:
+        place.registers()
+    assert caught.value.summary == "git does not trust this checkout"
+    assert "safe.directory" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("echo git version 2.31.9", "git is too old"),
+        ("echo something else", "git is too old"),
+        (f"echo fatal: https://x:{PASSWORD}@host/ >&2; exit 3", "git cannot be used"),
+        ("sleep 60", "git cannot be used"),
+        (None, "git is not installed"),
+    ],
+)
+def test_a_git_that_does_not_fit_is_named(
+    text: str | None, says: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too old, missing, or broken."""
+    programs = place.root / "programs"
+    programs.mkdir()
+    if text is not None:
+        program(programs, "git", text)
+    monkeypatch.setenv("PATH", f"{programs}:/bin" if text else str(programs))
+    monkeypatch.setattr(Git, "timeout", 1.0 if text == "sleep 60" else 30.0)
+    with pytest.raises(UsageError) as caught:
+        place.registers()
+    assert caught.value.summary == says
+    assert PASSWORD not in caught.value.detail
+
+
+# --- How long events wait --------------------------------------------------------------------------------------------
+
+
+def test_events_wait_for_answers_and_for_the_next_push(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds after a push while answers are to come, and until no minute has more than six pushes."""
+    now = 1000.0
+    monkeypatch.setattr("batchform.state.git.time.monotonic", lambda: now)
+    one = place.registers()
+    assert (one.rest(0), one.rest(5)) == (0.0, 0.0)
+    tag = None
+    for number in range(6):
+        tag = one.write("", b"%d" % number, tag)
+        now += 1.0
+    assert (one.rest(0), one.rest(5)) == (54.0, 54.0)
+    now = 1061.0
+    assert (one.rest(0), one.rest(5)) == (0.0, 0.0)
+    one.write("", b"more", tag)
+    assert (one.rest(0), one.rest(5)) == (0.0, 10.0)
