@@ -19,6 +19,7 @@ import batchform.cli.apply
 import batchform.engine
 import batchform.state.remote.store  # noqa: F401  # that is what makes it warm
 from batchform.cli import session
+from batchform.state.git import Git
 from batchform.state.objects import Objects
 from tests.e2e.fast import run
 from tests.e2e.warm import prepare
@@ -48,14 +49,17 @@ def mortal(at: int, how: str) -> None:
 
         return counted
 
-    Objects.read = wrapped(Objects.read)  # type: ignore[method-assign]  # that is what this is for
-    Objects.write = wrapped(Objects.write)  # type: ignore[method-assign]  # the same
+    for engine in (Objects, Git):
+        engine.read = wrapped(engine.read)  # type: ignore[method-assign]  # that is what this is for
+        engine.write = wrapped(engine.write)  # type: ignore[method-assign]  # the same
 
 
 def live(job: dict[str, Any], factor: float) -> None:
     """Be the command."""
     prepare(job)
-    Objects.lease = job["lease"]
+    Objects.lease = Git.lease = job["lease"]
+    Git.gather = Git.window = 0.0
+    Git.poll = 0.2
     Objects.timeout = job["timeout"]
     session.STORE_TIMEOUT = job["patience"]
     if "die" in job:

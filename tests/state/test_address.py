@@ -65,7 +65,9 @@ def test_all_else_is_a_file(text: str) -> None:
         ("git:a..b", "Write `git:BRANCH`"),
         ("git:a b", "Write `git:BRANCH`"),
         ("git:a.lock", "Write `git:BRANCH`"),
-        ("git:refs/heads/../x", "Write `git:BRANCH`"),
+        ("git:a/../x", "Write `git:BRANCH`"),
+        ("git:refs/heads/x", "Write the name of a branch"),
+        ("git:HEAD", "Write the name of a branch"),
         ("git:user:topsecret@host", "Write `git:BRANCH`"),
     ],
 )

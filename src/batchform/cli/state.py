@@ -291,8 +291,8 @@ def lock(terminal: Terminal, /, *, state: str | None, as_json: bool) -> int:
 def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeout: float, auto_approve: bool) -> None:
     """Stop a run that hangs and holds a state in a store.
 
-    RUN is the id that `state lock` shows. A run that died needs no unlock. This takes as long as a lease (60 s): until
-    then, a start of that run may still be on its way.
+    RUN is the id that `state lock` shows. A run that died needs no unlock. This takes as long as a lease (60 s, on a
+    branch 300): until then, a start of that run may still be on its way.
     """
     place = environment.state_file(state)
     if isinstance(place, Path):

@@ -81,6 +81,8 @@ def _branch(name: str) -> Branch:
     """The branch. Source: git-check-ref-format, and narrower."""
     parts = name.split("/")
     plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part, re.ASCII) for part in parts)
+    if name == "HEAD" or parts[0] == "refs":  # git reads them as something else
+        raise _unusable("Write the name of a branch, as in `git:batchform-state`.")
     if not plain or ".." in name or any(part.endswith((".lock", ".")) for part in parts) or len(name) > 200:
         raise _unusable("Write `git:BRANCH`, with letters, digits and `. _ - /`, for example `git:batchform-state`.")
     return Branch(name=name)

@@ -96,8 +96,7 @@ class Access:
         if found.header is None or found.torn:  # a store writes all or nothing, so this is no torn end
             raise StateError(
                 "The journal is damaged",
-                f"{self.called.journal} is cut off. Nothing was sent. Restore it from the versions that the bucket"
-                " keeps.",
+                f"{self.called.journal} is cut off. Nothing was sent. Restore an older version of it.",
             )
         return found
 

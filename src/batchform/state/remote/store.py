@@ -216,7 +216,7 @@ class Remote:
         """Build on the state that was put in the place of ours."""
         called = self._access.called
         if held is None:
-            raise StateError("The state is gone", f"{called.state} was deleted. Restore it from the bucket.")
+            raise StateError("The state is gone", f"{called.state} was deleted. Restore an older version of it.")
         base = decode_state(held.data)
         same_lineage(base, self._base.lineage, called.journal)
         not_older(base, self._base.serial, called)
