@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -134,6 +135,20 @@ def test_outputs_that_cannot_be_written_change_nothing(here: Site) -> None:
     ended = here.run("plan", GITHUB_ACTIONS="true", GITHUB_OUTPUT=str(here.folder))
     assert ended.code == 0, ended
     assert "The next steps get no values from this run" in ended.err
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"])
+@pytest.mark.parametrize("file", ["pipe", "x" * 300, "no/folder", "batchform.yaml/x"])
+def test_what_github_cannot_be_told_changes_nothing(here: Site, variable: str, file: str) -> None:
+    """Starts are paid for by then: the exit code is theirs, and a pipe without a reader holds nothing up."""
+    os.mkfifo(here.folder / "pipe")
+    here.declare({"b-01": {"batch_id": "b-01"}})
+    where = {variable: str(here.folder / file)}
+    ended = here.run("apply", "--auto-approve", "--report", "pipe", fast=True, GITHUB_ACTIONS="true", **where)
+    assert ended.code == 0, ended
+    assert "could not be written" in ended.err
+    assert "The report could not be written" in ended.err
+    assert here.entries()["b-01"].recorded_as_started
 
 
 def test_an_outcome_report_is_written_however_the_run_ends(here: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -127,12 +128,19 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     files.check_outputs({"--out": str(pipe)}, [])
-    got: list[str] = []
-    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
-    reader.start()
-    files.write(pipe, "piped")
-    reader.join()
-    assert got == ["piped"]
+    with pytest.raises(OSError, match=os.strerror(errno.ENXIO)):
+        files.write(pipe, "without a reader, this would wait for ever")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    got: list[bytes] = []
+    drain = threading.Thread(target=lambda: got.extend(iter(lambda: os.read(reader, 4096), b"")))
+    os.set_blocking(reader, True)
+    writer = os.open(pipe, os.O_WRONLY)  # so that the reader sees the end only when this is closed
+    drain.start()
+    files.write(pipe, "piped" * 100_000)  # more than the pipe holds
+    os.close(writer)
+    drain.join()
+    os.close(reader)
+    assert b"".join(got) == b"piped" * 100_000
     assert pipe.is_fifo()
     files.remove(pipe)
     assert pipe.is_fifo()

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -217,7 +218,9 @@ def summary(terminal: Terminal, markdown: str, most: int) -> None:
     if not in_github() or not file:
         return
     path = Path(file)
-    before = path.stat().st_size if path.exists() else 0
+    before = 0
+    with suppress(OSError):  # absent; of anything else `_append` warns
+        before = path.stat().st_size
     if before + len(markdown.encode(errors="replace")) > most:
         terminal.warn("The summary of the step is full, so it does not show this run. See the log.")
         return
@@ -266,9 +269,14 @@ def _cut(value: str) -> str:
     return data[:_LONGEST_OUTPUT].decode(errors="ignore") + "\n... (cut; the log has the full text)"
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open the file; a pipe without a reader is an error at once. It would wait for ever, after the starts."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
 def _append(terminal: Terminal, path: Path, text: str) -> None:
     try:
-        with path.open("a", encoding="utf-8", errors="replace") as stream:
+        with open(path, "a", encoding="utf-8", errors="replace", opener=_without_waiting) as stream:
             stream.write(text)
     except OSError as error:
         terminal.warn(f"{path} could not be written ({error.strerror}). The next steps get no values from this run.")

@@ -163,10 +163,15 @@ def write(path: Path, text: str) -> None:
 
 
 def _open_stream(path: Path) -> int:
-    """A descriptor for a stream. Standard output is shared, so that a file behind it is not written from its start."""
+    """A descriptor for a stream. Standard output is shared, so that a file behind it is not written from its start.
+
+    A pipe without a reader is an error at once: it would wait for ever, after the starts, and hold the lock.
+    """
     for own in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             if os.path.samestat(path.stat(), os.fstat(own.fileno())):
                 own.flush()
                 return os.dup(own.fileno())
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)  # a slow reader gets everything
+    return descriptor
