@@ -40,6 +40,7 @@ PURE: Final = (
     "api.contract",
     "api.decode",
     "api.pacing",
+    "api.piecewise",
     "api.reach",
     "api.refusal",
     "api.results",

@@ -17,14 +17,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from types import NoneType
 from typing import TYPE_CHECKING, TypeAlias
 
 from batchform.api.decode import count_of, date_of, http_date_of, json_value, number_of, text_of
+from batchform.api.piecewise import json_part
 from batchform.model import BEYOND_START, RUNNING, Reading, ServerProblem, Source, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from batchform.api.piecewise import Wanted
     from batchform.model import Service
 
 SINGLE_DEADLINE = 20.0
@@ -361,25 +364,26 @@ def list_meaning(reply: Reply, wanted: Collection[str] | None = None) -> ListMea
         return NoAnswer(problem=answer.problem)
     if not isinstance(answer, Answer):
         return answer
-    result = _result(answer)
-    if isinstance(result, str):
-        return NoAnswer(problem=_odd(answer, result))
-    batches = result.get("batches")
-    if batches is None:
-        batches = []
-    if not isinstance(batches, list):
-        return NoAnswer(problem=_odd(answer, "The answer has no list of batches"))
     readings: dict[str, Reading] = {}
-    for entry in batches:
-        batch_id = entry.get("batch_id") if isinstance(entry, dict) else None
+
+    def add(entry: object) -> None:
+        if not isinstance(entry, dict):
+            return
+        batch_id = entry.get("batch_id")
         if not isinstance(batch_id, str) or (wanted is not None and batch_id not in wanted):
-            continue  # the account may have many other batches
+            return  # the account may have many other batches
         if not _ID.fullmatch(batch_id):
-            continue
+            return
         reading = _reading(entry, batch_id, Source.LIST)
         known = readings.get(batch_id)
         if known is None or _progress(reading) > _progress(known):  # safety: the entry that shows a start wins
             readings[batch_id] = reading
+
+    result = _result(answer, {"error": None, "result": {"batches": add}})
+    if isinstance(result, str):
+        return NoAnswer(problem=_odd(answer, result))
+    if not isinstance(result.get("batches"), (list, NoneType)):
+        return NoAnswer(problem=_odd(answer, "The answer has no list of batches"))
     return Listing(readings=readings)
 
 
@@ -406,11 +410,11 @@ def success_of(
     return reply
 
 
-def _result(answer: Answer) -> dict[str, object] | str:
-    """The `result` of a 200, or why the answer cannot be used. Source: CONTRACT "Responses"."""
+def _result(answer: Answer, wanted: Wanted = None) -> dict[str, object] | str:
+    """The `wanted` part of the `result` of a 200, or why the answer cannot be used. Source: CONTRACT "Responses"."""
     if is_encoded(answer):
         return "The answer is compressed, although the request does not allow it"
-    document = json_value(answer.body)
+    document = json_value(answer.body) if wanted is None else json_part(answer.body, wanted)
     if not isinstance(document, dict):
         return "The answer is not a JSON object"
     if document.get("error") is not None:
@@ -497,7 +501,8 @@ def problem_of(reply: Reply) -> ServerProblem:
         return ServerProblem(status=None, title="Not sent", detail=reply.cause[: 2 * _DETAIL_LIMIT])
     if isinstance(reply, Broken):
         return ServerProblem(status=None, title="No complete answer", detail=reply.cause[:_DETAIL_LIMIT])
-    document = None if is_encoded(reply) else json_value(reply.body)
+    is_readable = len(reply.body) <= SINGLE_BYTES and not is_encoded(reply)
+    document = json_value(reply.body) if is_readable else None
     said = said_in(document, reply.status)
     if said is not None:
         return said

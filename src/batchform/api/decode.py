@@ -45,6 +45,8 @@ def json_value(body: bytes) -> object | None:
 
 
 def _folded(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if not pairs:
+        return {}
     found: dict[str, object] = dict(pairs)
     letters = "".join(found)
     if len(found) == len(pairs) and letters.isascii() and letters.islower():
