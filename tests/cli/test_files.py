@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batchform.api import trust
 from batchform.cli import files
 from batchform.errors import UsageError
 
@@ -84,6 +85,62 @@ def test_a_saved_plan_is_not_overwritten_by_the_report(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot write"):
         files.check_outputs({"--report": str(plan)}, [plan])
     files.check_outputs({"--report": str(tmp_path / "other.json"), "--out": None}, [plan])
+
+
+@pytest.mark.parametrize("other", ["a.json", "./a.json", "folder/../a.json", "hard.json"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_two_options_do_not_write_the_same_file(place: Path, exists: bool, other: str) -> None:  # noqa: FBT001  # a table
+    """The second would replace the first. Nothing is written."""
+    if exists:
+        (place / "a.json").write_text("kept")
+        (place / "hard.json").unlink()
+        os.link("a.json", "hard.json")
+    elif other == "hard.json":
+        pytest.skip("a hard link to nothing")
+    command = [sys.executable, "-m", "batchform", "plan", "--out", "a.json", "--markdown", other]
+    (place / STATE).unlink()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "`--markdown` cannot write this file" in ended.stderr
+    assert "is already the file of `--out`. Name another file. Nothing was sent or written." in ended.stderr
+    assert (place / "a.json").exists() == exists
+    assert not exists or (place / "a.json").read_text() == "kept"
+
+
+def test_a_stream_may_be_given_twice() -> None:
+    """It is not replaced."""
+    files.check_outputs({"--out": "/dev/null", "--markdown": "/dev/null"}, [])
+
+
+SETTINGS = [
+    *(f"BATCHFORM_{name}_FILE" for name in ("AUTH_TOKEN", "CLIENT_ID", "CLIENT_SECRET")),
+    trust.ADDS,
+    *trust.REPLACES,
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_no_option_writes_credentials_or_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """A token exists only there, and a bundle that is empty trusts nothing."""
+    file = tmp_path / "secret"
+    file.write_text("kept")
+    (tmp_path / "link").symlink_to(file)
+    monkeypatch.setenv(setting, str(tmp_path / "link"))
+    with pytest.raises(UsageError, match="cannot write"):
+        files.check_outputs({"--report": str(file)}, [])
+    monkeypatch.setenv(setting, "a-token-by-mistake" * 200)
+    files.check_outputs({"--report": str(file)}, [])
+
+
+def test_the_base_of_a_plan_is_not_overwritten(place: Path) -> None:
+    """It is read."""
+    (place / STATE).unlink()
+    (place / "base.yaml").write_text(YAML)
+    command = [sys.executable, "-m", "batchform", "plan", "--base", "base.yaml", "--out", "base.yaml"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, (place / "base.yaml").read_text()) == (1, YAML)
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

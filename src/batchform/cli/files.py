@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 _STREAMS: Final = (Path("/dev"), Path("/proc"))
 """Links in these folders, such as `/dev/stdout`, are made by the system and lead to streams."""
 
+_READ_FROM: Final = (
+    "BATCHFORM_AUTH_TOKEN_FILE",
+    "BATCHFORM_CLIENT_ID_FILE",
+    "BATCHFORM_CLIENT_SECRET_FILE",
+    "BATCHFORM_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)
+"""Variables of the environment that name files to read."""
+
 
 def read_state(file: Place) -> State:
     """Read the state without a lock.
@@ -80,17 +91,24 @@ def check_outputs(outputs: Mapping[str, str | None], protected: Iterable[str | o
     Args:
         outputs: The files by their options, None for an option that is not given.
         protected: The files that the command reads: the state and its companions, the configuration, the saved plan.
+            Files with credentials or certificates that the environment names are added.
 
     Raises:
-        UsageError: A file is protected, or is neither absent nor a plain file nor a stream.
+        UsageError: A file is protected, or the file of another option, or is neither absent nor a plain file nor a
+            stream.
     """
-    kept = list(protected)
+    kept = [*protected, *filter(None, map(os.environ.get, _READ_FROM))]
+    taken: dict[str, str] = {}
     for option, file in outputs.items():
         if file is None:
             continue
         why = _why_not(file)
         if why is None and any(_is_same(file, one) for one in kept):  # safety: without the state, batches start again
             why = "is read by this command, or belongs to the state"
+        if why is None and not _is_stream(Path(file)):
+            other = next((name for name, one in taken.items() if _is_same(file, one)), None)
+            why = f"is already the file of `{other}`" if other else None
+            taken[option] = file
         if why is not None:
             raise UsageError(
                 f"`{option}` cannot write this file", f"{file} {why}. Name another file. Nothing was sent or written."

@@ -93,7 +93,7 @@ def command(
     with ci.comment_of_failure(markdown_file, "plan", key):
         scope = session.load(configs, state, targets, excludes)
         outputs = {"--out": out, "--markdown": markdown_file, "--gitlab-report": gitlab_report}
-        files.check_outputs(outputs, [*scope.files, *([approved_file] if approved_file else [])])
+        files.check_outputs(outputs, [*scope.files, *filter(None, (base, approved_file))])
         approved = files.read_plan(approved_file) if approved_file is not None else None
         ci.problems(terminal, scope.config.warnings, scope.config.sources)
         endpoint = environment.endpoint()
