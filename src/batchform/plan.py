@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from batchform.source_text import Place
 
 SURELY_EXPIRED: Final = DEADLINE + timedelta(days=1)
-EXPIRES_SOON: Final = DEADLINE - timedelta(days=1)
-"""Between these two ages the server decides: its exact limit and clock are unknown. Source: CONTRACT "28 days"."""
+"""From `DEADLINE` to this age the server decides: its exact limit and clock are unknown. Source: CONTRACT "28 days"."""
 
 NEAR: Final = timedelta(days=7)
 """A plan warns of a deadline within this time."""
@@ -248,11 +247,13 @@ def plan(
         if selected is None or batch.batch_id in selected:
             change = _declared(batch, entries.get(batch.batch_id), observed, config.service, at=now, clocks=clocks)
             changes.append(change)
-            notices.extend(_notices(change, batch, config.service, now))
+            notices.extend(_notices(change, batch))
             if change.action is Action.WAIT and batch.not_before is not None and now is not clocks[0]:
                 notices.extend(_clocks_differ(change.name, batch.not_before, max(clocks)))
     notices.extend(_contradicted(changes, config))
+    notices.extend(_future(changes, config, now))
     notices.extend(_deadlines(changes, config.service, now))
+    notices.extend(_over(changes, config.service, now))
     changes.extend(_undeclared(config, entries, selected, observed, clocks[0]))
     changes.sort(key=lambda change: (change.name, change.batch_id))
     notices.sort(key=lambda notice: notice.name or "")
@@ -645,18 +646,12 @@ def _check(
     )
 
 
-def _notices(change: Change, batch: Batch, service: Service, now: datetime) -> list[Notice]:
+def _notices(change: Change, batch: Batch) -> list[Notice]:
     """The warnings about one declared batch."""
     texts = []
     if change.obstacle is Obstacle.STOPPED_AFTER_START:
         why = f" ({change.server_reason})" if change.server_reason else ""
         texts.append(f"was started, but the server has stopped it{why}: its results may be incomplete.")
-    if change.action in {Action.START, Action.VERIFY} and change.submitted_at is not None:
-        age = now - change.submitted_at
-        if age >= SURELY_EXPIRED:  # not phone
-            texts.append(f"is {age.days} days old. No limit is documented for {service.value}: the server decides.")
-        elif age >= EXPIRES_SOON:
-            texts.append("is at its 28-day limit. The server decides whether it can still be started.")
     if (
         change.action is Action.WAIT
         and _too_late(batch, change.submitted_at)
@@ -711,23 +706,76 @@ def expiring(change: Change, service: Service, now: datetime, within: timedelta 
     return waits and change.deadline is not None and change.deadline - now <= within
 
 
+def span(time: timedelta) -> str:
+    """A duration in days, hours or minutes, rounded down: `3 days`, `30 hours`, `5 minutes`."""
+    seconds = abs(time).total_seconds()
+    for unit, length in (("day", 86_400), ("hour", 3600)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length):,} {unit}s"
+    minutes = int(seconds // 60)
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"
+
+
+def _future(changes: Collection[Change], config: Config, now: datetime) -> list[Notice]:
+    """One warning for all declared times of submission that have not come yet."""
+    declared = {batch.batch_id: batch.submitted_at for batch in config.batches}
+    wrong = sorted(
+        change.name
+        for change in changes
+        if change.action in _UNSTARTED and (at := declared[change.batch_id]) is not None and at - now > CLOCK_TOLERANCE
+    )
+    if len(wrong) > 1:
+        many = f"{len(wrong):,} batches have a `submitted_at` in the future. The first is {wrong[0]}."
+        return [Notice(text=f"{many} Correct them: ages and deadlines are counted from it.")]
+    text = "has a `submitted_at` in the future. Correct it: its age and its deadline are counted from it."
+    return [Notice(name=name, text=text) for name in wrong]
+
+
 def _deadlines(changes: Collection[Change], service: Service, now: datetime) -> list[Notice]:
-    """One warning for all batches that must be started soon. `_notices` warns of the last day."""
-    last_day = DEADLINE - EXPIRES_SOON
+    """One warning for all batches that must be started soon."""
     near = [
         (change.deadline, change.name)
         for change in changes
-        if change.deadline is not None and expiring(change, service, now) and change.deadline - now > last_day
+        if change.deadline is not None
+        and change.deadline > now
+        and expiring(change, service, now)
+        and change.obstacle is not Obstacle.EXPIRED
     ]
     if not near:
         return []
     deadline, name = min(near)
-    left = deadline - now
-    soon = f"{left.days} days" if left >= timedelta(days=2) else f"{left // timedelta(hours=1)} hours"
+    soon = span(deadline - now)
     if len(near) == 1:
         return [Notice(name=name, text=f"can be started for another {soon}. After that it must be recreated.")]
-    text = f"{len(near):,} batches can be started for less than 7 days. The first is {name}, with {soon} left."
+    text = (
+        f"{len(near):,} batches can be started for less than {NEAR.days} days. The first is {name}, with {soon} left."
+    )
     return [Notice(text=text)]
+
+
+def _over(changes: Collection[Change], service: Service, now: datetime) -> list[Notice]:
+    """One warning for all batches to start that are so old that the server decides about them."""
+    least = DEADLINE if service is Service.PHONE else SURELY_EXPIRED
+    old = sorted(
+        (change.submitted_at, change.name)
+        for change in changes
+        if change.action in {Action.START, Action.VERIFY}
+        and change.submitted_at is not None
+        and now - change.submitted_at >= least
+    )
+    if not old:
+        return []
+    at, name = old[0]
+    days = (now - at).days
+    if service is not Service.PHONE:
+        rule = f"No limit is documented for {service.value}: the server decides."
+        if len(old) == 1:
+            return [Notice(name=name, text=f"is {days} days old. {rule}")]
+        return [Notice(text=f"{len(old):,} batches are {least.days} days old or older, {name} is {days}. {rule}")]
+    limit = f"{DEADLINE.days}-day limit. The server decides whether"
+    if len(old) == 1:
+        return [Notice(name=name, text=f"is at its {limit} it can still be started.")]
+    return [Notice(text=f"{len(old):,} batches are at their {limit} they can still be started. The first is {name}.")]
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:

@@ -11,8 +11,9 @@ import pytest
 
 from batchform.model import Observed, Reading, Service, Source
 from batchform.plan import Action, Change, Obstacle, Reason, RecordsSource, expiring, plan
-from batchform.state.known import Phase, State
-from tests.plan.words import ENDPOINT, NOW, PLACE, ago, ahead, batch, config, entry, listed, started
+from batchform.render.words import why
+from batchform.state.known import Cause, Phase, State
+from tests.plan.words import ENDPOINT, NOW, PLACE, ago, ahead, batch, config, entry, listed, rejected, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,9 +125,19 @@ def test_what_is_no_longer_declared_is_shown_as_it_is_known(records: int | None,
 
 
 @pytest.mark.parametrize(
-    ("hours", "said"), [(49, "2 days"), (48, "2 days"), (47, "47 hours"), (25, "25 hours"), (24 * 6, "6 days")]
+    ("hours", "said"),
+    [
+        (49, "2 days"),
+        (48, "2 days"),
+        (47, "47 hours"),
+        (25, "25 hours"),
+        (24 * 6, "6 days"),
+        (24, "24 hours"),
+        (1.5, "90 minutes"),
+        (1 / 60, "1 minute"),
+    ],
 )
-def test_one_warning_for_all_that_must_be_started_soon(hours: int, said: str) -> None:
+def test_one_warning_for_all_that_must_be_started_soon(hours: float, said: str) -> None:
     """It names the first batch. With one batch, the warning is about that batch."""
     end = ago(days=28) + timedelta(hours=hours)
     first, second = batch("b", submitted_at=end), batch("a", submitted_at=end + timedelta(hours=1))
@@ -135,6 +146,39 @@ def test_one_warning_for_all_that_must_be_started_soon(hours: int, said: str) ->
     (both,) = planned(first, second).notices
     text = f"2 batches can be started for less than 7 days. The first is b, with {said} left."
     assert (both.name, both.text) == (None, text)
+    assert why(planned(first).changes[0], planned(first)) == f"expires in {said}"  # the row says the same
+
+
+def test_one_warning_for_all_at_their_limit() -> None:
+    """It names the oldest. What is blocked as expired is not warned of, not even before its 28 days are over."""
+    oldest, other = batch("b", submitted_at=ago(days=28, hours=3)), batch("a", submitted_at=ago(days=28, hours=2))
+    (both,) = planned(oldest, other).notices
+    assert both.text == (
+        "2 batches are at their 28-day limit. The server decides whether they can still be started. The first is b."
+    )
+    assert planned(batch(), known=[rejected(Cause.EXPIRED, submitted_at=ago(days=27))]).notices == ()
+
+
+def test_one_warning_for_all_old_batches_of_a_service_without_a_limit() -> None:
+    """It names the oldest."""
+    declared = [batch("b", submitted_at=ago(days=40)), batch("a", submitted_at=ago(days=29))]
+    (both,) = planned(*declared, service=Service.EMAIL).notices
+    assert both.text == (
+        "2 batches are 29 days old or older, b is 40. No limit is documented for email: the server decides."
+    )
+
+
+def test_a_submission_in_the_future_is_warned_of() -> None:
+    """A typing error there makes a deadline look far. The clocks may differ a little; started batches do not matter."""
+    wrong, other = batch("b", submitted_at=ahead(days=300)), batch("a", submitted_at=ahead(minutes=6))
+    (alone,) = planned(wrong).notices
+    text = "has a `submitted_at` in the future. Correct it: its age and its deadline are counted from it."
+    assert (alone.name, alone.text) == ("b", text)
+    (both,) = planned(wrong, other).notices
+    text = "2 batches have a `submitted_at` in the future. The first is a. Correct them: ages and deadlines are counted"
+    assert (both.name, both.text) == (None, f"{text} from it.")
+    assert planned(batch(submitted_at=ahead(minutes=5))).notices == ()
+    assert planned(wrong, known=[started("b")]).notices == ()
 
 
 @pytest.mark.parametrize(
@@ -181,7 +225,7 @@ def test_warnings_are_for_all_first_then_by_name() -> None:
     ("declared", "said"),
     [
         (
-            batch(submitted_at=ago(days=27, hours=1)),
+            batch(submitted_at=ago(days=28, hours=1)),
             "is at its 28-day limit. The server decides whether it can still be started.",
         ),
         (

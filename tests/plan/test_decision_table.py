@@ -447,7 +447,7 @@ def test_age_explains_a_refusal_of_phone_only(
         pytest.param(27, -SECOND, Service.PHONE, "another 24 hours", id="a second short of 27 days"),
         pytest.param(21, 0 * SECOND, Service.PHONE, "another 7 days", id="21 days"),
         pytest.param(21, -SECOND, Service.PHONE, None, id="a second short of 21 days"),
-        pytest.param(27, 0 * SECOND, Service.PHONE, "28-day limit", id="27 days"),
+        pytest.param(28, -60 * SECOND, Service.PHONE, "another 1 minute.", id="a minute short of 28 days"),
         pytest.param(28, 0 * SECOND, Service.PHONE, "28-day limit", id="28 days"),
         pytest.param(29, -SECOND, Service.PHONE, "28-day limit", id="a second short of 29 days"),
         pytest.param(29, 0 * SECOND, Service.PHONE, None, id="29 days: blocked, not warned of"),
@@ -456,7 +456,7 @@ def test_age_explains_a_refusal_of_phone_only(
     ],
 )
 def test_a_start_near_the_limit_is_warned_of(days: int, plus: timedelta, service: Service, words: str | None) -> None:
-    """From 27 days on the server decides, and the plan says so."""
+    """From 28 days on the server decides, and the plan says so."""
     notices = planned(config(aged(days, plus=plus), service=service)).notices
     assert len(notices) == (words is not None)
     if words is not None:

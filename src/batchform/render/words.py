@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import DEADLINE, MAX_RECORDS, Service
-from batchform.plan import LAG, NEAR, Action, Reason, RecordsSource
+from batchform.plan import LAG, NEAR, Action, Reason, RecordsSource, span
 from batchform.render.escape import printable
 from batchform.render.style import Tone
 from batchform.state.codec import encode_time
@@ -36,16 +36,6 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def batches(number: int) -> str:
     """`1 batch`, `2 batches`."""
     return count(number, "batch", "batches")
-
-
-def span(time: timedelta) -> str:
-    """A duration in days, hours or minutes, rounded down: `3 days`, `30 hours`, `5 minutes`."""
-    seconds = abs(time).total_seconds()
-    if seconds >= 2 * 86_400:
-        return count(int(seconds // 86_400), "day")
-    if seconds >= 2 * 3600:
-        return count(int(seconds // 3600), "hour")
-    return count(int(seconds // 60), "minute")
 
 
 def moment(time: datetime) -> str:
