@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # In CI batchform prints more, so the CI variables must not reach the tests.
 for _name in ("CI", "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "GITLAB_CI"):
     os.environ.pop(_name, None)
+os.environ.pop("COLUMNS", None)  # the width of the terminal must not matter
 
 settings.register_profile("batchform", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("batchform")

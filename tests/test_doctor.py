@@ -206,3 +206,13 @@ def test_a_403_that_names_its_cause_gets_the_advice_for_it(detail: str, said: st
     found = advice(ServerProblem(status=403, title="Forbidden", detail=detail))
     assert said in found
     assert unsaid not in found
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_the_text_fits_every_terminal(columns: int) -> None:
+    """The texts stand beside the names, or below them where there is little room."""
+    checks = [ok("configuration", "batchform.yaml, 12 batches of the service phone"), problem("api", "x " * 80, "y")]
+    text = doctor_text(checks, Style(color=False, columns=columns))
+    assert max(map(len, text.splitlines())) <= columns
+    assert (text.splitlines()[0] == "ok       configuration") is (columns < 64)
+    assert not any(line.endswith(" ") for line in text.splitlines())

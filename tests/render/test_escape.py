@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchform.render.escape import cut, cut_middle, cut_start, pad, printable, width
-from batchform.render.layout import COLUMNS, pack, wrap
+from batchform.render.layout import pack, wrap
+from batchform.render.style import PROSE
 from tests.strategies import texts
 
 
@@ -83,31 +84,46 @@ def test_columns_are_counted_as_a_terminal_does() -> None:
     assert pad("東", 4, right=True) == "  東"
 
 
-@given(st.text(), st.sampled_from(["", "  ", "Error: "]))
-def test_wrapped_lines_fit_and_lose_nothing(text: str, first: str) -> None:
-    """Only blanks at line ends are lost, and commands are escaped."""
+@given(st.text(), st.sampled_from(["", "  ", "Error: "]), st.integers(20, 120))
+def test_wrapped_lines_fit_and_lose_nothing(text: str, first: str, columns: int) -> None:
+    """Only blanks at line ends are lost, and commands are escaped. A line is too wide only for the word at its end."""
     shown = printable(text)
-    lines = wrap(shown, first=first, rest="  ")
-    assert all(width(line) <= COLUMNS for line in lines)
+    lines = wrap(shown, columns, first=first, rest="  ")
+    most = min(columns, PROSE)
+    wide = [line for line in lines if width(line) > most]
+    assert all(line.split()[:-1] in ([], first.split()) and width(line) > most for line in wide)
     assert not any(line.lstrip().startswith(("::", "##[")) for line in lines)
     joined = "".join("".join(lines).removeprefix(first.rstrip()).split())
     assert joined.replace("\\x3a", ":") == "".join(shown.split()).replace("\\x3a", ":")
 
 
 def test_wrap_defuses_a_command_in_the_middle_of_a_long_word() -> None:
-    """A broken word must not begin its next line with a command."""
-    word = "x" * 97 + "::error::y"
-    assert wrap(word)[1].startswith(r"\x3a:error")
+    """A text without blanks that is broken must not begin its next line with a command."""
+    word = "語" * 48 + "::error::y"
+    assert wrap(word, PROSE) == ["語" * 48, r"\x3a:error::y"]
 
 
-def test_a_word_that_is_broken_at_a_blank_leaves_none() -> None:
-    """Text in backticks is one word, so a word may contain blanks."""
-    assert wrap("x" * 95 + "` " + "y" * 20 + "`") == ["x" * 95 + "`", "y" * 20 + "`"]
+def test_what_people_copy_stays_on_one_line() -> None:
+    """A command in backticks, a number with its word, and any word, however long it is."""
+    assert wrap("1 started, 12 not attempted", 14) == ["1 started,", "12 not", "attempted"]
+    assert wrap("see https://example.test/a/long/path now", 20, rest="  ") == [
+        "see", "  https://example.test/a/long/path", "  now",
+    ]  # fmt: skip
+    assert wrap("Run `batchform why uk`.", 20) == ["Run", "`batchform why uk`."]
+    assert wrap("Run `batchform apply --override-guard max_records`", 30) == [
+        "Run", "`batchform apply", "--override-guard max_records`",
+    ]  # fmt: skip
+
+
+def test_a_text_in_a_script_without_blanks_is_broken_between_characters() -> None:
+    """Never before a mark, which belongs to the character before it."""
+    assert wrap("クレジットが不足しています", 20) == ["クレジットが不足", "しています"]
+    assert wrap("か" * 7 + "か\u3099" + "か" * 3, 19)[0] == "か" * 7 + "か\u3099"
 
 
 def test_pack_breaks_between_sentences() -> None:
     """As many sentences on a line as fit."""
-    assert pack(["a" * 60 + ".", "b" * 38 + ".", "c."]) == ["a" * 60 + ".", "b" * 38 + ". c."]
+    assert pack(["a" * 60 + ".", "b" * 38 + ".", "c."], PROSE) == ["a" * 60 + ".", "b" * 38 + ". c."]
 
 
 def test_every_control_and_bidi_character_is_escaped() -> None:

@@ -30,7 +30,7 @@ from batchform.state.known import Entry, Run, State
 from batchform.status import Pace, Snapshot, snapshot
 from tests import strategies as bf
 from tests.render.test_schemas import strict, through_json
-from tests.render.test_text import check_safe
+from tests.render.test_text import check_safe, styles
 
 PLAIN = Style(color=False)
 COLOUR = Style(color=True)
@@ -78,27 +78,27 @@ def known(draw: st.DrawFn) -> Known:
     )
 
 
-@given(known())
-def test_refresh_is_safe_and_fits_its_schema(known: Known) -> None:
+@given(known(), styles)
+def test_refresh_is_safe_and_fits_its_schema(known: Known, style: Style) -> None:
     """Names, statuses and reasons come from outside."""
     made = known.plan
     found = drift(known_plan(known.config, known.state, made, None), made)
-    check_safe(refresh_text(found, made, PLAIN, saved_as="s.json"))
+    check_safe(refresh_text(found, made, style, saved_as="s.json"), style)
     assert drift(made, made) == ()
     document = refresh_document(made, found, version="1.2.3", changed=True)
     strict("refresh-1").validate(through_json(document))
     strict("plan-1").validate(through_json(plan_document(made, version="1.2.3", drift=found)))
 
 
-@given(known())
-def test_status_is_safe_and_fits_its_schema(known: Known) -> None:
+@given(known(), styles)
+def test_status_is_safe_and_fits_its_schema(known: Known, style: Style) -> None:
     """The table, the words of a log, the document, and the line of the stream."""
     seen = known.look
-    check_safe(status_text(seen, PLAIN))
-    check_safe(status_text(seen, PLAIN, only=()))
+    check_safe(status_text(seen, style), style)
+    check_safe(status_text(seen, style, only=()), style)
     for line in changed_lines(None, seen):
-        check_safe(line)
-    check_safe(log_words(seen, 90.0))
+        check_safe(line, PLAIN)
+    check_safe(log_words(seen, 90.0), PLAIN)
     strict("status-1").validate(through_json(status_document(seen)))
     strict("events-1").validate(through_json(waited_document(seen, exit_code=3)))
 
@@ -114,9 +114,9 @@ def test_a_frame_fits_any_window(known: Known, columns: int, rows: int, left: fl
     assert len(coloured) == len(lines)
 
 
-@given(known())
-def test_why_is_one_safe_paragraph(known: Known) -> None:
-    """For any configuration, state and readings."""
+@given(known(), styles)
+def test_why_is_a_safe_label_and_text_on_each_line(known: Known, style: Style) -> None:
+    """For any configuration, state and readings: the decision, then the facts in their order."""
     made = known.plan
     for batch in known.config.batches:
         case = Case(
@@ -127,15 +127,18 @@ def test_why_is_one_safe_paragraph(known: Known) -> None:
             reading=known.observed.readings.get(batch.batch_id),
             refreshed=known.observed.listed,
         )
-        text = why_text(case, made, PLAIN)
-        check_safe(text)
-        assert "\n\n" not in text
+        text = why_text(case, made, style)
+        check_safe(text, style)
+        labels = [label for line in text.splitlines() if (label := line[:11].strip()) and line.startswith("  ")]
+        facts = [label for label in labels if label in {"declared", "state", "server", "deadline", "rule", "next"}]
+        assert facts[:3] == ["declared", "state", "server"]
+        assert [label for label in facts if label != "deadline"][3:5] in (["rule"], ["rule", "next"])
 
 
-@given(st.lists(bf.runs(), max_size=4), st.none() | st.integers(1, 3))
-def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None) -> None:
+@given(st.lists(bf.runs(), max_size=4), st.none() | st.integers(1, 3), styles)
+def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None, style: Style) -> None:
     """The person, the job and the commit come from the environment."""
-    check_safe(history_text(runs, PLAIN, last=last))
+    check_safe(history_text(runs, style, last=last), style)
     state = State(lineage="l", service=Service.PHONE, endpoint=ENDPOINT, runs=tuple(runs))
     strict("history-1").validate(through_json(history_document(state, runs)))
 

@@ -15,9 +15,8 @@ from batchform.apply import Outcome, Report, Result
 from batchform.engine import Interrupted
 from batchform.errors import BatchformError, ConfigError, Problem, Severity
 from batchform.model import ServerProblem, Service
-from batchform.plan import NEAR, Action, Change, Plan, Reason
+from batchform.plan import NEAR, Action, Change, Plan, Reason, span
 from batchform.render.escape import width
-from batchform.render.layout import COLUMNS
 from batchform.render.outcomes import end_text
 from batchform.render.style import Style
 from batchform.render.text.event import event_text
@@ -25,7 +24,7 @@ from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.text.problems import error_text, problems_text
 from batchform.render.text.report import report_text
 from batchform.render.text.state import entry_text, state_list_text
-from batchform.render.words import problem_words, span
+from batchform.render.words import problem_words
 from batchform.source_text import Place, SourceText
 from batchform.state.events import Event, Rejected, Started, Unknown
 from batchform.state.known import Cause, Entry, Evidence, Phase, State
@@ -37,62 +36,71 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 _SGR = re.compile(r"\x1b\[[0-9]{1,2}m")
 
 
-def check_safe(text: str, columns: int | None = COLUMNS) -> None:
-    """No commands, invisible characters, long lines or newline at the end."""
+def check_safe(text: str, style: Style) -> None:
+    """No commands, invisible characters, blanks at the end, or lines that are too wide, but for a long word at the end.
+
+    No text has fewer than 20 columns, so a shorter word always fits.
+    """
     assert not text.endswith("\n")
     for line in text.split("\n"):
         assert line.isprintable()
         assert not line.lstrip().startswith(("::", "##["))
         assert line == line.rstrip()
-        assert columns is None or width(line) <= columns
+        if width(line) > style.columns:
+            before, _, word = line.rpartition(" ")
+            assert width(before) <= style.columns
+            assert width(word) > 20
 
 
-@given(bf.plans(), st.integers(0, 3))
-def test_plan_text_is_safe_whatever_the_plan_holds(made: Plan, recovered: int) -> None:
+styles = st.sampled_from([40, 41, 60, 80, 100, 120, 200]).map(lambda columns: Style(color=False, columns=columns))
+
+
+@given(bf.plans(), st.integers(0, 3), styles)
+def test_plan_text_is_safe_whatever_the_plan_holds(made: Plan, recovered: int, style: Style) -> None:
     """A saved plan comes from outside."""
-    check_safe(plan_text(made, PLAIN, recovered=recovered))
-    check_safe(plan_text(made, PLAIN, applying=True))
-    check_safe(notices_text(made, PLAIN))
+    check_safe(plan_text(made, style, recovered=recovered), style)
+    check_safe(plan_text(made, style, applying=True), style)
+    check_safe(notices_text(made, style), style)
 
 
-@given(bf.reports(), bf.texts())
-def test_report_text_is_safe_whatever_the_server_said(report: Report, path: str) -> None:
+@given(bf.reports(), bf.texts(), styles)
+def test_report_text_is_safe_whatever_the_server_said(report: Report, path: str, style: Style) -> None:
     """Problems come from the server."""
-    check_safe(report_text(report, PLAIN, state_path=path))
+    check_safe(report_text(report, style, state_path=path), style)
 
 
-@given(bf.events())
-def test_event_text_is_safe_and_says_all(event: Event) -> None:
+@given(bf.events(), styles)
+def test_event_text_is_safe_and_says_all(event: Event, style: Style) -> None:
     """The server's words are broken into lines, never cut. Later lines are indented."""
-    text = event_text(event, PLAIN)
-    check_safe(text)
+    text = event_text(event, style)
+    check_safe(text, style)
     assert all(line.startswith("  ") for line in text.split("\n")[1:])
     if isinstance(event.what, (Unknown, Rejected)):
         said = "".join(problem_words(event.what.problem).split())
         assert said in "".join(text.split())
 
 
-@given(bf.states())
-def test_state_texts_are_safe(state: State) -> None:
+@given(bf.states(), styles)
+def test_state_texts_are_safe(state: State, style: Style) -> None:
     """The list and every entry of it."""
-    check_safe(state_list_text(state, PLAIN))
+    check_safe(state_list_text(state, style), style)
     for entry in state.entries.values():
-        check_safe(entry_text(entry, PLAIN))
+        check_safe(entry_text(entry, style), style)
 
 
-@given(st.lists(bf.problems(), max_size=3), bf.texts())
-def test_problems_text_is_safe_with_any_source(problems: list[Problem], source: str) -> None:
+@given(st.lists(bf.problems(), max_size=3), bf.texts(), styles)
+def test_problems_text_is_safe_with_any_source(problems: list[Problem], source: str, style: Style) -> None:
     """The excerpt shows text from a file."""
     places = [problem.place for problem in problems if problem.place is not None]
     sources = {place.file: SourceText(place.file, "\n" * (place.line % 50) + source) for place in places}
     near = [replace(p, place=p.place and replace(p.place, line=p.place.line % 50 + 1)) for p in problems]
-    check_safe(problems_text(near, PLAIN, sources))
+    check_safe(problems_text(near, style, sources), style)
 
 
-@given(bf.texts(), bf.texts(200), bf.ends())
-def test_error_and_end_texts_are_safe(summary: str, detail: str, end: Interrupted) -> None:
+@given(bf.texts(), bf.texts(200), bf.ends(), styles)
+def test_error_and_end_texts_are_safe(summary: str, detail: str, end: Interrupted, style: Style) -> None:
     """Errors quote file names and answers."""
-    check_safe(error_text(BatchformError(summary, detail), PLAIN))
+    check_safe(error_text(BatchformError(summary, detail), style), style)
     assert end_text(end).isprintable()
 
 

@@ -22,7 +22,6 @@ from batchform.plan import Action, plan
 from batchform.protocol import Rules
 from batchform.render.declarations import Declaration, declarations_text, names_for
 from batchform.render.escape import printable
-from batchform.render.layout import pack
 from batchform.render.words import count
 from batchform.source_text import Place
 from batchform.state.events import Event
@@ -104,11 +103,11 @@ def command(
         and (status is None or reading.status == status)
     ]
     if not chosen:
-        terminal.data("Nothing to import: the account has no such batch, or all of them are declared.")
+        terminal.say("Nothing to import: the account has no such batch, or all of them are declared.")
         return Exit.DONE
     found = _declare(scope, chosen, skew, access)
     _write(path, declarations_text(found.plan, found.declarations, hold=not no_hold))
-    terminal.data(_summary(found, path, hold=not no_hold))
+    terminal.say(*_summary(found, path, hold=not no_hold))
     if adopt:
         _adopt(terminal, scope, found, access, lock_timeout)
     return Exit.DONE
@@ -174,17 +173,16 @@ def _exists(out: Path) -> RefusedError:
     )
 
 
-def _summary(found: _Found, out: Path, *, hold: bool) -> str:
+def _summary(found: _Found, out: Path, *, hold: bool) -> list[str]:
     running, blocked = (len(found.plan.having(action)) for action in (Action.ADOPT, Action.BLOCKED))
     rest = len(found.plan.changes) - running - blocked
     parts = [(running, "running"), (0 if hold else rest, "to start"), (blocked + (rest if hold else 0), "on hold")]
     counts = ", ".join(f"{number:,} {word}" for number, word in parts if number)
-    sentences = [
+    return [
         f"Wrote {count(len(found.declarations), 'declaration')} to {printable(str(out))}: {counts}.",
         "Nothing was started. `batchform plan` shows what apply would do.",
         *(["To release a batch, delete its line `hold: true`."] if hold and rest else []),
     ]
-    return "\n".join(pack(sentences))
 
 
 def _adopt(terminal: Terminal, scope: Scope, found: _Found, access: Access, timeout: float | None) -> None:
@@ -202,4 +200,4 @@ def _adopt(terminal: Terminal, scope: Scope, found: _Found, access: Access, time
             ]
         )
         store.commit(now)
-    terminal.data(f"Adopted {count(len(running), 'batch', 'batches')} into {printable(str(scope.state_file))}.")
+    terminal.say(f"Adopted {count(len(running), 'batch', 'batches')} into {printable(str(scope.state_file))}.")

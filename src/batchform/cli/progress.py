@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from batchform import __version__
 from batchform.api.pacing import estimate
 from batchform.cli import ci
-from batchform.cli.terminal import LOG_EVERY
+from batchform.cli.terminal import LOG_EVERY, columns_of
 from batchform.model import Service
 from batchform.render.documents.stream import event_document, planned_documents, report_documents, version_document
+from batchform.render.escape import cut
 from batchform.render.text.event import event_text
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.text.report import report_text
@@ -80,6 +82,7 @@ class TextProgress:
             started = sum(self._done.values())
             line = f"Applying: {started:,} of {self._total:,} started, {self._left(self._pacer, now)}"
         if self._terminal.live:
+            line = cut(line, columns_of(sys.stderr) - 1)  # a second line would stay on the screen
             self._terminal.message(f"\r\x1b[K{line}", end="")
             self._drawn = True
         else:

@@ -8,18 +8,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Final, TextIO
 
 from batchform.errors import BatchformError, Exit
-from batchform.render.style import Style
+from batchform.render.style import PROSE, Style
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batchform.api.secret import Redactor
 
 _LONG: Final = 8
 """A shorter secret could be part of any word."""
+
+_LEAST: Final = 40
+"""A terminal with fewer columns is treated like one with these."""
+
+_APPROVE: Final = "  Only 'yes' will be accepted to approve."
 
 LOG_EVERY: Final = 10.0
 """Seconds between two messages in a log while a command waits."""
@@ -41,6 +49,18 @@ def wants_colour(stream: TextIO) -> bool:
     return environ.get("TERM") != "dumb" and stream.isatty()
 
 
+def columns_of(stream: TextIO) -> int:
+    """The width for this stream: COLUMNS, else that of the terminal, else that of a log."""
+    given = os.environ.get("COLUMNS", "")
+    if re.fullmatch("[1-9][0-9]{0,3}", given, re.ASCII):
+        return max(int(given), _LEAST)
+    try:
+        found = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        found = 0
+    return max(found, _LEAST) if found else PROSE  # some terminals do not say their width
+
+
 def _open_closed_streams() -> None:
     """Open closed standard streams (`>&-`) on the null device, so that no file or socket gets their numbers."""
     while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -51,6 +71,19 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # the same
 
 
+def _wrapped(line: str, style: Style) -> str:
+    from batchform.render.layout import wrap  # noqa: PLC0415  # only for commands that print sentences
+
+    text = line.lstrip()
+    return "\n".join(wrap(text, style.columns, first=" " * (len(line) - len(text)), rest="  "))
+
+
+def _packed(sentences: Sequence[str], style: Style) -> str:
+    from batchform.render.layout import pack  # noqa: PLC0415  # only for commands that print sentences
+
+    return "\n".join(pack(sentences, style.columns))
+
+
 class Terminal:
     """The two streams. After a stream fails, its output is dropped and the command continues."""
 
@@ -59,8 +92,8 @@ class Terminal:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
-        self.style = Style(color=wants_colour(sys.stdout))
-        self.message_style = Style(color=wants_colour(sys.stderr))
+        self.style = Style(color=wants_colour(sys.stdout), columns=columns_of(sys.stdout))
+        self.message_style = Style(color=wants_colour(sys.stderr), columns=columns_of(sys.stderr))
         self._failed: OSError | None = None
         names = ("BATCHFORM_AUTH_TOKEN", "BATCHFORM_CLIENT_SECRET")
         self._secrets = [value for name in names if len(value := os.environ.get(name, "")) >= _LONG]
@@ -91,6 +124,14 @@ class Terminal:
                 self._failed = error
                 self._silence(sys.stdout)
 
+    def say(self, *sentences: str) -> None:
+        """Print sentences to stdout, on lines that fit."""
+        self.data(_packed(sentences, self.style))
+
+    def note(self, *sentences: str) -> None:
+        """Print sentences to stderr, on lines that fit."""
+        self.message(_packed(sentences, self.message_style))
+
     def message(self, text: str, end: str = "\n") -> None:
         """Print to stderr: progress, warnings, errors."""
         try:
@@ -112,7 +153,8 @@ class Terminal:
     def confirm(self, question: str) -> bool:
         """Ask the user a question. Returns whether the answer is `yes`."""
         try:
-            self.message(f"\n{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ", end="")
+            shown = "".join(f"{_wrapped(line, self.message_style)}\n" for line in (*question.split("\n"), _APPROVE))
+            self.message(f"\n{shown}\n  Enter a value: ", end="")
             return input().strip() == "yes"
         except BaseException as error:
             self.message("")  # ends the line of the prompt
@@ -130,10 +172,8 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Show a warning."""
-        from batchform.render.layout import wrap  # noqa: PLC0415  # only when there is one
-
-        first, *rest = wrap(f"Warning: {text}", rest="  ")
-        self.message("\n".join([first.replace("Warning:", self.message_style.yellow("Warning:"), 1), *rest]))
+        shown = _wrapped(f"Warning: {text}", self.message_style)
+        self.message(shown.replace("Warning:", self.message_style.yellow("Warning:"), 1))
 
     def bug(self, error: Exception) -> None:
         """Show an unexpected error with its source line; with BATCHFORM_LOG=debug also the traceback."""

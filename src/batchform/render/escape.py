@@ -58,6 +58,11 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
+def breakable(pair: str) -> bool:
+    """Whether a line may end between two characters: at a blank, and around wide ones, whose scripts have no blanks."""
+    return len(pair) == 2 and not _is_mark(pair[1]) and (" " in pair or any(_columns(one) == 2 for one in pair))
+
+
 def cut(text: str, columns: int) -> str:
     """A printable text of at most `columns`; longer text ends in an ellipsis."""
     if width(text) <= columns:

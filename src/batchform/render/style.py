@@ -1,9 +1,13 @@
-"""Colour, or none. Colour only repeats what symbols and words say."""
+"""How a text is shown: its width, and colour or none. Colour only repeats what symbols and words say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+PROSE: Final = 100
+"""The widest line of running text, on any terminal. A log has as many columns."""
 
 
 class Tone(Enum):
@@ -20,9 +24,13 @@ class Tone(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Adds colour to text if `color` is True. Pad first: the sequences take no columns."""
+    """Adds colour to text if `color` is True. Pad first: the sequences take no columns.
+
+    `columns`: of the terminal or log.
+    """
 
     color: bool
+    columns: int = PROSE
 
     def paint(self, tone: Tone, text: str) -> str:
         """The text in this tone."""

@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 _TONES: Final = {Grade.OK: Tone.GREEN, Grade.WARNING: Tone.YELLOW, Grade.PROBLEM: Tone.RED}
 _WORD: Final = 7  # columns of the widest grade
+_TEXT: Final = 40  # the fewest columns for a text beside the names
 
 
 def doctor_text(checks: Sequence[Check], style: Style) -> str:
     """The checks in their order, then how many of them need attention."""
     names = max((len(check.name) for check in checks), default=0)
+    beside = _WORD + 2 + names + 2
+    indent = " " * (beside if style.columns - beside >= _TEXT else 4)
     lines: list[str] = []
     for check in checks:
-        indent = " " * (_WORD + 2 + names + 2)
         head = f"{check.grade.value:{_WORD}}  {check.name:{names}}  "
-        first, *rest = wrap(printable(check.summary), first=head, rest=indent)
-        lines += [style.paint(_TONES[check.grade], first[:_WORD]) + first[_WORD:], *rest]
-        if check.detail:
-            lines += wrap(printable(check.detail), first=indent, rest=indent)
+        texts = [printable(text) for text in (check.summary, check.detail) if text]
+        shown = [line for text in texts for line in wrap(text, style.columns, first=indent, rest=indent)]
+        if len(indent) == beside:
+            head += shown.pop(0)[beside:]
+        lines += [style.paint(_TONES[check.grade], head[:_WORD]) + head[_WORD:].rstrip(), *shown]
     return "\n".join([*lines, "", _totals(checks)])
 
 

@@ -36,7 +36,7 @@ def refresh_text(drift: Sequence[Drift], plan: Plan, style: Style, *, saved_as: 
     sentences.append(f"Recorded in {printable(saved_as)}." if saved_as else "The state was up to date.")
     sentences.append("Nothing was started.")
     lines = drift_lines(drift, plan, style)
-    return "\n".join([*lines, *([""] if lines else []), *pack(sentences)])
+    return "\n".join([*lines, *([""] if lines else []), *pack(sentences, style.columns)])
 
 
 def _found(drift: Sequence[Drift]) -> str:

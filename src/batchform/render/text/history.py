@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from batchform.render.escape import cut, cut_middle, printable
+from batchform.render.escape import cut, printable
 from batchform.render.layout import grid, pack, wrap
 from batchform.render.words import batches, count, size
 from batchform.state.codec import encode_time
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _HEADINGS: Final = ("WHEN (UTC)", "COMMAND", "WHO", "COMMIT", "STARTED", "RECORDS")
 _NUMBERS: Final = frozenset({4, 5})
-_WHO, _COMMAND, _COMMIT = 28, 12, 8  # columns
+_OPTIONAL: Final = (3, 1)
+"""What narrow terminals do not show: first the commit, then the command."""
+_WHO_AT: Final = 2
+_COMMAND, _COMMIT = 12, 8  # columns
 
 _ALSO: Final = ("already_started", "adopted", "rejected", "unknown", "not_attempted", "forgotten", "removed")
 """The other numbers of a run, in the order they are shown."""
@@ -35,18 +38,18 @@ def history_text(runs: Sequence[Run], style: Style, *, last: int | None = None) 
     if not runs:
         return "This state has no recorded runs."
     shown = runs if last is None else runs[len(runs) - min(last, len(runs)) :]
-    heading, *rows = grid(_HEADINGS, [_row(run) for run in shown], style, numbers=_NUMBERS)
-    lines = [heading]
-    for run, row in zip(shown, rows, strict=True):
-        lines += [row, *_more(run, style)]
-    return "\n".join([*lines, "", *pack(_totals(runs, len(shown)))])
+    rows = [_row(run) for run in shown]
+    lines, blocks = grid(_HEADINGS, rows, style, numbers=_NUMBERS, elastic=_WHO_AT, optional=_OPTIONAL)
+    for run, block in zip(shown, blocks, strict=True):
+        lines += [*block, *_more(run, style)]
+    return "\n".join([*lines, "", *pack(_totals(runs, len(shown)), style.columns)])
 
 
 def _row(run: Run) -> tuple[str, ...]:
     return (
         encode_time(run.at)[:16].replace("T", " "),
         printable(run.command, _COMMAND) or "-",
-        cut_middle(printable(run.who), _WHO) or "-",
+        printable(run.who) or "-",
         printable(run.commit[:_COMMIT], _COMMIT) or "-",
         f"{run.started:,}",
         _records(run),
@@ -68,9 +71,9 @@ def _more(run: Run, style: Style) -> list[str]:
         words.insert(0, f"{run.unsized:,} of unknown size")
     if run.overrides:
         words.append(f"guard overridden: {cut(', '.join(printable(name) for name in run.overrides), 60)}")
-    lines = wrap(", ".join(words), first="    ", rest="    ") if words else []
+    lines = wrap(", ".join(words), style.columns, first="    ", rest="    ") if words else []
     if run.job:
-        lines += wrap(printable(run.job), first="    ", rest="    ")
+        lines += wrap(printable(run.job), style.columns, first="    ", rest="    ")
     return [style.dim(line) for line in lines]
 
 

@@ -54,12 +54,12 @@ def plan_text(
         applying: Whether it is the plan of an apply, which always reads the server.
     """
     blocks = [
-        _before(plan, recovered),
+        _before(plan, recovered, style),
         _drifted(drift, plan, style),
         change_lines(plan, style),
         _totals(plan, style, singly=applying and not plan.refreshed),
-        _after(plan, applying=applying),
-        _refused(plan),
+        _after(plan, style, applying=applying),
+        _refused(plan, style),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -69,7 +69,7 @@ def notices_text(plan: Plan, style: Style) -> str:
     lines = []
     for notice in plan.notices:
         about = f"{printable(notice.name)} " if notice.name is not None else ""
-        first, *rest = wrap(f"Warning: {about}{printable(notice.text)}", rest="  ")
+        first, *rest = wrap(f"Warning: {about}{printable(notice.text)}", style.columns, rest="  ")
         lines += [first.replace("Warning:", style.yellow("Warning:"), 1), *rest]
     return "\n".join(lines)
 
@@ -108,12 +108,12 @@ def _line(change: Change, plan: Plan, size_columns: int) -> Line:
     )
 
 
-def _before(plan: Plan, recovered: int) -> list[str]:
+def _before(plan: Plan, recovered: int, style: Style) -> list[str]:
     lines = []
     if plan.serial is None:
         lines.append("No state file yet: starting fresh.")
     if recovered:
-        lines.append(f"Includes {count(recovered, 'event')} from an interrupted run.")
+        lines += wrap(f"Includes {count(recovered, 'event')} from an interrupted run.", style.columns)
     return lines
 
 
@@ -126,16 +126,21 @@ def _drifted(drift: Sequence[Drift], plan: Plan, style: Style) -> list[str]:
 
 def _totals(plan: Plan, style: Style, *, singly: bool) -> list[str]:
     if not plan.has_changes:
-        first, *rest = pack([*_no_changes(plan), *(text for check in plan.failed_guards for text in _guard(check))])
+        guards = (text for check in plan.failed_guards for text in _guard(check))
+        first, *rest = pack([*_no_changes(plan), *guards], style.columns)
         return [first.replace("No changes.", style.bold("No changes."), 1), *rest]
-    lines = [plan_totals(plan).replace("Plan:", style.bold("Plan:"), 1)]
-    sentences = pack([*stake_sentences(plan), *(text for one in plan.guards if one.holds for text in _guard(one))])
+    first, *rest = wrap(plan_totals(plan), style.columns, rest="  ")
+    lines = [first.replace("Plan:", style.bold("Plan:"), 1), *rest]
+    guards = (text for one in plan.guards if one.holds for text in _guard(one))
+    sentences = pack([*stake_sentences(plan), *guards], style.columns)
     records = size(sum(change.records or 0 for change in plan.having(Action.START)))
     lines += [line.replace(f"At stake: {records}", f"At stake: {style.bold(records)}", 1) for line in sentences]
     for check in plan.guards:
         if not check.holds:
-            lines += pack(_guard(check))
-    return lines if singly else [*lines, _requests(plan)]  # a read for each batch was sent already
+            lines += pack(_guard(check), style.columns)
+    if singly:
+        return lines  # a read for each batch was sent already
+    return [*lines, *wrap(_requests(plan), style.columns, rest="  ")]
 
 
 def _no_changes(plan: Plan) -> list[str]:
@@ -185,16 +190,16 @@ def _requests(plan: Plan) -> str:
     return f"{words}{count(total, 'request')}, about {-(-total // RATE_LIMIT):,} minutes at {RATE_LIMIT} per minute."
 
 
-def _after(plan: Plan, *, applying: bool) -> list[str]:
+def _after(plan: Plan, style: Style, *, applying: bool) -> list[str]:
     """What the plan does not cover."""
     lines = []
     if plan.targeted:
-        lines.append("Only the selected batches are in this plan. The others stay as they are.")
+        lines += pack(["Only the selected batches are in this plan. The others stay as they are."], style.columns)
     if not plan.refreshed:
-        singly = "The account was not listed: the status of each batch to start was read instead."
-        lines.append(singly if applying else f"{OFFLINE} `batchform plan --refresh` reads the server.")
+        singly = ["The account was not listed: the status of each batch to start was read instead."]
+        lines += pack(singly if applying else [OFFLINE, "`batchform plan --refresh` reads the server."], style.columns)
     return lines
 
 
-def _refused(plan: Plan) -> list[str]:
-    return wrap(blocked_by_guard(plan), rest="  ") if plan.failed_guards else []
+def _refused(plan: Plan, style: Style) -> list[str]:
+    return wrap(blocked_by_guard(plan), style.columns, rest="  ") if plan.failed_guards else []

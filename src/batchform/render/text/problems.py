@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from batchform.errors import NO_SOURCES, ConfigError, Severity
 from batchform.render.escape import cut, defused, printable, width
 from batchform.render.excerpt import excerpt
-from batchform.render.layout import COLUMNS, wrap
+from batchform.render.layout import wrap
 from batchform.render.style import Tone
 from batchform.render.words import count
 
@@ -46,7 +46,7 @@ def problems_text(problems: Sequence[Problem], style: Style, sources: Mapping[st
     total = f"{', '.join(counts)}." if counts else ""
     if len(shown) < len(problems):
         total += f" {len(shown)} of them are shown; `batchform validate --format json` prints every one."
-    return "\n\n".join([*blocks, *([total] if total else [])])
+    return "\n\n".join([*blocks, *(["\n".join(wrap(total, style.columns))] if total else [])])
 
 
 def error_text(error: BatchformError, style: Style) -> str:
@@ -55,7 +55,7 @@ def error_text(error: BatchformError, style: Style) -> str:
         return problems_text(error.problems, style, error.sources)
     lines = _headed("Error:", printable(error.summary), style, Tone.RED)
     for paragraph in error.detail.strip().split("\n") if error.detail.strip() else ():
-        lines += wrap(printable(paragraph.strip()), first=_INDENT, rest=_INDENT)
+        lines += wrap(printable(paragraph.strip()), style.columns, first=_INDENT, rest=_INDENT)
     return "\n".join(lines)
 
 
@@ -68,11 +68,11 @@ def _problem(problem: Problem, style: Style, sources: Mapping[str, SourceText]) 
     if problem.place is not None:
         lines += _carets(problem.place, sources, style, tone)
     if problem.detail:
-        lines += wrap(printable(problem.detail), first=_INDENT, rest=_INDENT)
+        lines += wrap(printable(problem.detail), style.columns, first=_INDENT, rest=_INDENT)
     if problem.hint:
-        lines += wrap(f"Hint: {printable(problem.hint)}", first=_INDENT, rest=_INDENT)
+        lines += wrap(f"Hint: {printable(problem.hint)}", style.columns, first=_INDENT, rest=_INDENT)
     for other, note in problem.related:
-        lines += wrap(f"See {_place(other)}: {printable(note)}", first=_INDENT, rest=_INDENT * 2)
+        lines += wrap(f"See {_place(other)}: {printable(note)}", style.columns, first=_INDENT, rest=_INDENT * 2)
         lines += _carets(other, sources, style, Tone.CYAN)
     return lines
 
@@ -82,13 +82,13 @@ def _carets(place: Place, sources: Mapping[str, SourceText], style: Style, tone:
     if place.file not in sources:
         return []
     gutter = f"{place.line:>5} | "
-    room = COLUMNS - width(gutter)
+    room = style.columns - width(gutter)
     found = excerpt(place, sources[place.file], room)
     # Each part is escaped by itself, so that the carets are under the characters of the place.
     before, marked, after = map(_stretch, (found.before, found.marked, found.after))
     if width(before) + min(width(marked), 1) > room or (found.head and before):
         before = "…" + _tail(before, room // 3)
-    shown = defused(cut(gutter + before + marked + after, COLUMNS)).rstrip()
+    shown = defused(cut(gutter + before + marked + after, style.columns)).rstrip()
     carets = "^" * max(1, min(width(marked), room - width(before)))
     return [shown, f"{' ' * (len(gutter) - 2)}| {' ' * width(before)}{style.paint(tone, carets)}"]
 
@@ -108,7 +108,7 @@ def _stretch(text: str) -> str:
 
 def _headed(head: str, text: str, style: Style, tone: Tone) -> list[str]:
     """The lines of `head text`, the head painted."""
-    first, *rest = wrap(f"{head} {text}", rest=_INDENT)
+    first, *rest = wrap(f"{head} {text}", style.columns, rest=_INDENT)
     return [first.replace(head, style.paint(tone, head), 1), *rest]
 
 

@@ -8,7 +8,7 @@ from batchform.apply import Result
 from batchform.engine import Stopped, Unrecordable
 from batchform.plan import Reason
 from batchform.render.escape import pad, printable, width
-from batchform.render.layout import Line, table, wrap
+from batchform.render.layout import Line, labelled, table, wrap
 from batchform.render.outcomes import RESULTS, closing_words, end_text, headline
 from batchform.render.style import Tone
 from batchform.render.words import CAUSES, REASONS, batches, count, next_step, problem_words, size, stake, why, word_of
@@ -38,7 +38,12 @@ def report_text(report: Report, style: Style, *, state_path: str) -> str:
         style: Colour or none.
         state_path: Where the outcomes were recorded.
     """
-    blocks = [outcome_lines(report, style), _closing(report, style), _ended(report, state_path), _next(report)]
+    blocks = [
+        outcome_lines(report, style),
+        _closing(report, style),
+        _ended(report, state_path, style),
+        _next(report, style),
+    ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
@@ -115,7 +120,7 @@ def _detail(outcome: Outcome, report: Report, columns: int) -> str:
 
 
 def _closing(report: Report, style: Style) -> list[str]:
-    first, *rest = wrap(closing_words(report), rest="  ")
+    first, *rest = wrap(closing_words(report), style.columns, rest="  ")
     head = headline(report)
     tone = Tone.GREEN if report.complete else Tone.YELLOW
     return [first.replace(head, style.paint(tone, head), 1), *rest]
@@ -124,7 +129,7 @@ def _closing(report: Report, style: Style) -> list[str]:
 # --- What to do next -------------------------------------------------------------------------------------------------
 
 
-def _ended(report: Report, state_path: str) -> list[str]:
+def _ended(report: Report, state_path: str, style: Style) -> list[str]:
     """Why the run ended early, and where the outcomes so far are recorded."""
     if report.end is None:
         return []
@@ -133,13 +138,13 @@ def _ended(report: Report, state_path: str) -> list[str]:
     if unrecorded or isinstance(report.end, Unrecordable):
         lost = f"{count(unrecorded, 'outcome is', 'outcomes are')} shown above but not recorded in {path}. "
         kept = "The intents are recorded: the next apply reads the status of these batches before it sends a start."
-        return wrap(f"{end_text(report.end, accepted=report.accepted)} {lost if unrecorded else ''}{kept}", rest="  ")
+        why = end_text(report.end, accepted=report.accepted)
+        return wrap(f"{why} {lost if unrecorded else ''}{kept}", style.columns, rest="  ")
     started = len(report.having(Result.STARTED))
     none = "No batch is known to be" if report.having(Result.UNKNOWN) else "No batch was"
     kept = f"{count(started, 'batch was', 'batches were') if started else none} started."
-    return wrap(
-        f"{end_text(report.end, accepted=report.accepted)} {kept} Every outcome is recorded in {path}.", rest="  "
-    )
+    why = end_text(report.end, accepted=report.accepted)
+    return wrap(f"{why} {kept} Every outcome is recorded in {path}.", style.columns, rest="  ")
 
 
 def _unsettled(report: Report) -> list[Change]:
@@ -148,7 +153,7 @@ def _unsettled(report: Report) -> list[Change]:
     return [change for change in changes if change.stuck or change.reason is Reason.CONTRADICTION]
 
 
-def _next(report: Report) -> list[str]:
+def _next(report: Report, style: Style) -> list[str]:
     """What to do about each result, cause and reason: a label and a text, in two columns."""
     causes = {outcome.cause for outcome in report.having(Result.REJECTED)}
     reasons = {outcome.change.reason for outcome in report.having(Result.BLOCKED)}
@@ -165,8 +170,4 @@ def _next(report: Report) -> list[str]:
     steps |= {printable(one.name): next_step(one) for one in _unsettled(report)[:_FEW]}
     if not steps:
         return []
-    columns = max(map(len, steps)) + 5
-    lines = ["What to do next:"]
-    for label, text in steps.items():
-        lines += wrap(text, first=f"  {label}".ljust(columns), rest=" " * columns)
-    return lines
+    return ["What to do next:", *labelled(steps.items(), style)]

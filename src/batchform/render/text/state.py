@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from batchform.render.escape import pad, printable
-from batchform.render.layout import grid, wrap
+from batchform.render.escape import printable
+from batchform.render.layout import grid, labelled
 from batchform.render.words import CAUSES, Wording, batches, moment, problem_words, size
 from batchform.state.codec import encode_time
 from batchform.state.known import Evidence, Phase
@@ -47,19 +48,14 @@ def state_list_text(state: State, style: Style) -> str:
     rows = [_row(entry) for entry in entries]
     undeclared = sum(not entry.declared for entry in entries)
     aside = f", {undeclared:,} of them undeclared" if undeclared else ""
-    lines = grid(_HEADINGS, rows, style, numbers=_NUMBERS)
-    return "\n".join([*lines, "", f"{batches(len(entries))}{aside}."])
+    heading, blocks = grid(_HEADINGS, rows, style, numbers=_NUMBERS)
+    return "\n".join([*heading, *chain.from_iterable(blocks), "", f"{batches(len(entries))}{aside}."])
 
 
 def entry_text(entry: Entry, style: Style) -> str:
     """One batch of the state, one line for each field. Unknown fields are left out."""
     fields = [(label, text) for label, text in _fields(entry) if text is not None]
-    columns = max(len(label) for label, _ in fields)
-    lines = [style.bold(printable(entry.name))]
-    for label, text in fields:
-        first, *rest = wrap(text, first=" " * (columns + 5), rest=" " * (columns + 5))
-        lines += [f"  {style.dim(pad(label, columns))}   {first[columns + 5 :]}", *rest]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([style.bold(printable(entry.name)), *labelled(fields, style)])
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import Service
-from batchform.plan import Action, Obstacle, Reason
+from batchform.plan import Action, Obstacle, Reason, span
 from batchform.render.escape import cut, cut_middle, pad, printable, width
-from batchform.render.layout import COLUMNS, grid, pack
+from batchform.render.layout import grid, pack
 from batchform.render.style import Tone
-from batchform.render.words import ACTIONS, REASONS, batches, count, span
+from batchform.render.words import ACTIONS, REASONS, batches, count
 from batchform.state.codec import encode_time
 from batchform.status import Stage
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _HEADINGS: Final = ("NAME", "STATUS", "RECORDS", "PROCESSED", "%", "STARTED (UTC)", "DEADLINE")
 _NUMBERS: Final = frozenset({2, 3, 4})
+_OPTIONAL: Final = (3, 5)
+"""What narrow terminals do not show: the number processed, which the share implies; then the start."""
 _NONE: Final = "-"
 
 _BAR: Final = 20
@@ -55,7 +58,8 @@ def status_text(snapshot: Snapshot, style: Style, *, only: Sequence[Standing] | 
     if not shown:
         return "No batch expires within that time." if only is not None else "No batches are declared."
     rows = [_row(one, snapshot) for one in shown]
-    lines = [*grid(_HEADINGS, rows, style, numbers=_NUMBERS), ""]
+    heading, blocks = grid(_HEADINGS, rows, style, numbers=_NUMBERS, optional=_OPTIONAL)
+    lines = [*heading, *chain.from_iterable(blocks), ""]
     if only is None:
         sentences = [f"{batches(len(snapshot.standings))}: {_counts(snapshot)}."]
         sentences += [] if snapshot.refreshed else ["From the state file only."]
@@ -65,7 +69,7 @@ def status_text(snapshot: Snapshot, style: Style, *, only: Sequence[Standing] | 
             [f"{batches(len(shown) - expired)} must be started within that time."] if len(shown) > expired else []
         )
         sentences += [f"{count(expired, 'batch has', 'batches have')} expired: recreate them."] if expired else []
-    return "\n".join([*lines, *pack(sentences)])
+    return "\n".join([*lines, *pack(sentences, style.columns)])
 
 
 def status_words(one: Standing) -> str:
@@ -89,7 +93,6 @@ def frame(snapshot: Snapshot, style: Style, *, columns: int, rows: int, left: fl
         left: Seconds until all have ended, None if unknown.
         footer: The last line, printable.
     """
-    columns = min(columns, COLUMNS)
     ordered = sorted(snapshot.standings, key=lambda one: _ORDER.index(one.stage))
     room = max(rows - 3, 1)
     shown = ordered if len(ordered) <= room else ordered[: room - 1]
@@ -129,7 +132,7 @@ def changed_lines(before: Snapshot | None, after: Snapshot) -> list[str]:
     """One line for each batch whose status changed, for a log."""
     known = {one.change.batch_id: status_words(one) for one in before.standings} if before is not None else {}
     return [
-        cut(f"{cut_middle(printable(one.change.name), 40)}: {known[one.change.batch_id]} -> {words}", COLUMNS)
+        f"{cut_middle(printable(one.change.name), 40)}: {known[one.change.batch_id]} -> {words}"
         for one in after.standings
         if (words := status_words(one)) != known.get(one.change.batch_id, words)
     ]

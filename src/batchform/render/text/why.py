@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from batchform.model import DEADLINE, Service, Source
-from batchform.plan import Action, Reason, RecordsSource
+from batchform.plan import Action, Reason, RecordsSource, span
 from batchform.render.escape import printable
-from batchform.render.layout import wrap
+from batchform.render.layout import labelled, wrap
 from batchform.render.text.state import PHASES
 from batchform.render.words import (
     REASONS,
@@ -20,7 +20,6 @@ from batchform.render.words import (
     place_of,
     problem_words,
     size,
-    span,
 )
 from batchform.state.events import FORGET_AFTER
 
@@ -50,19 +49,19 @@ class Case:
 
 
 def why_text(case: Case, plan: Plan, style: Style) -> str:
-    """One paragraph: the decision, the configuration, the state, the server, the rule, and what would change it."""
-    sentences = [
-        _verdict(case),
-        _declared(case.batch),
-        _known(case.entry),
-        _observed(case),
-        _deadline(case.change, plan),
-        _rule(case.change),
-        _next(case, plan),
+    """The decision, and below it what it rests on: a label and a text on each line. What is empty is left out."""
+    facts = [
+        ("declared", _declared(case.batch)),
+        ("state", _known(case.entry)),
+        ("server", _observed(case)),
+        ("deadline", _deadline(case.change, plan)),
+        ("rule", _rule(case.change)),
+        ("next", _next(case, plan)),
     ]
-    first, *rest = wrap(" ".join(sentence for sentence in sentences if sentence))
     name = printable(case.name)
-    return "\n".join([first.replace(name, style.bold(name), 1), *rest])
+    first, *rest = wrap(_verdict(case), style.columns, rest="  ")
+    lines = labelled([(label, text) for label, text in facts if text], style)
+    return "\n".join([first.replace(name, style.bold(name), 1), *rest, *lines])
 
 
 def _verdict(case: Case) -> str:
@@ -103,27 +102,27 @@ def _records(change: Change) -> str:
 
 def _declared(batch: Batch | None) -> str:
     if batch is None:
-        return "It is undeclared."
+        return "no"
     more = [
         *(["`hold: true`"] if batch.hold else []),
         *([f"`not_before` {moment(batch.not_before)}"] if batch.not_before is not None else []),
     ]
-    return f"It is declared in {place_of(batch.place)} with {listed([f'batch_id {printable(batch.batch_id)}', *more])}."
+    return f"{place_of(batch.place)} with {listed([f'batch_id {printable(batch.batch_id)}', *more])}"
 
 
 def _known(entry: Entry | None) -> str:
     if entry is None:
-        return "It is not in the state."
+        return "not in the state"
     at = entry.settled_at or entry.intended_at or entry.seen_at
-    words = f"In the state: {PHASES[entry.phase].text}"
+    words = PHASES[entry.phase].text
     words += f", since {moment(at)}" if at is not None else ""
     words += f", last status {printable(entry.status, 60)}" if entry.status else ""
     words += f", after {count(entry.attempts, 'attempt')}" if entry.attempts else ""
-    words += f", in run {printable(entry.run, 40)}."
+    words += f", in run {printable(entry.run, 40)}"
     if entry.contradiction:
-        words += " It was recorded as started, but the server has said submitted since."
+        words += "; it was recorded as started, but the server has said submitted since"
     if entry.problem is not None:
-        words += f" The last problem was: {problem_words(entry.problem).rstrip('.')}."
+        words += f"; the last problem: {problem_words(entry.problem).rstrip('.')}"
     return words
 
 
@@ -132,13 +131,13 @@ def _observed(case: Case) -> str:
     if reading is None:
         if case.refreshed:
             unread = case.change is not None and case.change.action is Action.VERIFY
-            return f"The account's list does not contain it{', and no status read was answered' if unread else ''}."
-        return "The server was not read; `--refresh` reads it."
-    source = "The account's list" if reading.source is Source.LIST else "A status read"
+            return f"not in the account's list{', and no status read was answered' if unread else ''}"
+        return "not read; `--refresh` reads it"
+    source = "the account's list" if reading.source is Source.LIST else "a status read"
     if not reading.found:
-        return f"{source} did not find it."
+        return f"{source} did not find it"
     if reading.status is None:
-        return f"{source} has no status for it."
+        return f"{source} has no status for it"
     said = [printable(reading.status, 60)]
     said += [f"because of {printable(reading.reason, 100)}"] if reading.reason else []
     if reading.records_processed is not None and reading.records is not None:
@@ -146,7 +145,7 @@ def _observed(case: Case) -> str:
     elif reading.records is not None:
         said += [size(reading.records)]
     said += [f"submitted {moment(reading.date_submitted)}"] if reading.date_submitted is not None else []
-    return f"{source} says: {', '.join(said)}."
+    return f"{source} says {', '.join(said)}"
 
 
 def _deadline(change: Change | None, plan: Plan) -> str:
@@ -156,14 +155,14 @@ def _deadline(change: Change | None, plan: Plan) -> str:
         return ""
     left = change.deadline - plan.at
     if left.total_seconds() <= 0:
-        return f"Its {DEADLINE.days} days ended {span(left)} ago."
-    return f"It can be started for another {span(left)}."
+        return f"the {DEADLINE.days} days ended {span(left)} ago"
+    return f"can be started for another {span(left)}"
 
 
 def _rule(change: Change | None) -> str:
     """The row of the decision table that matched."""
     if change is None:
-        return "Rule: undeclared, and marked so already: no action."
+        return "undeclared, and marked so already: no action"
     wording = REASONS[change.reason]
     rule = wording.rule or wording.text
     if change.action in {Action.ADOPT, Action.KEEP}:
@@ -172,7 +171,7 @@ def _rule(change: Change | None) -> str:
         rule += ", confirmed by a status read"
     elif change.action is Action.VERIFY and change.place is None:
         rule = f"undeclared, but {rule}"
-    return f"Rule: {rule}: {change.action.name}."
+    return f"{rule}: {change.action.name}"
 
 
 def _next(case: Case, plan: Plan) -> str:
