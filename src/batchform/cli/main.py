@@ -11,6 +11,7 @@ import keyword
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,6 +27,7 @@ _COMMANDS = {
     "apply": "Start the declared batches that do not run yet.",
     "demo": "Run plan and apply with the simulator, without a token.",
     "doctor": "Check everything that a run depends on.",
+    "help": "Show the help of a command.",
     "history": "Show the runs of this state and what they started.",
     "import": "Declare batches of the account that are not declared yet.",
     "init": "Write a first configuration with comments.",
@@ -55,6 +57,21 @@ class _Commands(click.Group):
         module = importlib.import_module(f"batchform.cli.{cmd_name}{suffix}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was probably meant: click knows only the commands that are imported."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches  # noqa: PLC0415  # only for a wrong name
+
+            from batchform.render.escape import printable  # noqa: PLC0415  # the same
+
+            near = get_close_matches(name, _COMMANDS)
+            hint = f" Did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
+            raise click.UsageError(f"There is no command `{printable(name, 40)}`.{hint}", ctx)
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete names without importing the commands."""
@@ -113,6 +130,7 @@ def main() -> None:
     gc.set_threshold(COLLECT_AFTER)
     try:
         terminal = Terminal()
+        terminal.check_log()
         code = terminal.close(_guarded(terminal))
         if os.environ.get("GITHUB_OUTPUT"):
             from batchform.cli.ci import outputs  # noqa: PLC0415  # only on GitHub
@@ -148,7 +166,7 @@ def _guarded(terminal: Terminal) -> int:
         terminal.error(BatchformError("Interrupted", "No request was in flight."))
         return Exit.INTERRUPTED
     except OSError as error:
-        terminal.error(BatchformError("A file could not be used", f"{error.filename or ''}: {error.strerror}."))
+        terminal.error(_unusable(error))
         return Exit.ERROR
     except MemoryError:
         terminal.error(BatchformError("This system has no more memory", "Every recorded outcome is in the journal."))
@@ -160,6 +178,19 @@ def _guarded(terminal: Terminal) -> int:
         terminal.bug(error)
         return Exit.ERROR
     return int(code) if code is not None else Exit.DONE
+
+
+def _unusable(error: OSError) -> BatchformError:
+    """The error for a file that could not be used, or for the current folder, which may be gone."""
+    try:
+        Path.cwd()
+    except OSError as gone:
+        return BatchformError(
+            "The current folder cannot be used",
+            f"{gone.strerror}: it may have been deleted or moved. Change to a folder that exists.",
+        )
+    name = f"{error.filename}: " if error.filename else ""
+    return BatchformError("A file could not be used", f"{name}{error.strerror}.")
 
 
 def _outdated() -> BatchformError | None:

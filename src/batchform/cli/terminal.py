@@ -114,6 +114,14 @@ class Terminal:
         """Whether to log requests and tracebacks."""
         return os.environ.get("BATCHFORM_LOG") == "debug"
 
+    def check_log(self) -> None:
+        """Warn of a BATCHFORM_LOG that means nothing."""
+        level = os.environ.get("BATCHFORM_LOG", "")
+        if level and not self.debug:
+            from batchform.render.escape import printable  # noqa: PLC0415  # only for a wrong value
+
+            self.warn(f"`BATCHFORM_LOG={printable(level, 40)}` is ignored: the only value is `debug`.")
+
     def data(self, text: str) -> None:
         """Print the result of the command to stdout."""
         if self._failed is None:
