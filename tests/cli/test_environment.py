@@ -1,9 +1,11 @@
-"""The environment of a run: the commit for the history."""
+"""The environment of a run: the commit and the person for the history."""
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +22,7 @@ HEAD = "c0ffee" + "0" * 34
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, outside of any CI job."""
     monkeypatch.chdir(tmp_path)
-    for name in ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_DIR"):
+    for name in ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_DIR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     return tmp_path
@@ -70,3 +72,26 @@ def test_git_gets_no_token_and_no_prompt(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("BATCHFORM_AUTH_TOKEN", "secret")
     fake_git(folder, monkeypatch, f'[ -z "$BATCHFORM_AUTH_TOKEN" ] && [ "$GIT_TERMINAL_PROMPT" = 0 ] && echo {HEAD}')
     assert environment.story("apply").commit == HEAD
+
+
+@pytest.mark.parametrize(
+    ("variables", "who"),
+    [
+        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "octocat"}, "octocat"),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "octocat", "GITHUB_TRIGGERING_ACTOR": "hubot"}, "hubot"),
+        ({"GITLAB_CI": "true", "GITLAB_USER_LOGIN": "tanuki"}, "tanuki"),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": ""}, "runner"),
+        ({"GITHUB_ACTOR": "octocat", "GITLAB_USER_LOGIN": "tanuki"}, "runner"),
+    ],
+    ids=["github", "run again", "gitlab", "nobody", "no job"],
+)
+def test_the_history_names_who_caused_a_job(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], who: str
+) -> None:
+    """All jobs of a runner have the same user of the machine. Outside of a job these variables mean nothing."""
+    monkeypatch.setenv("LOGNAME", "runner")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert environment.story("apply").who == f"{who}@{platform.node()}"
+    holder = environment.holder("apply", "r", folder, datetime(2026, 11, 23, tzinfo=UTC))
+    assert holder["Who"] == f"{who}@{platform.node()} (process {os.getpid()})"

@@ -40,8 +40,17 @@ def test_what_it_writes_is_valid_and_starts_nothing(tmp_path: Path, capsys: pyte
     linked = tmp_path / modeline.removeprefix("# yaml-language-server: $schema=")
     assert linked.read_text(encoding="utf-8") == schema.text("config-1")
     assert (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()[1:] == list(IGNORED)
-    told = capsys.readouterr().out
-    assert all(name in told for name in ("batchform.yaml", "batchform.schema.json", ".gitignore", "batchform validate"))
+    assert capsys.readouterr().out.splitlines() == [
+        "  batchform.yaml          written",
+        "  batchform.schema.json   written",
+        f"  .gitignore              {len((tmp_path / '.gitignore').read_text('utf-8').splitlines())} lines written",
+        "",
+        "Next:",
+        "  1. Declare your batches in batchform.yaml. Its comments explain how.",
+        "  2. Run `batchform validate`, then `batchform plan`.",
+        "  3. Commit batchform.yaml, batchform.schema.json and .gitignore.",
+        "  4. After the first apply, also commit batchform.state.json.",
+    ]
 
 
 def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
@@ -61,7 +70,10 @@ def test_files_that_exist_are_left_as_they_are(tmp_path: Path, capsys: pytest.Ca
     assert (run("init"), run("init")) == (0, 0)
     assert (tmp_path / "batchform.yaml").read_text(encoding="utf-8") == "version: 1\n"
     assert (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()[::2] == ["*.pyc", IGNORED[0], IGNORED[2]]
-    assert "batchform.yaml   exists, not changed" in capsys.readouterr().out
+    first, _, second = capsys.readouterr().out.partition("state.json.\n")
+    assert "batchform.yaml          exists, not changed" in first
+    assert ".gitignore              4 lines added" in first
+    assert ".gitignore              has these lines, not changed" in second
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

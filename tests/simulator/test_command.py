@@ -41,3 +41,15 @@ def test_the_command_listens_on_loopback_only() -> None:
     ended = subprocess.run([*COMMAND, "--listen", "0.0.0.0:0"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "not a loopback address" in ended.stderr
+
+
+def test_a_world_that_does_not_exist_is_named_as_one(tmp_path: Path) -> None:
+    """`batchform init` writes configurations, not worlds."""
+    ended = subprocess.run(
+        [*COMMAND, "--world", "nope.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines() == [
+        "Error: There is no such world file",
+        "  nope.yaml: check the path. `batchform schema world` prints its schema.",
+    ]

@@ -30,6 +30,11 @@ DEFAULT_CONFIG = "batchform.yaml"
 SCHEMA_NAME = "batchform.schema.json"
 """A copy beside the configuration, for editors: an address in the modeline would have to answer for years."""
 
+_ACTORS = {
+    "GITHUB_ACTIONS": ("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR"),  # the first is who ran a job again
+    "GITLAB_CI": ("GITLAB_USER_LOGIN",),
+}
+
 _GIT_TIMEOUT = 2.0  # seconds; a network file system may hang
 
 
@@ -153,6 +158,10 @@ def _commit() -> str:
 
 
 def _user() -> str:
+    """Who runs this: in a CI job the user who caused it, else the user of this machine."""
+    for ci, names in _ACTORS.items():
+        if os.environ.get(ci) and (actor := next(filter(None, map(os.environ.get, names)), None)):
+            return actor
     import getpass  # noqa: PLC0415  # only for commands that write
 
     try:

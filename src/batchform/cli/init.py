@@ -11,6 +11,8 @@ import click
 from batchform.cli.environment import DEFAULT_CONFIG, SCHEMA_NAME, STATE_NAME
 from batchform.config import schema
 from batchform.errors import UsageError
+from batchform.render.escape import printable
+from batchform.render.layout import labelled, wrap
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
@@ -55,54 +57,59 @@ batches:
     # reference_id: crm-4711                # sent with the start, to find it in the account
 """
 
-_NEXT = f"""\
-
-Next:
-  1. Declare your batches in {DEFAULT_CONFIG}. Its comments explain how.
-  2. batchform validate
-  3. batchform plan
-  4. Commit {DEFAULT_CONFIG} and .gitignore. After the first apply, also commit {STATE_NAME}."""
+_NEXT = (
+    f"Declare your batches in {DEFAULT_CONFIG}. Its comments explain how.",
+    "Run `batchform validate`, then `batchform plan`.",
+    f"Commit {DEFAULT_CONFIG}, {SCHEMA_NAME} and .gitignore.",
+    f"After the first apply, also commit {STATE_NAME}.",
+)
 
 
 @click.command()
 @click.argument("folder", default=".", type=click.Path())
 @click.pass_obj
 def command(terminal: Terminal, /, *, folder: str) -> None:
-    """Write a first configuration with comments, and lines for .gitignore.
+    """Write a first configuration with comments, its schema, and lines for .gitignore.
 
     FOLDER is the current folder by default. Existing files are never overwritten.
     """
     place = Path(folder)
     if not place.is_dir():
         raise UsageError("There is no such folder", f"{folder!r} is not a folder. Create it first.")
-    lines = [
-        _create(place / DEFAULT_CONFIG, STARTER),
-        _create(place / SCHEMA_NAME, schema.text("config-1")),
-        _ignore(place / ".gitignore"),
-    ]
-    terminal.data("\n".join([*lines, _NEXT]))
+    files = {
+        place / DEFAULT_CONFIG: _create(place / DEFAULT_CONFIG, STARTER),
+        place / SCHEMA_NAME: _create(place / SCHEMA_NAME, schema.text("config-1")),
+        place / ".gitignore": _ignore(place / ".gitignore"),
+    }
+    columns = terminal.style.columns
+    lines = labelled([(printable(str(path)), done) for path, done in files.items()], terminal.style)
+    for number, step in enumerate(_NEXT, start=1):
+        lines += ["", "Next:"] if number == 1 else []
+        lines += wrap(step, columns, first=f"  {number}. ", rest="     ")
+    terminal.data("\n".join(lines))
 
 
 def _create(path: Path, text: str) -> str:
-    """Write a new file. Returns a line about it."""
+    """Write a new file. Returns what was done."""
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        return f"  {path}   exists, not changed"
-    return f"  {path}   written"
+        return "exists, not changed"
+    return "written"
 
 
 def _ignore(path: Path) -> str:
-    """Add the missing lines. Returns a line about it."""
+    """Add the missing lines. Returns what was done."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "It is a folder", str(path))
     old = path.read_bytes() if path.exists() else b""
     present = {line.strip() for line in old.decode(errors="replace").splitlines()}
     missing = [line for line in IGNORED if line not in present and f"*.{line.rpartition('.')[2]}" not in present]
     if not missing:
-        return f"  {path}   has these lines, not changed"
+        return "has these lines, not changed"
+    added = ("# batchform: exist only during a run", *missing)
     gap = "" if not old or old.endswith(b"\n") else "\n"
     with path.open("a", encoding="utf-8") as file:
-        file.write(gap + "".join(f"{line}\n" for line in ("# batchform: exist only during a run", *missing)))
-    return f"  {path}   {len(missing)} lines {'added' if old else 'written'}"
+        file.write(gap + "".join(f"{line}\n" for line in added))
+    return f"{len(added)} lines {'added' if old else 'written'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform.errors import ConfigError, UsageError
+from batchform.render.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +101,11 @@ def _world(file: str | None) -> World:
 
     if file is None:
         return from_values(None)
+    if not os.path.lexists(file):  # the hint of the reader is for a configuration
+        raise UsageError(
+            "There is no such world file",
+            f"{printable(file)}: check the path. `batchform schema world` prints its schema.",
+        )
     document = load(file)
     if document.problems:
         raise ConfigError(document.problems, {file: document.source})

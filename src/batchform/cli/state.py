@@ -384,6 +384,7 @@ def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, loc
     run = environment.new_run()
     check_outputs({"--out": out}, [one for copy in (ours, theirs) for one in companions(Path(copy))[1:]])
     environment.inside_checkout(Path(out))
+    _merged(Path(ours), Path(theirs))  # what cannot be merged leaves no lock file
     files = paths(out)
     holder = environment.holder("state merge", run, files.state, session.clock.now())
     with locked(files.lock, holder, lock_timeout):
