@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from base64 import b64encode
@@ -290,6 +291,24 @@ def test_a_client_that_is_revoked_in_mid_run(tmp_path: Path) -> None:
         assert ended.code == 4, ended
         assert place.accepted() == {}
     place.token_stayed_home()
+
+
+def test_the_log_has_each_request_and_no_secret(tmp_path: Path) -> None:
+    """Also the request for the access token. Each line has its time and its address."""
+    with sold(tmp_path, BATCHES) as place:
+        ended = place.run("plan", "--refresh", **oauth(place, BATCHFORM_LOG="debug"))
+        lines = [line for line in ended.err.splitlines() if line.startswith("debug: ")]
+        token, listed = (
+            re.fullmatch(rf"debug: \d\d:\d\d:\d\d\.\d{{6}} (\w+) {place.url}(\S+) -> 200 in \d+ ms", line)
+            for line in lines
+        )
+        assert token is not None
+        assert token[1] == "POST"
+        assert token[2].endswith("/v1/token")
+        assert listed is not None
+        assert listed[1] == "GET"
+        secrets = [*place.secrets, *place.world.granted, CLIENT["client_secret"], PAIR]
+        assert [secret for secret in secrets if secret in ended.err] == []
 
 
 def test_secrets_in_files(tmp_path: Path) -> None:

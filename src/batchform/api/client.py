@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from urllib3 import connectionpool
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from batchform.api.endpoint import Endpoint
     from batchform.api.route import Proxy
     from batchform.api.trust import Trust
+
+    Log: TypeAlias = Callable[[Endpoint, Request, Reply], None]
 
 CONNECT_DEADLINE = 15.0
 """Seconds for DNS, TCP, a proxy and TLS together, within the deadline of the request."""
@@ -68,6 +70,7 @@ class Client:
         clock: Returns the times of the replies (monotonic seconds). Deadlines always use the real clock, because they
             close real sockets.
         may_start: Called right before a start is sent. If it returns false, nothing is sent.
+        log: Called after each request, on the thread that sent it.
 
     Raises:
         UsageError: The token or the certificates cannot be used.
@@ -82,6 +85,7 @@ class Client:
         trust: Trust = SYSTEM,
         clock: Callable[[], float] = time.monotonic,
         may_start: Callable[[], bool] = lambda: True,
+        log: Log | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._authorizer = fixed_token(authorizer) if isinstance(authorizer, str) else authorizer
@@ -90,6 +94,7 @@ class Client:
         self._connector = Connector(endpoint, proxy, trust)
         self._clock = clock
         self._may_start = may_start
+        self._log = log
         self._starting = threading.Lock()
         self._watchdog = Watchdog()
         self._lock = threading.Lock()
@@ -110,6 +115,12 @@ class Client:
 
     def send(self, request: Request) -> Reply:
         """Send `request` at most once, within its deadline, and return the reply. No network error raises."""
+        reply = self._send(request)
+        if self._log is not None:
+            self._log(self._endpoint, request, reply)
+        return reply
+
+    def _send(self, request: Request) -> Reply:
         began = self._clock()
         ends = time.monotonic() + request.deadline
         header = self._authorizer.header(ends)

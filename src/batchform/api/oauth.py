@@ -25,6 +25,7 @@ from batchform.api.trust import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from batchform.api.client import Log
     from batchform.api.contract import Reply
     from batchform.api.credentials import ClientCredentials
     from batchform.api.route import Proxy
@@ -73,13 +74,14 @@ class AccessTokens:
         trust: Trust = SYSTEM,
         clock: Callable[[], float] = time.monotonic,
         waits: tuple[float, ...] = WAITS,
+        log: Log | None = None,
     ) -> None:
         basic = credentials.basic
         self._fixed_secrets = (credentials.client_secret, basic)
         self.secrets: tuple[str, ...] = self._fixed_secrets
         self._url = credentials.token_url
         fixed = Fixed("Authorization", f"Basic {basic}", self._fixed_secrets)
-        self._client = Client(self._url.origin, fixed, proxy=proxy, trust=trust)
+        self._client = Client(self._url.origin, fixed, proxy=proxy, trust=trust, log=log)
         self._clock, self._waits = clock, waits
         self._over = threading.Event()
         self._fetching = threading.Lock()

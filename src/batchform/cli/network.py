@@ -15,7 +15,7 @@ from batchform.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchform.api.client import Client
+    from batchform.api.client import Client, Log
     from batchform.api.credentials import Authorizer, ClientCredentials, Credentials
     from batchform.api.endpoint import Endpoint
     from batchform.api.route import Route
@@ -36,17 +36,24 @@ class Access:
     token_route: Route | None
     trust: Trust
 
-    def client(self, *, may_start: Callable[[], bool] = lambda: True) -> Client:
-        """A client for the service. It asks `may_start` right before it sends a start.
+    def client(self, *, may_start: Callable[[], bool] = lambda: True, log: Log | None = None) -> Client:
+        """A client for the service. It asks `may_start` right before it sends a start, and logs each request.
 
         Raises:
             UsageError: The credentials or the certificates cannot be used.
         """
         from batchform.api.client import Client  # noqa: PLC0415  # only for commands that use the network
 
-        return Client(self.endpoint, self._authorizer(), proxy=self.route.proxy, trust=self.trust, may_start=may_start)
+        return Client(
+            self.endpoint,
+            self._authorizer(log),
+            proxy=self.route.proxy,
+            trust=self.trust,
+            may_start=may_start,
+            log=log,
+        )
 
-    def _authorizer(self) -> Authorizer | str:
+    def _authorizer(self, log: Log | None) -> Authorizer | str:
         from batchform.api.credentials import AuthToken  # noqa: PLC0415  # only for commands that use the network
 
         if isinstance(self.credentials, AuthToken):
@@ -54,7 +61,7 @@ class Access:
         from batchform.api.oauth import AccessTokens  # noqa: PLC0415  # only with a client's id and secret
 
         proxy = None if self.token_route is None else self.token_route.proxy
-        return AccessTokens(self.credentials, proxy=proxy, trust=self.trust)
+        return AccessTokens(self.credentials, proxy=proxy, trust=self.trust, log=log)
 
 
 def access(proxy: str | None) -> Access:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from batchform.api.client import Log
     from batchform.api.contract import Reply, Request
     from batchform.api.endpoint import Endpoint
     from batchform.api.pacing import Pacer
     from batchform.cli.network import Access
     from batchform.cli.signals import Signals
     from batchform.cli.terminal import Terminal
-    from batchform.engine import Clock, End, Engine, Sender
+    from batchform.engine import Clock, End, Engine
     from batchform.model import Config, Observed
     from batchform.observe import Subject
     from batchform.state.events import Event
@@ -207,8 +208,10 @@ def connect(
     from batchform.cli.signals import Signals  # noqa: PLC0415  # the same
     from batchform.engine import Engine, Threads  # noqa: PLC0415  # the same
 
-    client = access.client(may_start=store.sure) if store is not None else access.client()
-    threads = Threads(_Logged(client, terminal) if terminal.debug else client, parallelism)
+    client = access.client(
+        may_start=store.sure if store is not None else lambda: True, log=_log(terminal) if terminal.debug else None
+    )
+    threads = Threads(client, parallelism)
     pacer = Pacer()
     engine = Engine(
         wire=threads,
@@ -293,23 +296,15 @@ def error_of(end: End) -> BatchformError:
             return ServerError("The account could not be read", "The service does not answer. No batch was started.")
 
 
-class _Logged:
-    """A sender that logs each request and its result, without the token and without bodies."""
+def _log(terminal: Terminal) -> Log:
+    """Print a line for each request, without the token and without bodies."""
+    from batchform.api.contract import Answer  # noqa: PLC0415  # only when logging
+    from batchform.render.escape import printable  # noqa: PLC0415  # the same
 
-    def __init__(self, sender: Sender, terminal: Terminal) -> None:
-        self._sender, self._terminal = sender, terminal
-
-    def send(self, request: Request) -> Reply:
-        """Send the request and log it."""
-        from batchform.api.contract import Answer  # noqa: PLC0415  # only when logging
-        from batchform.render.escape import printable  # noqa: PLC0415  # the same
-
-        reply = self._sender.send(request)
+    def log(endpoint: Endpoint, request: Request, reply: Reply) -> None:
         result = str(reply.status) if isinstance(reply, Answer) else f"{type(reply).__name__}: {reply.cause}"
         took = (reply.received_at - reply.sent_at) * 1000
-        self._terminal.message(printable(f"debug: {request.method} {request.path} -> {result} in {took:.0f} ms"))
-        return reply
+        what = f"{request.method} {endpoint}{request.path} -> {result} in {took:.0f} ms"
+        terminal.message(printable(f"debug: {clock.now():%H:%M:%S.%f} {what}"))
 
-    def cut(self) -> None:
-        """Close every socket."""
-        self._sender.cut()
+    return log
