@@ -424,3 +424,26 @@ def test_importing_costs_neither_yaml_nor_jsonschema() -> None:
     with open("f.yaml", "w", encoding="utf-8") as file:  # noqa: PTH123  the working directory is the test's own
         file.write("version: 1\n")
     subprocess.run([sys.executable, "-c", script, "f.yaml"], check=True, env=os.environ)
+
+
+def test_keys_of_ones_own_at_the_top_are_not_read(write: Writer) -> None:
+    """They can hold what aliases share, in any form and in each file. What an alias uses is judged."""
+    one = """\
+version: 1
+x-labels: &labels {team: crm}
+x-any: [1, {a: 2026-11-23}, no, 0x10, null]
+batches:
+  a: {batch_id: "1", labels: *labels}
+"""
+    other = 'version: 1\nx-labels: &wrong {team: [crm]}\nbatches:\n  b: {batch_id: "2"}\n'
+    config = loader.load(write({"one.yaml": one, "other.yaml": other}))
+    assert [(batch.name, dict(batch.labels)) for batch in config.batches] == [("a", {"team": "crm"}), ("b", {})]
+    assert config.warnings == ()
+    used = other.replace('"2"}', '"2", labels: *wrong}')
+    assert shown(problems(write({"used.yaml": used}))) == [("BF204", "used.yaml:2:25")]
+
+
+@pytest.mark.parametrize("text", ["X-a: 1", "xa: 1", "batches:\n  a: {batch_id: '1', x-a: 1}", "guards: {x-a: 1}"])
+def test_other_unknown_keys_stay_errors(write: Writer, text: str) -> None:
+    """Keys of one's own are at the top only: below, one could be a misspelt setting."""
+    assert [code for code, _ in shown(problems(write({"f.yaml": f"version: 1\n{text}\n"})))] == ["BF202"]
