@@ -45,6 +45,7 @@ PURE: Final = (
     "api.refusal",
     "api.results",
     "api.route",
+    "charges",
     "doctor",
     "drift",
     "errors",

@@ -48,6 +48,9 @@ THROTTLED_WINDOWS: Final = 5
 FOREIGN_ANSWERS: Final = 3
 """Answers with the Reference-Id of another request, one after the other, after which no answer can be trusted."""
 
+PATIENT_AT_ONCE: Final = 2
+"""The most requests in flight that can wait: an answer with results can have 48 MiB."""
+
 GRACE: Final = 5.0
 """Seconds that requests in flight may take after the first signal."""
 
@@ -288,7 +291,9 @@ class Engine:
         self._pending: list[Event] = []
         self._reads: deque[tuple[Task, Send]] = deque()
         self._starts: deque[tuple[Task, Send]] = deque()
+        self._patient: deque[tuple[Task, Send]] = deque()
         self._flying: dict[int, Task] = {}
+        self._patient_flying: set[int] = set()
         self._asleep: list[tuple[float, int, Task]] = []
         self._silent: set[str] = set()
         self._foreign = 0
@@ -333,11 +338,12 @@ class Engine:
             self._persist()
             self._dispatch()
             self._tick()
-            is_open = self._flying or self._reads or self._starts or self._asleep
+            is_open = self._flying or self._reads or self._starts or self._patient or self._asleep
             if not is_open and (self.end is not None or not waiting):
                 break
             for ticket, reply in self._wire.collect(self._timeout(waiting=bool(waiting))):
                 task = self._flying.pop(ticket)
+                self._patient_flying.discard(ticket)
                 self._pace(reply)
                 self._advance(task, reply)
         self._persist(at_once=True)
@@ -361,7 +367,7 @@ class Engine:
                         step = conversation.throw(Ended())
                         continue
                     case Send():
-                        (self._starts if step.is_start else self._reads).append((task, step))
+                        self._queue(step).append((task, step))
                         return
                     case Pause():
                         self._sleep(task, step.seconds)
@@ -375,6 +381,9 @@ class Engine:
             self._results[task.key] = stop.value
         except Ended:
             pass
+
+    def _queue(self, send: Send) -> deque[tuple[Task, Send]]:
+        return self._starts if send.is_start else self._patient if send.can_wait else self._reads
 
     def _end(self, task: Task) -> None:
         """End a waiting conversation. Its step will not happen."""
@@ -397,9 +406,10 @@ class Engine:
             while self._asleep and self._asleep[0][0] <= self._clock.monotonic():
                 self._advance(heapq.heappop(self._asleep)[2], None)
             return
-        queued = [*(entry[0] for entry in (*self._reads, *self._starts)), *(entry[2] for entry in self._asleep)]
-        self._reads.clear()
-        self._starts.clear()
+        queues = self._reads, self._starts, self._patient
+        queued = [*(entry[0] for queue in queues for entry in queue), *(entry[2] for entry in self._asleep)]
+        for queue in queues:
+            queue.clear()
         self._asleep.clear()
         for task in queued:
             self._end(task)
@@ -445,10 +455,12 @@ class Engine:
 
     def _dispatch(self) -> None:
         """Send waiting requests, reads first, as far as workers and the rate limit allow."""
-        for queue, reserve in ((self._reads, 0), (self._starts, len(self._asleep))):
+        for queue, reserve in ((self._reads, 0), (self._starts, len(self._asleep)), (self._patient, self._half)):
             while queue and self.end is None and len(self._flying) < self._parallelism:
                 if queue is self._starts and self._pending:
                     break  # safety: its intent may be among the events that wait
+                if queue is self._patient and len(self._patient_flying) >= PATIENT_AT_ONCE:
+                    break
                 now = self._clock.monotonic()
                 if self._pacer.admits(now, reserve=reserve) > 0:
                     break
@@ -463,7 +475,14 @@ class Engine:
                 self._tickets += 1
                 self.requests += 1
                 self._flying[self._tickets], send = queue.popleft()
+                if send.can_wait:
+                    self._patient_flying.add(self._tickets)
                 self._wire.submit(self._tickets, self._traced(send))
+
+    @property
+    def _half(self) -> int:
+        """How many requests of a window are left to other runs, by requests that can wait."""
+        return max(self._pacer.limit // 2, len(self._asleep))
 
     def _traced(self, send: Send) -> Request:
         """The request with a Reference-Id. A start has the one of its intent, a read one of its own."""
@@ -482,9 +501,12 @@ class Engine:
             moments.append(self._held())
         ready = self._reads or len(self._starts) > held
         begins = waiting and len(self._flying) + len(self._reads) + len(self._starts) < self._parallelism
-        if self.end is None and len(self._flying) < self._parallelism and (ready or begins):
-            reserve = 0 if self._reads else len(self._asleep) + held
-            moments.append(self._pacer.admits(now, reserve=reserve))
+        if self.end is None and len(self._flying) < self._parallelism:
+            if ready or begins:
+                reserve = 0 if self._reads else len(self._asleep) + held
+                moments.append(self._pacer.admits(now, reserve=reserve))
+            if self._patient and len(self._patient_flying) < PATIENT_AT_ONCE:
+                moments.append(self._pacer.admits(now, reserve=self._half))
         return min(moments) if moments else None
 
     # -- ends --

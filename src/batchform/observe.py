@@ -10,17 +10,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from batchform.api.contract import Listing
+from batchform.charges import MOST, summed, to_read
 from batchform.engine import Task
 from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
 from batchform.plan import SURELY_EXPIRED, Action, is_expired, plan
-from batchform.protocol import Order, Rules, Verdict, check_rules, confirm, list_all, refresh, verify
+from batchform.protocol import Order, Rules, Verdict, charge, check_rules, confirm, list_all, refresh, verify
 from batchform.state.known import BEYOND, Phase, check_belongs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime, timedelta
 
+    from batchform.charges import Charges
     from batchform.engine import Engine
     from batchform.model import Config, ServerProblem, Service
     from batchform.plan import Change
@@ -69,6 +71,26 @@ def observe(subject: Subject, engine: Engine, rules: Rules, now: datetime, *, re
             readings[batch_id] = verdict.reading
     asked = not refresh and engine.end is None
     return replace(observed, readings=MappingProxyType(readings), skew=engine.skew, asked=asked)
+
+
+def charges(subject: Subject, observed: Observed, engine: Engine, rules: Rules, now: datetime) -> Charges:
+    """Read the charges that are not final, at most `MOST`, and record them.
+
+    Each is durable when its answer has come. So after a crash the next refresh goes on with the others.
+    """
+    due = to_read(subject.state(), observed, subject.selected, now)
+    results = engine.run_tasks(
+        Task(
+            key=entry.batch_id,
+            conversation=charge(
+                Order(service=subject.config.service, batch_id=entry.batch_id, reference_id=""), rules, entry, now
+            ),
+            batch_id=entry.batch_id,
+            name=entry.name,
+        )
+        for entry in due[:MOST]
+    )
+    return summed(results.values(), due=len(due))
 
 
 def _to_read(changes: tuple[Change, ...], state: State, observed: Observed) -> Iterator[Change]:

@@ -30,6 +30,7 @@ from batchform.api.contract import (
     Throttled,
 )
 from batchform.api.results import Results, results_meaning
+from batchform.charges import charged
 from batchform.errors import UsageError
 from batchform.model import BEYOND_START, Reading, Source, Status
 from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejected, Released, Seen, Started, Unknown
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from batchform.api.contract import Reply, Request, StartMeaning
     from batchform.api.endpoint import Endpoint
     from batchform.model import ServerProblem, Service
-    from batchform.state.events import What
+    from batchform.state.events import Charged, What
+    from batchform.state.known import Entry
 
 T = TypeVar("T")
 
@@ -68,10 +70,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this request. The reply is the value of the `yield`. Reads go before starts."""
+    """Send this request. The reply is the value of the `yield`. Reads go before starts.
+
+    One that `can_wait` goes after all others, and leaves half of the rate limit to other runs.
+    """
 
     request: Request
     is_start: bool = False
+    can_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +351,7 @@ def list_all(
 
 
 def results(
-    order: Order, rules: Rules, *, items: bool = False, metadata: bool = False
+    order: Order, rules: Rules, *, items: bool = False, metadata: bool = False, can_wait: bool = False
 ) -> Conversation[Results | ServerProblem]:
     """Read the results of a batch, with retries. Records nothing.
 
@@ -354,6 +360,7 @@ def results(
         rules: Waits and numbers of tries.
         items: Whether the items are wanted. Without, the answer is not kept.
         metadata: Whether the items should have all fields.
+        can_wait: Whether other requests go first.
 
     Returns:
         The results, or the problem of the last try. A 400 or 404 is not retried, nor is an answer that is too large.
@@ -361,7 +368,7 @@ def results(
     request = contract.results_request(order.service, order.batch_id, metadata=metadata)
     waits, began = iter(rules.read_waits[:3]), None
     while True:
-        reply = yield from _send(Send(request))
+        reply = yield from _send(Send(request, can_wait=can_wait))
         began = reply.sent_at if began is None else began
         meaning = results_meaning(reply, order.batch_id, items=items)
         match meaning:
@@ -383,6 +390,21 @@ def results(
                 yield Pause(wait)
             case _:
                 assert_never(meaning)
+
+
+def charge(order: Order, rules: Rules, entry: Entry, now: datetime) -> Conversation[Charged | None]:
+    """Read what a batch was charged, and record it. Returns None when the answer does not say it.
+
+    Args:
+        order: The batch.
+        rules: Waits and numbers of tries.
+        entry: What is known of it.
+        now: The local time.
+    """
+    what = charged(entry, (yield from results(order, rules, can_wait=True)), now)
+    if what is not None:
+        yield Record(what)
+    return what
 
 
 def confirm(reading: Reading, *, problem: ServerProblem | None, doubt: bool) -> Conversation[Verdict]:

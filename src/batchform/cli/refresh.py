@@ -22,7 +22,7 @@ from batchform.cli.options import (
 )
 from batchform.drift import drift, known_plan
 from batchform.errors import Exit
-from batchform.observe import observe
+from batchform.observe import charges, observe
 from batchform.plan import Action, blocked, plan
 from batchform.protocol import rules
 from batchform.render.documents.plan import refresh_document
@@ -31,6 +31,7 @@ from batchform.render.text.plan import notices_text
 from batchform.render.words import count
 
 if TYPE_CHECKING:
+    from batchform.charges import Charges
     from batchform.cli.session import Scope
     from batchform.cli.terminal import Terminal
     from batchform.engine import Engine
@@ -44,6 +45,12 @@ if TYPE_CHECKING:
 @target_option
 @exclude_option
 @json_option
+@click.option(
+    "--credits",
+    "with_credits",
+    is_flag=True,
+    help="Also read what each ended batch was charged, one call a batch, at most 300 a run.",
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is drift or a blocked batch, else 0.")
 @lock_timeout_option
 @settle_option
@@ -58,6 +65,7 @@ def command(
     targets: tuple[str, ...],
     excludes: tuple[str, ...],
     as_json: bool,
+    with_credits: bool,
     detailed_exitcode: bool,
     lock_timeout: float | None,
     settle: float,
@@ -65,13 +73,15 @@ def command(
 ) -> int:
     """Read the account and record what changed. Starts nothing.
 
-    Shows as drift what changes an action or its costs. Reads the status of each batch whose start is unknown.
+    Shows as drift what changes an action or its costs. Reads the status of each batch whose start is unknown. With
+    --credits, the state also learns what each batch cost, for `batchform history --by month`.
     """
     scope = session.load(configs, state, targets, excludes)
     ci.problems(terminal, scope.config.warnings, scope.config.sources)
     access = network.access(proxy)
     patience = rules(settle, access.endpoint)
     fresh = scope.fresh_state(access.endpoint)
+    read: Charges | None = None
     with session.hold(
         terminal, scope.state_file, fresh=fresh, run=access.run, command="refresh", timeout=lock_timeout
     ) as store:
@@ -82,13 +92,16 @@ def command(
             now = session.clock.now()
             made = plan(scope.config, store.state, observed, now, endpoint=subject.endpoint, selected=scope.selected)
             found = drift(known_plan(scope.config, before, made, scope.selected), made)
-            changed = _record(scope, store, observed, server.engine)
+            _record(scope, store, observed, server.engine)
+            if with_credits and server.engine.end is None:
+                read = charges(subject, observed, server.engine, patience, now)
+            changed = _commit(store, server.engine)
     if as_json:
-        document = refresh_document(made, found, version=__version__, changed=changed)
+        document = refresh_document(made, found, version=__version__, changed=changed, charges=read)
         terminal.data(json.dumps(document, indent=2))
     else:
         saved_as = str(scope.state_file) if changed else ""
-        terminal.data(refresh_text(found, made, terminal.style, saved_as=saved_as))
+        terminal.data(refresh_text(found, made, terminal.style, saved_as=saved_as, charges=read))
     if notices := notices_text(made, terminal.message_style):
         terminal.message(notices)
     if unanswered := made.having(Action.VERIFY):
@@ -98,17 +111,21 @@ def command(
     return Exit.CHANGES if detailed_exitcode and (found or blocked(made, scope.config)) else Exit.DONE
 
 
-def _record(scope: Scope, store: Store, observed: Observed, engine: Engine) -> bool:
-    """Record what the server said, and commit. Returns whether the state changed.
-
-    Raises:
-        ServerError: The refresh ended early. What was verified before is committed.
-        OutcomeUnknownError: An event could not be written.
-    """
+def _record(scope: Scope, store: Store, observed: Observed, engine: Engine) -> None:
+    """Record what the server said."""
     if engine.end is None:
         for batch_id, name, what in to_record(scope.config, store.state, observed, scope.selected, waiting=None):
             engine.record(batch_id, name, what)
         engine.run_tasks([])  # makes the events durable
+
+
+def _commit(store: Store, engine: Engine) -> bool:
+    """Commit. Returns whether the state changed.
+
+    Raises:
+        ServerError: The refresh ended early. What was verified and read before is committed.
+        OutcomeUnknownError: An event could not be written.
+    """
     changed = store.commit(session.clock.now())
     if engine.end is not None:
         raise session.error_of(engine.end)

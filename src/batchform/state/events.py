@@ -123,12 +123,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charged:
-    """What the server reported as charged for a batch that has ended. `credits` None: no usable number.
+    """What the server reported as charged for a batch. `credits` None: no usable number.
 
-    `final`: it is not read again. `statistics` count the results.
+    `status`: it has ended with this status, None if the server did not say so. `final`: it is not read again.
+    `statistics` count the results.
     """
 
-    status: str
+    status: str | None = None
     credits: int | None = None
     final: bool = False
     statistics: Mapping[str, int] | None = None
@@ -385,7 +386,10 @@ def _seen(after: Entry, what: Seen, event: Event) -> Entry:
 def _charged(entry: Entry, what: Charged, at: datetime) -> Entry:
     """The entry after `Charged`. A final charge does not change."""
     said = replace(entry, credits=what.credits, final=what.final, charged_at=at, statistics=what.statistics)
-    return replace(max(entry, said, key=charge_order), status=what.status, ended_at=_known(entry.ended_at, at))
+    entry = max(entry, said, key=charge_order)
+    if what.status is None:
+        return entry
+    return replace(entry, status=what.status, ended_at=_known(entry.ended_at, at))
 
 
 def _known(new: T | None, old: T | None) -> T | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from batchform.model import MAX_RECORDS
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from batchform.charges import Charges
     from batchform.drift import Drift
     from batchform.model import Service
     from batchform.plan import Change, GuardCheck, Plan
@@ -45,7 +47,9 @@ def plan_document(plan: Plan, *, version: str, drift: Sequence[Drift] = ()) -> d
     }
 
 
-def refresh_document(plan: Plan, drift: Sequence[Drift], *, version: str, changed: bool) -> dict[str, Any]:
+def refresh_document(
+    plan: Plan, drift: Sequence[Drift], *, version: str, changed: bool, charges: Charges | None = None
+) -> dict[str, Any]:
     """The result of a refresh. `changed`: something new was written to the state."""
     return {
         "format_version": FORMAT_VERSION,
@@ -58,6 +62,7 @@ def refresh_document(plan: Plan, drift: Sequence[Drift], *, version: str, change
         "resource_drift": [drift_document(one, plan.service) for one in drift],
         "warnings": [{"name": notice.name, "text": notice.text} for notice in plan.notices],
         "summary": summary(plan),
+        **({} if charges is None else {"charges": asdict(charges)}),
     }
 
 

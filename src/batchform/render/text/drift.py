@@ -13,6 +13,7 @@ from batchform.render.words import batches, count, place_of, quoted, size, why, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from batchform.charges import Charges
     from batchform.drift import Drift
     from batchform.plan import Change, Plan
     from batchform.render.style import Style
@@ -23,7 +24,9 @@ def drift_lines(drift: Sequence[Drift], plan: Plan, style: Style) -> list[str]:
     return table([_line(one, plan) for one in drift], style)
 
 
-def refresh_text(drift: Sequence[Drift], plan: Plan, style: Style, *, saved_as: str) -> str:
+def refresh_text(
+    drift: Sequence[Drift], plan: Plan, style: Style, *, saved_as: str, charges: Charges | None = None
+) -> str:
     """What a refresh found.
 
     Args:
@@ -31,12 +34,29 @@ def refresh_text(drift: Sequence[Drift], plan: Plan, style: Style, *, saved_as: 
         plan: The plan after the refresh.
         style: Colour or none.
         saved_as: The state file, empty if nothing new was written to it.
+        charges: The charges that were read, None if none were to be read.
     """
     sentences = [f"{style.bold('Refreshed:')} {batches(len(plan.changes))}, {_found(drift)}."]
     sentences.append(f"Recorded in {printable(saved_as)}." if saved_as else "The state was up to date.")
     sentences.append("Nothing was started.")
     lines = drift_lines(drift, plan, style)
-    return "\n".join([*lines, *([""] if lines else []), *pack(sentences, style.columns)])
+    more = pack(charges_sentences(charges), style.columns) if charges is not None else []
+    return "\n".join([*lines, *([""] if lines else []), *pack(sentences, style.columns), *more])
+
+
+def charges_sentences(charges: Charges) -> list[str]:
+    """The charges that were read, and those that are not final or not known."""
+    if not (charges.read or charges.unanswered):
+        return ["Charges: there is none to read."]
+    known = charges.read - charges.unknown
+    parts = [
+        f"Charges: {count(charges.credits, 'credit')} for {batches(known)}.",
+        f"{count(charges.open, 'charge')} can still change." if charges.open else "",
+        f"The answers about {batches(charges.unknown)} had no usable number of credits." if charges.unknown else "",
+        f"There was no answer with a charge for {batches(charges.unanswered)}." if charges.unanswered else "",
+        f"Left for the next `batchform refresh --credits`: {batches(charges.left)}." if charges.left else "",
+    ]
+    return [part for part in parts if part]
 
 
 def _found(drift: Sequence[Drift]) -> str:
