@@ -95,6 +95,7 @@ def comment(project, file):
 
 
 def main(command, file):
+    """Run a command, unless the pipeline has no token."""
     if not os.environ.get("BATCHFORM_API_TOKEN"):
         print(f"This pipeline has no BATCHFORM_API_TOKEN: no {command}.")
         return

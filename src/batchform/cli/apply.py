@@ -234,7 +234,7 @@ def _apply(run: _Run, store: Store) -> Exit:
         progress.report(result, run.scope.state_file)
         _publish(run, made, result)
         if unsaved is not None:
-            run.terminal.error(unsaved)
+            ci.error(run.terminal, unsaved)
             return result.exit if result.exit >= Exit.UNKNOWN else unsaved.exit_code
         return result.exit
 

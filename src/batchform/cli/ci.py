@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Final
 from batchform.errors import BatchformError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from batchform.cli.terminal import Terminal
     from batchform.errors import Problem
+    from batchform.render.style import Style
     from batchform.source_text import SourceText
 
 _LONGEST_OUTPUT: Final = 256 * 1024
@@ -135,6 +136,12 @@ def _told(error: BatchformError) -> str:
     return error_text(error, Style(color=False))
 
 
+def error(terminal: Terminal, shown: BatchformError) -> None:
+    """Show an error on the terminal, and on GitHub as `failed` does."""
+    terminal.error(shown)
+    failed(terminal, shown)
+
+
 def failed(terminal: Terminal, error: BatchformError) -> None:
     """Show an error on GitHub, in the summary of the step and on the page of the run.
 
@@ -210,6 +217,17 @@ def publish(
     summary(terminal, markdown, STEP_SUMMARY)
     words = {name: str(value).lower() for name, value in (("applyable", applyable), ("changes", changes))}
     outputs(terminal, starts=str(starts), records=str(records), plan=text, **words)
+
+
+def summarise(terminal: Terminal, command: str, text: Callable[[Style], str]) -> None:
+    """Add the output of a command to the summary of the step. `text` makes it in a style."""
+    if not in_github():
+        return
+    from batchform.render.markdown import STEP_SUMMARY, log_markdown  # noqa: PLC0415  # only on GitHub
+    from batchform.render.style import Style  # noqa: PLC0415  # the same
+
+    shown = log_markdown(text(Style(color=False)), title=f"batchform {command}", limit=STEP_SUMMARY // 4)
+    summary(terminal, shown, STEP_SUMMARY)
 
 
 def summary(terminal: Terminal, markdown: str, most: int) -> None:

@@ -152,30 +152,28 @@ def _guarded(terminal: Terminal) -> int:
         ci.failed(terminal, error)
         return error.exit_code
     except BatchformError as error:
-        terminal.error(error)
-        return error.exit_code
+        return _show(terminal, error)
     except click.ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # by name: an older click has no such class
             terminal.message(error.format_message())
             return Exit.ERROR
         context = getattr(error, "ctx", None)
         hint = f"Try `{context.command_path} --help`." if context is not None else ""
-        terminal.error(BatchformError(error.format_message(), hint))
-        return Exit.ERROR
+        return _show(terminal, BatchformError(error.format_message(), hint))
     except (click.Abort, KeyboardInterrupt):
-        terminal.error(BatchformError("Interrupted", "No request was in flight."))
+        _show(terminal, BatchformError("Interrupted", "No request was in flight."))
         return Exit.INTERRUPTED
     except OSError as error:
-        terminal.error(_unusable(error))
-        return Exit.ERROR
+        return _show(terminal, _unusable(error))
     except MemoryError:
-        terminal.error(BatchformError("This system has no more memory", "Every recorded outcome is in the journal."))
-        return Exit.ERROR
+        why = "Every recorded outcome is in the journal."
+        return _show(terminal, BatchformError("This system has no more memory", why))
     except Exception as error:  # noqa: BLE001  # a bug becomes a message here
         if (outdated := _outdated()) is not None:
-            terminal.error(outdated)
-            return Exit.ERROR
-        terminal.bug(error)
+            return _show(terminal, outdated)
+        from batchform.cli import ci  # noqa: PLC0415  # the same
+
+        ci.failed(terminal, terminal.bug(error))
         return Exit.ERROR
     return int(code) if code is not None else Exit.DONE
 
@@ -191,6 +189,13 @@ def _unusable(error: OSError) -> BatchformError:
         )
     name = f"{error.filename}: " if error.filename else ""
     return BatchformError("A file could not be used", f"{name}{error.strerror}.")
+
+
+def _show(terminal: Terminal, error: BatchformError) -> Exit:
+    from batchform.cli import ci  # noqa: PLC0415  # only when there is one
+
+    ci.error(terminal, error)
+    return error.exit_code
 
 
 def _outdated() -> BatchformError | None:

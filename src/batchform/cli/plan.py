@@ -143,7 +143,7 @@ def _exit(terminal: Terminal, made: Plan, *, differs: bool) -> Exit:
         return Exit.REFUSED
     if (left_out := too_large(made)) and not made.has_changes:
         what = f"{batches(len(left_out))} larger than approved, and nothing else to do"
-        terminal.error(BatchformError("The plan starts nothing", f"{what}. {REASONS[Reason.TOO_LARGE].next}"))
+        ci.error(terminal, BatchformError("The plan starts nothing", f"{what}. {REASONS[Reason.TOO_LARGE].next}"))
         return Exit.INCOMPLETE
     return Exit.CHANGES if differs else Exit.DONE
 

@@ -96,11 +96,12 @@ def command(
             if with_credits and server.engine.end is None:
                 read = charges(subject, observed, server.engine, patience, now)
             changed = _commit(store, server.engine)
+    saved_as = str(scope.state_file) if changed else ""
+    ci.summarise(terminal, "refresh", lambda style: refresh_text(found, made, style, saved_as=saved_as, charges=read))
     if as_json:
         document = refresh_document(made, found, version=__version__, changed=changed, charges=read)
         terminal.data(json.dumps(document, indent=2))
     else:
-        saved_as = str(scope.state_file) if changed else ""
         terminal.data(refresh_text(found, made, terminal.style, saved_as=saved_as, charges=read))
     if notices := notices_text(made, terminal.message_style):
         terminal.message(notices)

@@ -87,6 +87,7 @@ def command(
         )
         seen, signal = result.snapshot, result.signal
     only = seen.expiring(timedelta(seconds=expiring)) if expiring is not None else None
+    ci.summarise(terminal, "status", lambda style: status_text(seen, style, only=only))
     if signal is not None or not (watch and as_json):  # the lines of the watch have the last status already
         if as_json:
             terminal.data(json.dumps(status_document(seen, only=only), indent=2))

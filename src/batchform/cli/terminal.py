@@ -171,34 +171,35 @@ class Terminal:
             raise
 
     def error(self, error: BatchformError) -> None:
-        """Show an error; on GitHub also in the summary of the step and on the page of the run."""
-        from batchform.cli import ci  # noqa: PLC0415  # only when there is one
-        from batchform.render.text.problems import error_text  # noqa: PLC0415  # the same
+        """Show an error."""
+        from batchform.render.text.problems import error_text  # noqa: PLC0415  # only when there is one
 
         self.message(error_text(error, self.message_style))
-        ci.failed(self, error)
 
     def warn(self, text: str) -> None:
         """Show a warning."""
         shown = _wrapped(f"Warning: {text}", self.message_style)
         self.message(shown.replace("Warning:", self.message_style.yellow("Warning:"), 1))
 
-    def bug(self, error: Exception) -> None:
-        """Show an unexpected error with its source line; with BATCHFORM_LOG=debug also the traceback."""
+    def bug(self, error: Exception) -> BatchformError:
+        """Show an unexpected error with its source line; with BATCHFORM_LOG=debug also the traceback.
+
+        Returns the error that it showed.
+        """
         import traceback  # noqa: PLC0415  # only when it happens
 
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119  # a name, not a path
-        self.error(
-            BatchformError(
-                "This is a bug in batchform",
-                f"{type(error).__name__} at {place}. The journal has every start that was sent, and the next run reads"
-                " their statuses before it sends anything. Please report the command and its output with"
-                " `BATCHFORM_LOG=debug`.",
-            )
+        shown = BatchformError(
+            "This is a bug in batchform",
+            f"{type(error).__name__} at {place}. The journal has every start that was sent, and the next run reads"
+            " their statuses before it sends anything. Please report the command and its output with"
+            " `BATCHFORM_LOG=debug`.",
         )
+        self.error(shown)
         if self.debug:
             self.message("".join(traceback.format_exception(error)))
+        return shown
 
     def close(self, code: int) -> int:
         """The exit code: an error when the data could not be printed and the command itself succeeded."""
