@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
-FAST = ROOT / "tests" / "e2e" / "fast.py"
+FAST = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" "{ROOT}/tests/e2e/leased.py" 300 25'
+"""batchform with faster clocks, and without pauses between pushes."""
+
 EXAMPLE = ROOT / "examples" / "github-actions"
 ACTION = "your-organisation/batchform@"
 
@@ -69,8 +71,7 @@ class Forge:
         folder = self.folder / "tools"
         if not folder.exists():
             folder.mkdir()
-            fast = f'exec "{sys.executable}" "{FAST}" 25'
-            _script(folder / "batchform", f'{fast} "$@"')
+            _script(folder / "batchform", f'{FAST} "$@"')
             _script(
                 folder / "pip",
                 'for word; do case $word in */*) [ -e "$word" ] || exit 1 ;; esac; done\n'
@@ -129,7 +130,8 @@ class Forge:
             fork: Whether it is a pull request of a fork.
             more: More contexts, with `__` for each dot and `_` for each hyphen.
         """
-        jobs = self.workflow(workflow)["jobs"]
+        whole = self.workflow(workflow)
+        jobs = whole["jobs"]
         found = jobs[name] if name else next(iter(jobs.values()))
         assert name or len(jobs) == 1
         folder = self.folder / f"run-{run_id}{name}"
@@ -148,7 +150,12 @@ class Forge:
             **{key.replace("__", "."): value for key, value in more.items()},
         }
         return Job(
-            forge=self, steps=found["steps"], env=found.get("env", {}), folder=folder, sha=sha, contexts=contexts
+            forge=self,
+            steps=found["steps"],
+            env={**whole.get("env", {}), **found.get("env", {})},
+            folder=folder,
+            sha=sha,
+            contexts=contexts,
         )
 
 
@@ -229,16 +236,14 @@ class Job:
             self._shell(step, environment, contexts, cwd)
 
     def _checkout(self, values: Mapping[str, str]) -> None:
-        into = self.work / values.get("path", ".")
-        if "ref" in values:
-            git(self.folder, "clone", "--quiet", "--branch", values["ref"], str(self.forge.bare), str(into))
-        else:
-            git(self.folder, "clone", "--quiet", "--no-checkout", str(self.forge.bare), str(into))
-            git(into, "checkout", "--quiet", "--detach", self.sha)
+        assert set(values) <= {"persist-credentials", "fetch-depth"}
+        git(self.folder, "clone", "--quiet", "--no-checkout", self.forge.bare.as_uri(), str(self.work))
+        git(self.work, "checkout", "--quiet", "--detach", self.sha)
 
     def _upload(self, values: Mapping[str, str]) -> None:
         into = self.forge.hub / "artifacts" / self.contexts["github.run_id"] / values["name"]
-        found = [self.work / path for path in values["path"].split("\n") if path.strip()]
+        paths = [Path(path) for path in values["path"].split("\n") if path.strip()]
+        found = [one for path in paths for one in ([path] if path.is_absolute() else self.work.glob(str(path)))]
         found = [path for path in found if path.is_file()]
         assert found or values.get("if-no-files-found") == "ignore" or self.failed, values
         into.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from batchform.state.codec import decode_state
+from batchform.state.reader import read
 from tests.ci.runner import EXAMPLE, ROOT, Forge, Job, assert_locked, git
 from tests.e2e.harness import TOKEN, Site, site
 
@@ -52,9 +53,6 @@ class Team(Forge):
         git(seed, "add", "--all")
         git(seed, "commit", "--quiet", "--message", "Begin")
         git(seed, "push", "--quiet", str(self.bare), "main")
-        git(seed, "switch", "--quiet", "--orphan", "batchform-state")
-        git(seed, "commit", "--quiet", "--allow-empty", "--message", "batchform's state")
-        git(seed, "push", "--quiet", str(self.bare), "batchform-state")
 
     def propose(self, name: str, records: int | None = None) -> str:
         """Push a branch that declares one more batch, and return its commit."""
@@ -120,10 +118,6 @@ class Team(Forge):
         """The entries of the state on its branch."""
         return decode_state(self.file("batchform-state", "batchform.state.json").encode()).entries
 
-    def on_branch(self) -> list[str]:
-        """The files on the branch of the state."""
-        return git(self.bare, "ls-tree", "--name-only", "batchform-state").split()
-
     def started(self) -> dict[str, int]:
         """The starts that the server accepted, with their counts."""
         return self.site.accepted()
@@ -183,7 +177,7 @@ def test_from_a_branch_to_a_second_run_that_finds_no_changes(team: Team) -> None
     assert applied.contexts["steps.batchform.outputs.exitcode"] == "0"
     assert applied.contexts["steps.batchform.outputs.records"] == "9900"
     kept = team.hub / "artifacts" / applied.contexts["github.run_id"]
-    assert list(kept.rglob("batchform.state.json"))
+    assert list(kept.rglob("batchform-report.json"))
     assert applied.masked == {TOKEN}
     assert TOKEN not in applied.log + applied.summary + planned.log
 
@@ -220,7 +214,7 @@ def test_each_apply_starts_what_its_own_plan_offered(team: Team, merges: str, ap
 
 
 def test_two_merges_at_once_lose_nothing(team: Team) -> None:
-    """Two runs begin with the same state. The push of the second is rejected, and both outcomes are saved."""
+    """Both are planned before one is applied. The second takes up the state that the first left."""
     base = git(team.bare, "rev-parse", "main")
     assert not team.apply(base, "workflow_dispatch").run().failed
     heads = {name: team.propose(name) for name in ("a", "b")}
@@ -228,11 +222,8 @@ def test_two_merges_at_once_lose_nothing(team: Team) -> None:
         assert not team.plan(head, number).failed
     jobs = [team.apply(team.merge(name, head)) for name, head in heads.items()]
     for job in jobs:
-        job.run(until="Save the state")
-    for job in jobs:
         job.run()
         assert not job.failed, job.log
-    assert "Another run saved its state first" in jobs[1].log
     assert {key: entry.phase.value for key, entry in team.entries().items()} == dict.fromkeys(
         (UK, "a-1", "b-1"), "started"
     )
@@ -241,41 +232,18 @@ def test_two_merges_at_once_lose_nothing(team: Team) -> None:
     assert "No changes." in after.log
 
 
-def test_the_next_run_recovers_the_journal_of_a_killed_run(tmp_path: Path) -> None:
-    """The journal is an artefact and on the branch. The next run recovers it and starts nothing twice."""
+def test_a_killed_run_has_its_intents_on_the_branch(tmp_path: Path) -> None:
+    """They were pushed before their starts left, so nothing has to be saved after the run."""
     hangs = {"operation": "start", "batch": "a-1", "fault": "hang", "act": True}
     with at_work(tmp_path, {**WORLD, "faults": [hangs]}) as team:
-        sha = team.merge("a", team.propose("a"))
-        job = team.apply(sha, "workflow_dispatch")
+        job = team.apply(team.merge("a", team.propose("a")), "workflow_dispatch")
         job.kill_when = lambda: team.site.log.wait_for(2)
         job.run()
         assert job.cancelled
-        kept = team.hub / "artifacts" / job.contexts["github.run_id"]
-        assert list(kept.rglob("batchform.state.json.journal"))
-        assert "batchform.state.json.journal" in team.on_branch()
-        after = team.apply(sha, "workflow_dispatch").run()
-        assert not after.failed, after.log
-        assert team.started() == {UK: 1, "a-1": 1}
-        assert {entry.phase.value for entry in team.entries().values()} == {"started"}
-        assert "batchform.state.json.journal" not in team.on_branch()
-
-
-def test_two_first_runs_at_once_pay_once(team: Team) -> None:
-    """Two lineages are not merged: the second push fails, and the next run adopts the batches of both."""
-    sha = team.merge("a", team.propose("a"))
-    jobs = [team.apply(sha, "workflow_dispatch") for _ in range(2)]
-    for job in jobs:
-        job.run(until="Save the state")
-    jobs[0].run()
-    assert not jobs[0].failed, jobs[0].log
-    jobs[1].run()
-    assert jobs[1].failed
-    assert "These are two different states" in jobs[1].log
-    assert list((team.hub / "artifacts" / jobs[1].contexts["github.run_id"]).rglob("batchform.state.json"))
-    after = team.apply(sha, "workflow_dispatch").run()
-    assert not after.failed, after.log
-    assert team.started() == {UK: 1, "a-1": 1}
-    assert set(team.entries()) == {UK, "a-1"}
+        copy = team.clone("copy", "batchform-state") / "batchform.state.json"
+        known = read(copy).state
+        assert known is not None
+        assert {key for key, entry in known.entries.items() if entry.attempts} == {UK, "a-1"}
 
 
 def test_a_proxy_is_passed_on_and_masked(team: Team) -> None:
@@ -291,15 +259,15 @@ def test_a_proxy_is_passed_on_and_masked(team: Team) -> None:
     assert "p4ssw0rd" not in job.log + job.summary
 
 
-def test_a_push_that_fails_for_another_reason_is_not_repeated_forever(team: Team) -> None:
-    """A protected branch, or a token without rights: the job fails and names the artefact with the state."""
+def test_a_branch_that_cannot_be_written_starts_nothing(team: Team) -> None:
+    """A rule for the branch, or a token without rights: the job fails before a start is sent."""
     hook = team.bare / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\necho protected >&2\nexit 1\n", encoding="utf-8")
     hook.chmod(0o755)
     job = team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run()
     assert job.failed
-    assert "no other run is the cause" in job.log
-    assert list((team.hub / "artifacts" / job.contexts["github.run_id"]).rglob("batchform.state.json"))
+    assert "::error title=" in job.log
+    assert team.started() == {}
 
 
 def test_the_action_installs_its_own_commit_with_locked_packages(team: Team) -> None:
@@ -496,6 +464,8 @@ def test_the_nightly_job_saves_what_it_saw(tmp_path: Path) -> None:
         assert nightly.failed, "the batch is declared and not started"
         assert "1 to start" in nightly.log
         assert "1 batch must be started within that time" in nightly.log
+        for command in ("refresh", "plan", "status"):
+            assert f"### batchform {command}" in nightly.summary
         assert team.started() == {}
         assert team.entries()[UK].records == 7_777
         planned = team.plan(team.propose("a"))
@@ -522,7 +492,7 @@ def test_an_apply_that_is_refused_says_so_on_the_pull_request(team: Team) -> Non
     first = team.apply(git(team.bare, "rev-parse", "main"), "workflow_dispatch").run()
     assert not first.failed, first.log
     applied = team.apply(team.merge("a", head))
-    git(team.bare, "update-ref", "refs/heads/batchform-state", git(team.bare, "rev-parse", "batchform-state~1"))
+    git(team.bare, "update-ref", "-d", "refs/heads/batchform-state")
     applied.run()
     assert applied.failed
     assert applied.contexts["steps.batchform.outputs.exitcode"] == "6"

@@ -26,12 +26,6 @@ EXAMPLE = ROOT / "examples" / "gitlab-ci"
 UK = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
 
 
-def test_both_examples_save_the_state_by_the_same_script() -> None:
-    """The tests of one cover the other."""
-    other = ROOT / "examples" / "github-actions"
-    assert (EXAMPLE / "ci" / "save-state.sh").read_text() == (other / "ci" / "save-state.sh").read_text()
-
-
 class Pipeline(Forge):
     """Runs jobs of the example by name, each in its own clone, and passes artefacts to the jobs that need them."""
 
@@ -117,9 +111,6 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
         git(seed, "add", "--all")
         git(seed, "commit", "--quiet", "--message", "Begin")
         git(seed, "push", "--quiet", str(made.bare), "main")
-        git(seed, "switch", "--quiet", "--orphan", "batchform-state")
-        git(seed, "commit", "--quiet", "--allow-empty", "--message", "batchform's state")
-        git(seed, "push", "--quiet", str(made.bare), "batchform-state")
         made.accepted = there.accepted
         yield made
 
@@ -174,7 +165,6 @@ def test_from_a_merge_request_to_the_nightly_job(pipeline: Pipeline, tmp_path: P
     assert pipeline.accepted() == {UK: 1}
     state = decode_state(pipeline.file("batchform-state", "batchform.state.json").encode())
     assert state.entries[UK].phase.value == "started"
-    assert (tmp_path / "kept-apply" / "_state" / "batchform.state.json").exists()
     assert json.loads((tmp_path / "kept-apply" / "apply-report.json").read_text())["summary"]["started"] == 1
     assert TOKEN not in log
 
