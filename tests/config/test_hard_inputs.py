@@ -1,5 +1,6 @@
-"""Hostile files, through the real command: one clear error each, in little time and memory.
+"""Hostile files, through the real command: one clear error each, in little memory.
 
+`./run bench` shows how fast they are refused. Here, `HANG` only ends a run that would not end by itself.
 The broad net is `tests/fuzz_config.py`: malformed files by the thousand.
 """
 
@@ -30,8 +31,9 @@ if not child:
     os.execv(sys.executable, [sys.executable, "-m", "batchform", "validate"])
 _, status, used = os.wait4(child, 0)
 with open("measured", "w") as file:
-    print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss, file=file)
+    print(os.waitstatus_to_exitcode(status), used.ru_maxrss, file=file)
 """
+HANG = 120  # seconds
 
 
 def sparse(path: Path) -> None:
@@ -74,25 +76,23 @@ HARD = {
 }
 
 
-def refused(path: Path) -> tuple[list[str], float, int]:
-    """Validate the file, which must be refused: the lines of output, seconds of processor time, kilobytes."""
-    ended = subprocess.run(
-        [sys.executable, "-c", MEASURED], cwd=path.parent, capture_output=True, check=True, text=True
-    )
-    exit_code, seconds, size = (path.parent / "measured").read_text().split()
+def refused(path: Path) -> tuple[list[str], int]:
+    """Validate the file, which must be refused: the lines of output, kilobytes of memory."""
+    command = [sys.executable, "-c", MEASURED]
+    ended = subprocess.run(command, cwd=path.parent, capture_output=True, check=True, text=True, timeout=HANG)
+    exit_code, size = (path.parent / "measured").read_text().split()
     assert exit_code == "1"
-    return ended.stderr.splitlines(), float(seconds), int(size) // (1024 if sys.platform == "darwin" else 1)
+    return ended.stderr.splitlines(), int(size) // (1024 if sys.platform == "darwin" else 1)
 
 
 @pytest.mark.parametrize("name", HARD)
-def test_each_ends_in_one_clear_error_at_once(name: str, tmp_path: Path) -> None:
-    """In less than one second of processor time and 100 MB, as the operating system measures."""
+def test_each_ends_in_one_clear_error(name: str, tmp_path: Path) -> None:
+    """In less than 100 MB, as the operating system measures."""
     make, place, code = HARD[name]
     make(tmp_path / "batchform.yaml")
-    (head, *lines), seconds, kilobytes = refused(tmp_path / "batchform.yaml")
+    (head, *lines), kilobytes = refused(tmp_path / "batchform.yaml")
     assert (head[: 7 + len(place)], head[-7:]) == (f"Error: {place}", f"[{code}]")
     assert lines[-1] == "1 error."
-    assert seconds < 1
     assert kilobytes < 100 * 1024
 
 
@@ -117,25 +117,22 @@ MANY = {
 }
 RARE = {"unknown", "version-last", "shared", "empty-lists", "aliases"}
 """Similar to others, so only the long form of the suite runs them."""
-MOST = 6
-"""Seconds of processor time. The goal is 2 on an idle machine. A busy one can take three times as long."""
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.full] if name in RARE else []) for name in MANY]
 )
-def test_a_file_of_sixteen_megabytes_is_refused_in_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
+def test_a_file_of_sixteen_megabytes_is_refused_in_bounded_memory(name: str, tmp_path: Path) -> None:
     """At the first thousand problems, fifty of them shown in full, or at a cap of the reader."""
     text, code, is_full = MANY[name]
     assert len(text) <= MAX_BYTES
     (tmp_path / "batchform.yaml").write_text(text, encoding="utf-8")
-    said, seconds, kilobytes = refused(tmp_path / "batchform.yaml")
+    said, kilobytes = refused(tmp_path / "batchform.yaml")
     assert any(line.endswith(f"[{code}]") for line in said)
     assert not any("needs its version" in line for line in said if name == "version-last")
     if is_full:
         assert sum(line.startswith("Error: ") for line in said) == 50
         assert said[-1].startswith(f"{MAX_PROBLEMS + 1:,} errors. 50 of them are shown")
-    assert seconds < MOST
     assert kilobytes < 300 * 1024
 
 
