@@ -61,8 +61,8 @@ class Clones(Land):
         git("-c", signs_in, "clone", "--quiet", *options, self.server.url, str(folder), folder=self.root)
 
     def surroundings(self) -> dict[str, str]:
-        """Nothing: what is needed is in the checkout."""
-        return {"GIT_CONFIG_NOSYSTEM": "1"}
+        """Nothing: what is needed is in the checkout. What a killed run leaves in its temporary folder goes with it."""
+        return {"GIT_CONFIG_NOSYSTEM": "1", "TMPDIR": str(self.root.parent)}
 
     def registers(self) -> Git:
         """The branch, as the test looks into it."""

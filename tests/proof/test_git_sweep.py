@@ -45,6 +45,7 @@ class OnBranch(Case):
             git("init", "--quiet", folder=folder)
             git("remote", "add", "origin", bare(folder.parent / "remote").as_uri(), folder=folder)
         given = {"BATCHFORM_STATE": f"git:{BRANCH}", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+        given["TMPDIR"] = str(folder.parent)  # where a killed run leaves its repository
         job = {"lease": LEASE, "patience": 20.0, "timeout": "15s", "environment": self.place.environment(**given)}
         return self.warm.run(self.place, *APPLY, **job, **more)
 
