@@ -15,5 +15,5 @@ from tests.e2e.fast import run
 if __name__ == "__main__":
     Objects.lease = Git.lease = float(sys.argv.pop(1))
     Git.poll = 0.5
-    Git.gather = Git.window = 0.0
+    Git.window = 0.0
     run(float(sys.argv.pop(1)))

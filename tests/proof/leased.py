@@ -58,7 +58,7 @@ def live(job: dict[str, Any], factor: float) -> None:
     """Be the command."""
     prepare(job)
     Objects.lease = Git.lease = job["lease"]
-    Git.gather = Git.window = 0.0
+    Git.window = 0.0
     Git.poll = 0.2
     Objects.timeout = job["timeout"]
     session.STORE_TIMEOUT = job["patience"]

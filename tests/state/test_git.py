@@ -501,6 +501,23 @@ def test_a_git_that_does_not_fit_is_named(
     assert PASSWORD not in caught.value.detail
 
 
+def test_a_git_that_makes_no_repository_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example on a full disk."""
+    programs = place.root / "programs"
+    programs.mkdir()
+    program(programs, "git", f'[ "$1" = init ] && exit 1\nPATH={os.environ["PATH"]} exec git "$@"')
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(UsageError, match="git cannot be used"):
+        place.registers()
+
+
+def test_a_commit_of_any_time_is_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is only shown."""
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "@999999999999 +0000")
+    tag = place.registers().write("", b"one", None)
+    assert place.registers().read("") == Held(b"one", tag)
+
+
 # --- How long events wait --------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,9 @@ _PUSHES: Final = 6
 _MOVES: Final = 5
 """How often a write is built on a new tip, while other files of the branch change."""
 
+_LATEST: Final = 1 << 35
+"""Seconds since 1970: a commit may have any time, and a date has only so many years."""
+
 _KEPT: Final = re.compile(
     r"(author|committer|credential|gpg|http|https|protocol|ssh|url|user)\..*"
     r"|commit\.gpgsign|core\.(askpass|gitproxy|sshcommand)"
@@ -163,7 +166,13 @@ class Git:
             **{f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(config)},
             **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(config)},
         }
-        self._do("init", "--quiet", "--bare", "--template=", f"--object-format={checkout.object_format}", str(private))
+        words = ("--quiet", "--bare", "--template=", f"--object-format={checkout.object_format}", str(private))
+        try:
+            self._do("init", *words)
+        except Unsure:
+            raise UsageError(
+                "git cannot be used", f"It cannot make a repository in {private.parent}. Nothing was sent."
+            ) from None
 
     def rest(self, in_flight: int) -> float:
         """See `Registers`. The pushes of a minute may follow each other at once, so a short run is short."""
@@ -218,7 +227,7 @@ class Git:
         ours = [files[path] for path in (FILE, f"{FILE}.journal", f"{FILE}.backup") if path in files]
         if (files and not ours) or any(mode != "100644" for mode, _, _ in ours):
             raise Unsure(Why.FOREIGN)
-        written = int(self._do("log", "-1", "--format=%ct", commit))
+        written = min(int(self._do("log", "-1", "--format=%ct", commit)), _LATEST)
         return _Tip(commit, files, datetime.fromtimestamp(written, UTC))
 
     def _commit(self, tip: _Tip, file: str, blob: str, message: str) -> _Tip:
