@@ -132,7 +132,7 @@ def test_a_file_of_sixteen_megabytes_is_refused_in_bounded_memory(name: str, tmp
     assert not any("needs its version" in line for line in said if name == "version-last")
     if is_full:
         assert sum(line.startswith("Error: ") for line in said) == 50
-        assert said[-1].startswith(f"{MAX_PROBLEMS + 1:,} errors. 50 of them are shown")
+        assert f"{MAX_PROBLEMS + 1:,} errors. 50 of them are shown" in " ".join(said[-2:])
     assert kilobytes < 300 * 1024
 
 

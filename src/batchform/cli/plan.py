@@ -25,7 +25,7 @@ from batchform.cli.options import (
 )
 from batchform.errors import BatchformError, Exit, StateError
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Notice, Plan, Reason, blocked, narrow, plan, too_large
+from batchform.plan import Notice, Plan, blocked, narrow, plan, too_large
 from batchform.render.documents.plan import plan_document, summary
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.words import REASONS, batches, blocked_by_guard
@@ -143,7 +143,7 @@ def _exit(terminal: Terminal, made: Plan, *, differs: bool) -> Exit:
         return Exit.REFUSED
     if (left_out := too_large(made)) and not made.has_changes:
         what = f"{batches(len(left_out))} larger than approved, and nothing else to do"
-        ci.error(terminal, BatchformError("The plan starts nothing", f"{what}. {REASONS[Reason.TOO_LARGE].next}"))
+        ci.error(terminal, BatchformError("The plan starts nothing", f"{what}. {REASONS[left_out[0].reason].next}"))
         return Exit.INCOMPLETE
     return Exit.CHANGES if differs else Exit.DONE
 
