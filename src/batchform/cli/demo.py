@@ -76,25 +76,29 @@ def command(terminal: Terminal, /) -> int:
     world = from_values(_world())
     with serve(world) as url:
         shell = _Shell(terminal, folder, url)
-        shell.say(f"A simulator of the vendor's server listens on {url}.\nThe demo works in {folder}.")
+        shell.say(f"A simulator of the vendor's server listens on {url}.", f"The demo works in {folder}.")
         shell.show("cat", "batchform.yaml")
         shell.run("plan", expect=Exit.DONE)
         shell.say(
-            "This plan is based on the file only. Apply reads the account first, then starts batches."
-            "\n--settle is shorter here than the real service needs. That is allowed only with a simulator."
+            "This plan is based on the file only.",
+            "Apply reads the account first, then starts batches.",
+            "--settle is shorter here than the real service needs.",
+            "That is allowed only with a simulator.",
         )
         shell.run("apply", "--auto-approve", "--settle", "2s", expect=Exit.INCOMPLETE)
         shell.say(
-            "Exit code 3: two batches are blocked; `hold: true` would accept that. For the lost answer, batchform read"
-            "\nthe status and found the batch started. Nothing was started twice. The next plan has no changes:"
+            "Exit code 3: two batches are blocked; `hold: true` would accept that.",
+            "For the lost answer, batchform read the status and found the batch started.",
+            "Nothing was started twice.",
+            "The next plan has no changes:",
         )
         shell.run("plan", "--refresh", expect=Exit.DONE)
     twice = [batch for batch, count in world.accepted.items() if count > 1]
     if twice or sum(world.accepted.values()) != 3:
         raise BatchformError("The demo found a bug in batchform", f"Starts by batch: {dict(world.accepted)}.")
-    terminal.data(
-        f"The simulator counts {sum(world.accepted.values())} accepted starts, none of them twice."
-        f"\nThe files are in {printable(str(folder))}; the state is batchform.state.json."
+    shell.say(
+        f"The simulator counts {sum(world.accepted.values())} accepted starts, none of them twice.",
+        f"The files are in {printable(str(folder))}; the state is batchform.state.json.",
     )
     return Exit.DONE
 
@@ -108,9 +112,10 @@ class _Shell:
         self._environment = {name: value for name, value in os.environ.items() if name not in drop}
         self._environment |= {"BATCHFORM_ENDPOINT": url, "BATCHFORM_AUTH_TOKEN": _TOKEN}
 
-    def say(self, text: str) -> None:
+    def say(self, *sentences: str) -> None:
         """Print an explanation."""
-        self._terminal.data(f"\n{text}")
+        self._terminal.data("")
+        self._terminal.say(*sentences)
 
     def show(self, *words: str) -> None:
         """Print a file like `cat`."""

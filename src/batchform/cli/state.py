@@ -106,7 +106,7 @@ def rm(terminal: Terminal, /, *, batches: tuple[str, ...], state: str | None, lo
         )
         store.commit(now)
     for entry in entries:
-        terminal.data(f"Removed {printable(entry.name)} ({printable(entry.batch_id)}), which was {entry.phase.value}.")
+        terminal.say(f"Removed {printable(entry.name)} ({printable(entry.batch_id)}), which was {entry.phase.value}.")
 
 
 @command.command()
@@ -129,9 +129,9 @@ def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, au
     with locked(paths(file).lock, holder, lock_timeout):
         found = examine(file)
         for note in found.notes:
-            terminal.data(printable(note))
+            terminal.say(printable(note))
         if not found.needed:
-            terminal.data("The state is not damaged.")
+            terminal.say("The state is not damaged.")
             return Exit.DONE
         batches = count(len(found.state.entries), "batch", "batches")
         if not auto_approve and not terminal.interactive:
@@ -139,8 +139,8 @@ def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, au
         if not auto_approve and not terminal.confirm(f"Replace the state with this one of {batches}?"):
             raise RefusedError("Recover was not approved", "Nothing was changed.")
         for path in accept(file, found, run):
-            terminal.data(f"Kept the damaged file as {printable(str(path))}.")
-    terminal.data(f"Recovered {batches}. Run `batchform plan --refresh` to compare with the account.")
+            terminal.say(f"Kept the damaged file as {printable(str(path))}.")
+    terminal.say(f"Recovered {batches}.", "Run `batchform plan --refresh` to compare with the account.")
     return Exit.DONE
 
 
@@ -198,7 +198,7 @@ def push(terminal: Terminal, /, *, file: str, state: str | None, lock_timeout: f
         store.join(theirs)
         changed = store.commit(session.clock.now())
     batches = count(len(theirs.entries), "batch", "batches")
-    terminal.message(f"Pushed: {batches} of {printable(file)}." if changed else "The state has all of this already.")
+    terminal.note(f"Pushed: {batches} of {printable(file)}." if changed else "The state has all of this already.")
 
 
 def _pushed(file: Path) -> State:
@@ -239,7 +239,7 @@ def migrate(terminal: Terminal, /, *, to: str, state: str | None, lock_timeout: 
         )
     known, run = read_state(place), environment.new_run()
     if known.home == str(target):
-        terminal.message(f"The state is at {target} already.")
+        terminal.note(f"The state is at {target} already.")
         return
     from batchform.state import local  # noqa: PLC0415  # only here the kind of store matters
     from batchform.state.probe import probe  # noqa: PLC0415  # for remote states only
@@ -255,7 +255,7 @@ def migrate(terminal: Terminal, /, *, to: str, state: str | None, lock_timeout: 
             new.commit(session.clock.now())
             # safety: before the store is free again, so that no run finds two states that both go on
             old.leave(str(target))
-    terminal.message(f"Moved: {count(len(known.entries), 'batch', 'batches')}. Set BATCHFORM_STATE={target}.")
+    terminal.note(f"Moved: {count(len(known.entries), 'batch', 'batches')}.", f"Set BATCHFORM_STATE={target}.")
 
 
 @command.command()
@@ -269,15 +269,15 @@ def lock(terminal: Terminal, /, *, state: str | None, as_json: bool) -> int:
     if as_json:
         terminal.data(json.dumps(found or {"locked": False}, indent=2))
     elif found is None:
-        terminal.data("The state is free.")
+        terminal.say("The state is free.")
     else:
-        terminal.data(printable(_holder_text(found)))
+        terminal.say(printable(_holder_text(found)))
         if isinstance(place, Path):
-            terminal.data("The kernel frees this lock when that run ends, however it ends.")
+            terminal.say("The kernel frees this lock when that run ends, however it ends.")
         else:
-            terminal.data(
-                f"If the run has died, the next run takes over after {found['lease_seconds']:.0f} s. If it hangs, stop"
-                f" it with `batchform state unlock {printable(found['run'])}`."
+            terminal.say(
+                f"If the run has died, the next run takes over after {found['lease_seconds']:.0f} s.",
+                f"If it hangs, stop it with `batchform state unlock {printable(found['run'])}`.",
             )
     return Exit.DONE if found is None else Exit.LOCKED
 
@@ -308,7 +308,7 @@ def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeou
     found = holding(engine)
     if found is None or found.header.run != holder:
         raise not_held(holder)
-    terminal.message(printable(_holder_text(_holding_document(found))))
+    terminal.note(printable(_holder_text(_holding_document(found))))
     if not auto_approve and not terminal.interactive:
         raise UsageError("This unlock has no approval", "Approval needs a terminal or `--auto-approve`.")
     if not auto_approve and not terminal.confirm("Stop this run? It then sends nothing more."):
@@ -323,7 +323,7 @@ def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeou
         timeout=lock_timeout,
         waiting=Waiting(terminal, "Waiting until that run can send nothing more ...", at_once=True),
     )
-    terminal.data(f"Unlocked. {count(recovered, 'event')} of that run are in the state.")
+    terminal.say(f"Unlocked. {count(recovered, 'event')} of that run are in the state.")
 
 
 def _holder(place: Place) -> dict[str, Any] | None:
