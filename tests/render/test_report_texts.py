@@ -20,6 +20,7 @@ from batchform.render.documents.plan import plan_document, refresh_document
 from batchform.render.documents.status import status_document
 from batchform.render.documents.stream import waited_document
 from batchform.render.escape import width
+from batchform.render.layout import grid
 from batchform.render.style import Style
 from batchform.render.text.drift import refresh_text
 from batchform.render.text.history import history_text
@@ -199,3 +200,42 @@ def test_a_watch_keeps_completed_batches_in_the_total() -> None:
     }
     seen = snapshot(config, None, Observed(listed=True, readings=readings), NOW, endpoint=ENDPOINT)
     assert log_words(seen, None) == "1 processing; 110 of 150 records"
+
+
+def test_a_narrow_watch_leaves_the_bar_out() -> None:
+    """The share and the name matter more. No line ends in a blank, with colour or without."""
+    place = Place(file="f", line=1, column=1, end_line=1, end_column=1)
+    config = Config(batches=(Batch(name="uk-mobiles", batch_id="a", place=place),))
+    reading = Reading(batch_id="a", source=Source.LIST, status="processing", records=100, records_processed=25)
+    seen = snapshot(config, None, Observed(listed=True, readings={"a": reading}), NOW, endpoint=ENDPOINT)
+
+    def first(columns: int) -> str:
+        return frame(seen, PLAIN, columns=columns, rows=9, left=None, footer="f")[0]
+
+    assert first(40) == "uk-mobiles  processing         25%  25…"
+    assert first(72) == "uk-mobiles  processing        [#####...............]  25%  25 of 100"
+    unread = snapshot(config, None, Observed(listed=False), NOW, endpoint=ENDPOINT)
+    line = frame(unread, COLOUR, columns=80, rows=9, left=None, footer="f")[0]
+    assert line.endswith("not started\x1b[0m")
+
+
+def test_a_grid_becomes_narrower_step_by_step() -> None:
+    """First the gaps, then the name, then what can be left out; at last each row is a card of labelled cells."""
+    headings = ("NAME", "STATUS", "EMPTY", "NUMBER", "STARTED")
+    row = ("a-name-of-some-length-which-is-cut", "processing", "-", "9,800", "2026-11-23 09:00")
+
+    def shown(columns: int) -> list[str]:
+        style = Style(color=False, columns=columns)
+        head, rows = grid(headings, [row], style, numbers={3}, optional=(4,))
+        return [*head, *rows[0]]
+
+    assert shown(100)[1] == "a-name-of-some-length-which-is-cut   processing   -        9,800   2026-11-23 09:00"
+    assert shown(82)[1] == "a-name-of-some-length-which-is-cut  processing  -       9,800  2026-11-23 09:00"
+    assert shown(74)[1] == "a-name-of-some…h-which-is-cut  processing  -       9,800  2026-11-23 09:00"
+    assert shown(66)[0].split() == ["NAME", "STATUS", "NUMBER", "STARTED"]
+    assert shown(50)[0].split() == ["NAME", "STATUS", "NUMBER"]
+    assert shown(40) == [
+        "a-name-of-some-length-which-is-cut",
+        "  STATUS processing   NUMBER 9,800",
+        "  STARTED 2026-11-23 09:00",
+    ]

@@ -28,8 +28,8 @@ _OPTIONAL: Final = (3, 5)
 """What narrow terminals do not show: the number processed, which the share implies; then the start."""
 _NONE: Final = "-"
 
-_BAR: Final = 20
-"""Columns of a progress bar."""
+_BAR, _BAR_FROM = 20, 72
+"""Columns of a progress bar, and of the narrowest terminal that has one."""
 
 _LONGEST_STATUS: Final = 16
 
@@ -97,8 +97,9 @@ def frame(snapshot: Snapshot, style: Style, *, columns: int, rows: int, left: fl
     room = max(rows - 3, 1)
     shown = ordered if len(ordered) <= room else ordered[: room - 1]
     names = max((width(printable(one.change.name)) for one in shown), default=0)
-    names = max(min(names, columns - _BAR - _LONGEST_STATUS - 12), 8)
-    lines = [_bar_line(one, style, names=names, columns=columns) for one in shown]
+    bar = _BAR if columns >= _BAR_FROM else 0
+    names = max(min(names, columns - bar - _LONGEST_STATUS - 12), 8)
+    lines = [_bar_line(one, style, names=names, bar=bar, columns=columns) for one in shown]
     if len(shown) < len(ordered):
         lines.append(cut(f"... and {len(ordered) - len(shown):,} more", columns))
     return [*lines, "", cut(progress_words(snapshot, left), columns), cut(footer, columns)][:rows]
@@ -179,16 +180,19 @@ def _deadline(one: Standing, snapshot: Snapshot) -> str:
     return f"in {span(left)}" if left > timedelta() else f"{span(left)} ago"
 
 
-def _bar_line(one: Standing, style: Style, *, names: int, columns: int) -> str:
+def _bar_line(one: Standing, style: Style, *, names: int, bar: int, columns: int) -> str:
     share = one.share
     name = pad(cut_middle(printable(one.change.name), names), names)
     word = pad(status_words(one), _LONGEST_STATUS)
     rest = ""
     if share is not None:
-        full = int(share * _BAR)
+        full = int(share * bar)
+        drawn = f"[{'#' * full}{'.' * (bar - full)}] " if bar else ""
         of = f"{_number(one.processed)} of {_number(one.change.records)}" if one.processed is not None else ""
-        rest = f"[{'#' * full}{'.' * (_BAR - full)}] {int(share * 100):>3}%  {of}"
+        rest = f"{drawn}{int(share * 100):>3}%  {of}"
     if columns < names + 2 + _LONGEST_STATUS:
         return cut(f"{name}  {word}", columns).rstrip()
     rest = cut(rest, columns - names - _LONGEST_STATUS - 4) if columns > names + _LONGEST_STATUS + 4 else ""
+    if not rest:
+        return f"{name}  {style.paint(TONES[one.stage], word.rstrip())}"
     return f"{name}  {style.paint(TONES[one.stage], word)}  {rest}".rstrip()
