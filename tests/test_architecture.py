@@ -48,6 +48,7 @@ PURE: Final = (
     "charges",
     "doctor",
     "drift",
+    "history",
     "errors",
     "model",
     "plan",

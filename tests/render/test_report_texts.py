@@ -140,6 +140,7 @@ def test_why_is_a_safe_label_and_text_on_each_line(known: Known, style: Style) -
 def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None, style: Style) -> None:
     """The person, the job and the commit come from the environment."""
     check_safe(history_text(runs, style, last=last), style)
+    check_safe(history_text(runs, style, last=last, charged=(10, 2, 1)), style)
     state = State(lineage="l", service=Service.PHONE, endpoint=ENDPOINT, runs=tuple(runs))
     strict("history-1").validate(through_json(history_document(state, runs)))
 

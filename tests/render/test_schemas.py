@@ -38,7 +38,17 @@ if TYPE_CHECKING:
     from batchform.state.known import State
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ("plan-1", "state-1", "events-1", "diagnostics-1", "refresh-1", "status-1", "history-1", "doctor-1")
+NAMES = (
+    "plan-1",
+    "state-1",
+    "events-1",
+    "diagnostics-1",
+    "refresh-1",
+    "status-1",
+    "history-1",
+    "history-by-1",
+    "doctor-1",
+)
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 

@@ -33,8 +33,13 @@ _ELSEWHERE: Final = {
 """The starts that this state did not record as its own: each was paid for by another run or person."""
 
 
-def history_text(runs: Sequence[Run], style: Style, *, last: int | None = None) -> str:
-    """The runs, oldest first, only the `last` ones if given, and the totals of all."""
+def history_text(
+    runs: Sequence[Run], style: Style, *, last: int | None = None, charged: tuple[int, int, int] = (0, 0, 0)
+) -> str:
+    """The runs, oldest first, only the `last` ones if given, and the totals of all.
+
+    `charged` has the credits that are known, of how many batches, and how many batches have no known charge.
+    """
     if not runs:
         return "This state has no recorded runs."
     shown = runs if last is None else runs[len(runs) - min(last, len(runs)) :]
@@ -42,7 +47,7 @@ def history_text(runs: Sequence[Run], style: Style, *, last: int | None = None) 
     lines, blocks = grid(_HEADINGS, rows, style, numbers=_NUMBERS, elastic=_WHO_AT, optional=_OPTIONAL)
     for run, block in zip(shown, blocks, strict=True):
         lines += [*block, *_more(run, style)]
-    return "\n".join([*lines, "", *pack(_totals(runs, len(shown)), style.columns)])
+    return "\n".join([*lines, "", *pack([*_totals(runs, len(shown)), *_charges(*charged)], style.columns)])
 
 
 def _row(run: Run) -> tuple[str, ...]:
@@ -75,6 +80,14 @@ def _more(run: Run, style: Style) -> list[str]:
     if run.job:
         lines += wrap(printable(run.job), style.columns, first="    ", rest="    ")
     return [style.dim(line) for line in lines]
+
+
+def _charges(credits_charged: int, known: int, unknown: int) -> list[str]:
+    """What the vendor charged, if any charge is known."""
+    if not known:
+        return []
+    rest = f"; {batches(unknown)} not known" if unknown else ""
+    return [f"Charged: {count(credits_charged, 'credit')} for {batches(known)}{rest}."]
 
 
 def _totals(runs: Sequence[Run], shown: int) -> list[str]:
