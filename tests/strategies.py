@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from batchform.apply import Outcome, Report, Result
 from batchform.engine import ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import OutcomeUnknownError, Problem, Severity
+from batchform.estimate import Rate
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
 from batchform.plan import Action, Change, GuardCheck, Notice, Obstacle, Plan, Reason, RecordsSource
 from batchform.source_text import Place
@@ -347,6 +348,20 @@ def plans() -> st.SearchStrategy[Plan]:
         changes=st.lists(changes(), max_size=6).map(tuple),
         guards=st.lists(checks, max_size=2).map(tuple),
         notices=st.lists(notices, max_size=2).map(tuple),
+        rate=st.none() | rates(),
+    )
+
+
+def rates() -> st.SearchStrategy[Rate]:
+    """Any rate for an estimate."""
+    number = st.floats(0, 1000, allow_nan=False)
+    return st.builds(
+        lambda each, price, learnt: Rate(
+            per_record=each[1], least=each[0], most=each[2], learnt=learnt, price=price, currency="EUR" if price else ""
+        ),
+        st.tuples(number, number, number).map(sorted),
+        st.none() | st.floats(1e-6, 1e6),
+        st.integers(0, 20),
     )
 
 
@@ -379,4 +394,9 @@ def reports() -> st.SearchStrategy[Report]:
         recorded=st.booleans(),
     )
     some = st.tuples(st.lists(outcomes, max_size=6), st.sampled_from([1, 1, 1, 20]))
-    return st.builds(Report, outcomes=some.map(lambda each: tuple(each[0] * each[1])), end=st.none() | ends())
+    return st.builds(
+        Report,
+        outcomes=some.map(lambda each: tuple(each[0] * each[1])),
+        end=st.none() | ends(),
+        rate=st.none() | rates(),
+    )

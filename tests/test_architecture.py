@@ -50,6 +50,7 @@ PURE: Final = (
     "drift",
     "history",
     "errors",
+    "estimate",
     "model",
     "plan",
     "protocol",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from batchform.engine import End, Engine
+    from batchform.estimate import Rate
     from batchform.model import Config, Observed, ServerProblem
     from batchform.plan import Change, Plan
     from batchform.state.events import What
@@ -183,6 +184,7 @@ class Report:
 
     outcomes: tuple[Outcome, ...]
     end: End | None = None
+    rate: Rate | None = None
 
     def having(self, *results: Result) -> tuple[Outcome, ...]:
         """The outcomes with one of these results, in order."""
@@ -238,7 +240,7 @@ def report(plan: Plan, events: Iterable[Event], unrecorded: Iterable[Event], end
         outcome = _outcome(change, last.get(change.batch_id))
         if outcome is not None:
             outcomes.append(replace(outcome, recorded=change.batch_id not in lost))
-    return Report(outcomes=tuple(outcomes), end=end)
+    return Report(outcomes=tuple(outcomes), end=end, rate=plan.rate)
 
 
 _ATTEMPTS = (Intended, NotAttempted, Started, AlreadyStarted, Unknown, Released, Rejected)

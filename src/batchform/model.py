@@ -100,6 +100,15 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What a record and a credit cost, for estimates. None: not configured. A price has a currency."""
+
+    credits_per_record: float | None = None
+    price_per_credit: float | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The declared batches, sorted by name. Each `batch_id` and each `name` is unique.
 
@@ -108,6 +117,7 @@ class Config:
 
     service: Service = Service.PHONE
     guards: tuple[Guard, ...] = ()
+    costs: Costs = Costs()
     batches: tuple[Batch, ...] = ()
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()

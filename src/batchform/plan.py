@@ -13,12 +13,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from batchform.errors import RefusedError
+from batchform.estimate import rate_of
 from batchform.model import DEADLINE, MAX_RECORDS, RUNNING, Guard, GuardName, Service, Source, Status
 from batchform.state.known import BEYOND, FOR_GOOD, Cause, Entry, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from batchform.estimate import Rate
     from batchform.model import Batch, Config, Observed, Reading
     from batchform.source_text import Place
 
@@ -172,7 +174,8 @@ class Plan:
 
     `lineage` and `serial` identify the state it was made from, None without a state. `refreshed`: the account was
     listed. `at` is the time that ages were judged by. `targeted`: only some batches were selected. `sized` is False
-    for a saved plan of a format without sizes, which approves up to 10,000 records for each start.
+    for a saved plan of a format without sizes, which approves up to 10,000 records for each start. `rate` is for an
+    estimate of the credits, None when it is unknown. It is no part of an approval or a guard.
     """
 
     service: Service
@@ -186,6 +189,7 @@ class Plan:
     guards: tuple[GuardCheck, ...]
     notices: tuple[Notice, ...]
     sized: bool = True
+    rate: Rate | None = field(default=None, compare=False)
 
     def having(self, *actions: Action) -> tuple[Change, ...]:
         """The changes with one of these actions, in order."""
@@ -268,6 +272,7 @@ def plan(
         changes=tuple(changes),
         guards=_check(config.guards, changes, overridden),
         notices=tuple(notices),
+        rate=rate_of(config.costs, state) if any(change.action is Action.START for change in changes) else None,
     )
 
 

@@ -32,7 +32,7 @@ from batchform.plan import Action, Plan, approve, check_approval, check_guards, 
 from batchform.protocol import rules
 from batchform.render.documents.report import report_document
 from batchform.render.escape import printable
-from batchform.render.words import batches, stake, told_by_author
+from batchform.render.words import batches, credits_words, stake, told_by_author
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -256,8 +256,10 @@ def _question(made: Plan) -> str:
     starts = made.having(Action.START)
     if not starts:
         return "Record these changes?\n  No batch is started, and nothing is spent."
-    records = stake(starts, told_by_author(starts))
-    return f"Start {batches(len(starts))} ({records})?\n  A start spends credits and cannot be undone."
+    sizes = ", ".join(
+        part for part in (stake(starts, told_by_author(starts)), credits_words(starts, made.rate)) if part
+    )
+    return f"Start {batches(len(starts))} ({sizes})?\n  A start spends credits and cannot be undone."
 
 
 def _commit(store: Store) -> BatchformError | None:

@@ -38,7 +38,7 @@ def doubts(files: Sequence[File]) -> Iterator[Problem]:
 
 def _set_twice(files: Sequence[File]) -> Iterator[Problem]:
     """Problems of settings in more than one file."""
-    for key in ("service", "guards"):
+    for key in ("service", "guards", "costs"):
         setting = [file for file in files if key in file.top]
         for other in setting[1:]:
             detail = f"`{key}` applies to all files together, so only one of them can set it."

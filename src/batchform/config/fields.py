@@ -166,6 +166,31 @@ def _mapping(fault: Fault) -> Told | None:
     return Code.WRONG_KIND, f"This must be a mapping, not {kind(fault.value)}.", hint
 
 
+def _costs(fault: Fault) -> Told | None:
+    """Explain the numbers for estimates."""
+    if fault.keyword != "dependentRequired":
+        return _mapping(fault)
+    has, lacks = ("price_per_credit", "currency") if "currency" not in fault.value else ("currency", "price_per_credit")
+    return Code.MISSING_KEY, f"`{has}` needs `{lacks}`.", f"Write `{lacks}:`, or leave both out."
+
+
+def _currency(fault: Fault) -> Told | None:
+    """Explain a currency."""
+    hint = "Write three capital letters, such as `EUR`."
+    if fault.keyword == "type":
+        return Code.WRONG_KIND, f"This must be a text, not {kind(fault.value)}.", hint
+    return Code.BAD_TEXT, f"{quote(fault.value)} is not a currency.", hint
+
+
+def _decimal(fault: Fault) -> Told | None:
+    """Explain a number that may have a fraction."""
+    value, above, most = fault.value, fault.rules.get("exclusiveMinimum"), fault.rules.get("maximum")
+    rule = f"a number above {above} and at most {most:,}"
+    if fault.keyword == "type":
+        return Code.WRONG_KIND, f"This must be {rule}, not {kind(value)}.", "Write it like `1` or `0.02`, unquoted."
+    return Code.BAD_NUMBER, f"This must be {rule}, not {value:,}.", "To set no number, leave the key out."
+
+
 def _batches(fault: Fault) -> Told | None:
     """Explain the batches by name."""
     if fault.keyword != "type" or not isinstance(fault.value, list):
@@ -255,6 +280,10 @@ _KEYS: Mapping[str, Explain] = {
     "guards": _mapping,
     "max_starts": _number,
     "max_records": _number,
+    "costs": _costs,
+    "credits_per_record": _decimal,
+    "price_per_credit": _decimal,
+    "currency": _currency,
     "defaults": _mapping,
     "batches": _batches,
     "batch_id": Text(

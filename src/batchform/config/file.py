@@ -39,6 +39,7 @@ class File:
         self.problems: dict[Problem, None] = dict.fromkeys(document.problems)
         self.service: Service | None = None
         self.limits: dict[str, int] = {}
+        self.costs: dict[str, Any] = {}
         self.defaults: dict[str, Any] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self._faulty: set[tuple[int, str | int, bool]] = set()
@@ -155,6 +156,7 @@ class File:
         top = self._right(self.top)
         self.service = Service(top["service"]) if "service" in top else None
         self.limits = self._right(top.get("guards", {}))
+        self.costs = self._right(top.get("costs", {}))
         self.defaults = self._fields(("defaults",), top.get("defaults", {}))
         batches = self._right(top.get("batches", {}))
         self.batches = {
@@ -192,6 +194,7 @@ def _unknown(path: Steps, around: Mapping[str, Any], rules: Mapping[str, Any], s
     elsewhere = {
         "at the top of the file, for all batches together": top,
         "under `guards`": top["guards"]["properties"],
+        "under `costs`": top["costs"]["properties"],
         "to a batch, below its name": batch,
     }
     hint = advice.unknown_key(key, here, elsewhere, is_mapping=isinstance(around[key], dict))

@@ -17,7 +17,7 @@ from batchform.config.across import clashes, doubts
 from batchform.config.file import File
 from batchform.config.problems import MAX_PROBLEMS, Code, quote_path, too_many
 from batchform.errors import ConfigError, Severity
-from batchform.model import Config, Service
+from batchform.model import Config, Costs, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,6 +49,7 @@ def load(paths: Sequence[str | os.PathLike[str]]) -> Config:
     return Config(
         service=next((file.service for file in files if file.service), Service.PHONE),
         guards=tuple(guard for file in files for guard in file.guards()),
+        costs=next((Costs(**file.costs) for file in files if file.costs), Costs()),
         batches=tuple(sorted(batches, key=lambda batch: batch.name)),
         files=tuple(file.name for file in files),
         warnings=tuple(problems),

@@ -13,7 +13,7 @@ from batchform.model import RATE_LIMIT
 from batchform.plan import Action
 from batchform.render.escape import printable
 from batchform.render.style import Tone
-from batchform.render.words import ACTIONS, CAUSES, Mark, Wording, batches, count, problem_words, stake
+from batchform.render.words import ACTIONS, CAUSES, Mark, Wording, batches, count, credits_words, problem_words, stake
 from batchform.state.events import (
     AlreadyStarted,
     Charged,
@@ -137,8 +137,9 @@ def closing_words(report: Report) -> str:
     shown = [f"{n:,} {RESULTS[kind].word}" for kind, n in numbers.items() if n or kind is Result.STARTED]
     if confirmed:
         shown.insert(1, f"{len(confirmed):,} confirmed from an earlier run")
-    records = stake([one.change for one in report.having(Result.STARTED) if one.change.action is Action.START])
-    return f"{headline(report)} {', '.join(shown)}.{f' {records}.' if records else ''}"
+    started = [one.change for one in report.having(Result.STARTED) if one.change.action is Action.START]
+    sizes = ", ".join(part for part in (stake(started), credits_words(started, report.rate)) if part)
+    return f"{headline(report)} {', '.join(shown)}.{f' {sizes}.' if sizes else ''}"
 
 
 def headline(report: Report) -> str:

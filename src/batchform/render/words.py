@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from batchform.estimate import Rate
     from batchform.model import Guard, ServerProblem
     from batchform.plan import Change, Plan
     from batchform.source_text import Place
@@ -89,6 +90,23 @@ def told_by_author(starts: Sequence[Change]) -> str:
     if not declared:
         return ""
     return ", as declared" if declared == sum(one.records or 0 for one in starts) else f", {declared:,} as declared"
+
+
+def credits_words(changes: Sequence[Change], rate: Rate | None, *, basis: bool = False) -> str:
+    """`about 16,900 credits (16,400 to 17,200), 338.00 EUR`, or nothing. `basis`: also where the estimate comes from.
+
+    Batches of unknown size are not part of it.
+    """
+    records = sum(change.records or 0 for change in changes)
+    if rate is None or not records:
+        return ""
+    about, least, most = (round(records * each) for each in (rate.per_record, rate.least, rate.most))
+    spread = f" ({least:,} to {most:,})" if least != most else ""
+    money = f", {about * rate.price:,.2f} {rate.currency}" if rate.price is not None else ""
+    source = ", as configured"
+    if rate.learnt:
+        source = f", by the charges of the last {rate.learnt:,} batches"
+    return f"about {count(about, 'credit')}{spread}{money}{source if basis else ''}"
 
 
 # --- Actions ---------------------------------------------------------------------------------------------------------

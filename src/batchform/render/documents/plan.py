@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from batchform.charges import Charges
     from batchform.drift import Drift
+    from batchform.estimate import Rate
     from batchform.model import Service
     from batchform.plan import Change, GuardCheck, Plan
     from batchform.source_text import Place
@@ -44,6 +45,7 @@ def plan_document(plan: Plan, *, version: str, drift: Sequence[Drift] = ()) -> d
         "checks": [_check(check) for check in plan.guards],
         "warnings": [{"name": notice.name, "text": notice.text} for notice in plan.notices],
         "summary": summary(plan),
+        **({} if plan.rate is None else {"estimate": _estimate(plan, plan.rate)}),
     }
 
 
@@ -81,6 +83,21 @@ def address_of(name: str, service: Service) -> str:
 def time_document(time: datetime | None) -> str | None:
     """A time as JSON has it, null for none."""
     return None if time is None else encode_time(time)
+
+
+def _estimate(plan: Plan, rate: Rate) -> dict[str, Any]:
+    """What the starts of known size will probably cost. No part of the approval."""
+    records = sum(change.records or 0 for change in plan.having(Action.START))
+    about = round(records * rate.per_record)
+    return {
+        "records": records,
+        "credits": about,
+        "credits_at_least": round(records * rate.least),
+        "credits_at_most": round(records * rate.most),
+        "learnt_from": rate.learnt,
+        "price": None if rate.price is None else round(about * rate.price, 2),
+        "currency": rate.currency or None,
+    }
 
 
 def _address(change: Change, service: Service) -> dict[str, Any]:

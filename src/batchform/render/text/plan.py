@@ -16,6 +16,7 @@ from batchform.render.words import (
     blocked_by_guard,
     count,
     counts,
+    credits_words,
     place_of,
     plan_totals,
     quoted,
@@ -158,6 +159,8 @@ def stake_sentences(plan: Plan) -> list[str]:
     sized = sum(change.records is not None for change in starts)
     known = stake(starts, f" ({batches(sized)}{told_by_author(starts)})")
     sentences = [f"At stake: {known}."] if known else []
+    if estimate := credits_words(starts, plan.rate, basis=True):
+        sentences.append(f"Estimate: {estimate}.")
     maybe = [change for change in plan.having(Action.VERIFY) if change.place is not None]
     if maybe:
         most = sum(MAX_RECORDS if change.records is None else change.records for change in maybe)
