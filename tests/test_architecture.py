@@ -29,6 +29,7 @@ OWNERS: Final = {
     "click": "cli",
     "jsonschema": "config",
     "obstore": "state.objects",
+    "pyarrow": "cli.result_files",
     "truststore": "api",
     "urllib3": "api",
     "yaml": "config",
@@ -85,7 +86,7 @@ FORBIDDEN: Final = {
 }
 # fmt: on
 
-RESULTS: Final = frozenset({"batchform.apply", "batchform.engine"})
+RESULTS: Final = frozenset({"batchform.apply", "batchform.engine", "batchform.fetch"})
 """Modules that are not pure, whose result types `render` shows."""
 
 CITATION: Final = re.compile(r'Source: CONTRACT(?P<headings>(?:(?:,| and)? "[^"]+")*)')

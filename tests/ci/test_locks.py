@@ -47,6 +47,7 @@ def test_every_package_has_hashes_and_no_origin(name: str) -> None:
     [
         ("build", ["runtime", "build"]),
         ("remote", ["runtime", "remote"]),
+        ("parquet", ["runtime", "parquet"]),
         ("test", ["runtime", "build", "test"]),
         ("lint", ["runtime", "build", "test", "lint"]),
         ("bench", ["runtime", "build", "test", "bench"]),

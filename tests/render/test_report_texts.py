@@ -10,20 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchform.api.results import Results
 from batchform.config.loader import load
 from batchform.drift import drift, known_plan
-from batchform.model import Batch, Config, Observed, Reading, Service, Source
+from batchform.fetch import Fetched, Kind
+from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Service, Source
 from batchform.plan import Plan, plan
 from batchform.render.declarations import Declaration, declarations_text, names_for
 from batchform.render.documents.history import history_document
 from batchform.render.documents.plan import plan_document, refresh_document
+from batchform.render.documents.results import results_document
 from batchform.render.documents.status import status_document
 from batchform.render.documents.stream import waited_document
 from batchform.render.escape import width
-from batchform.render.layout import grid
+from batchform.render.layout import grid, wrap
 from batchform.render.style import Style
 from batchform.render.text.drift import refresh_text
 from batchform.render.text.history import history_text
+from batchform.render.text.results import results_text, warning_text
 from batchform.render.text.status import changed_lines, frame, log_words, status_text
 from batchform.render.text.why import Case, why_text
 from batchform.source_text import Place
@@ -102,6 +106,39 @@ def test_status_is_safe_and_fits_its_schema(known: Known, style: Style) -> None:
     check_safe(log_words(seen, 90.0), PLAIN)
     strict("status-1").validate(through_json(status_document(seen)))
     strict("events-1").validate(through_json(waited_document(seen, exit_code=3)))
+
+
+@given(known(), styles, st.data())
+def test_results_are_safe_and_fit_their_schema(known: Known, style: Style, data: st.DataObject) -> None:
+    """Statuses, reasons, names of statistics and problems come from outside."""
+    seen = known.look
+    found = []
+    for one in seen.standings:
+        kind = data.draw(st.sampled_from(Kind))
+        results = Results(
+            batch_id=one.change.batch_id,
+            status=data.draw(st.text(min_size=1)),
+            reason=data.draw(st.none() | st.text()),
+            credits_charged=data.draw(st.none() | st.integers(0, 10**9)),
+            statistics=data.draw(st.dictionaries(st.text(), st.integers(0, 10**9), max_size=3)),
+            count=data.draw(st.none() | st.integers(0, 10**6)),
+        )
+        problem = ServerProblem(status=200, title=data.draw(st.text()), detail=data.draw(st.text()))
+        unread = kind in {Kind.KEPT, Kind.UNFINISHED, Kind.UNREADABLE}
+        found.append(
+            Fetched(
+                standing=one,
+                kind=kind,
+                results=None if unread and data.draw(st.booleans()) else results,
+                problem=problem if kind is Kind.UNREADABLE else None,
+                file="out/a" if kind in {Kind.WRITTEN, Kind.KEPT} else "",
+            )
+        )
+    check_safe(results_text(found, style), style)
+    for each in found:
+        if warning := warning_text(each):
+            check_safe("\n".join(wrap(warning, style.columns)), style)
+    strict("results-1").validate(through_json(results_document(seen, found)))
 
 
 @given(known(), st.integers(1, 200), st.integers(1, 60), st.none() | st.floats(0, 10**9))

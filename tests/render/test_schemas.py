@@ -48,6 +48,7 @@ NAMES = (
     "history-1",
     "history-by-1",
     "doctor-1",
+    "results-1",
 )
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 

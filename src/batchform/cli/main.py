@@ -33,6 +33,7 @@ _COMMANDS = {
     "init": "Write a first configuration with comments.",
     "plan": "Show what apply would do.",
     "refresh": "Read the account and record what changed. Starts nothing.",
+    "results": "Write the results of ended batches as files.",
     "schema": "Print a JSON Schema, or list the schemas.",
     "show": "Show a saved plan or a state file.",
     "simulator": "Run a simulator of the vendor's server.",
