@@ -275,6 +275,14 @@ def test_numbers_at_the_end_of_a_piece_are_complete() -> None:
         assert results(reply(body)).credits_charged == 123456789
 
 
+def test_a_million_items_are_counted_one_by_one() -> None:
+    """They fit the size, so they are right."""
+    body = json.dumps({"result": DONE | {"phones": 0}}).replace(
+        '"phones": 0', f'"phones": [{",".join(["{}"] * 10**6)}]'
+    )
+    assert results(reply(body), items=False).count == 10**6
+
+
 def test_memory_does_not_grow_with_the_number_of_items() -> None:
     """Of 20,000 items, with characters outside of ASCII, one is in memory at a time."""
     item = json.dumps(ITEM, ensure_ascii=False)

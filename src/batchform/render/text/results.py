@@ -56,7 +56,7 @@ def _result(one: Fetched) -> str:
         case Kind.KEPT:
             return f"kept {_name(one)}"
         case Kind.READ:
-            return _NONE
+            return "read"
         case Kind.UNFINISHED:
             return "none yet" if one.standing.stage is Stage.PROCESSING or one.results else "none"
         case Kind.UNREADABLE:
