@@ -389,12 +389,16 @@ def test_every_example_is_valid_and_can_be_planned(example: str, tmp_path: Path)
         assert place.log.entries == []
 
 
-def test_the_demo_ends_with_a_plan_without_starts() -> None:
-    """`batchform demo` exits 0, and its last plan has no changes."""
+def test_the_demo_shows_the_loop_to_its_end() -> None:
+    """Start, wait, charge, results. Its last plan has no changes."""
     command = [sys.executable, "-m", "batchform", "demo"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "No changes. " in ended.stdout.split("$ batchform plan --refresh")[1]
     folder = next(line.split()[-1].rstrip(".") for line in ended.stdout.splitlines() if "The demo works in" in line)
+    written = sorted(Path(folder, "results").iterdir())
+    assert [path.name for path in written] == ["cut-short.jsonl", "lost-answer.jsonl", "new-customers.jsonl"]
     shutil.rmtree(folder)
+    assert "4 completed." in ended.stdout.split("$ batchform status --wait")[1]
+    assert "Charges: 21,650 credits for 5 batches." in ended.stdout.split("$ batchform refresh --credits")[1]
     assert TOKEN not in ended.stdout

@@ -1,4 +1,4 @@
-"""`batchform demo`: plan and apply on this machine, in real processes, with one batch of each kind."""
+"""`batchform demo`: from plan to results on this machine, in real processes, with one batch of each kind."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
 
 _TOKEN = "demo-token-that-opens-nothing"  # noqa: S105  # the simulator's
+
+_FAST = 100_000.0
+"""The simulator's speed when the batches have been started: every batch ends at once."""
 
 _BATCHES = """\
 version: 1
@@ -65,7 +68,7 @@ def _world() -> dict[str, object]:
 @click.command()
 @click.pass_obj
 def command(terminal: Terminal, /) -> int:
-    """Run plan and apply with the simulator, without a token.
+    """Show the whole loop with the simulator, without a token: plan, start, wait, charges, results.
 
     Creates a new folder and keeps it.
     """
@@ -93,12 +96,19 @@ def command(terminal: Terminal, /) -> int:
             "The next plan has no changes:",
         )
         shell.run("plan", "--refresh", expect=Exit.DONE)
+        world.speed = _FAST
+        shell.say("The simulator is fast now, so the batches end. Wait for them. Exit code 3: two did not complete.")
+        shell.run("status", "--wait", expect=Exit.INCOMPLETE)
+        shell.say("What did they really cost?")
+        shell.run("refresh", "--credits", expect=Exit.DONE)
+        shell.say("And what came out? The files hold phone numbers, so only you can read them.")
+        shell.run("results", "new-customers", "lost-answer", "cut-short", "--out", "results", expect=Exit.DONE)
     twice = [batch for batch, count in world.accepted.items() if count > 1]
     if twice or sum(world.accepted.values()) != 3:
         raise BatchformError("The demo found a bug in batchform", f"Starts by batch: {dict(world.accepted)}.")
     shell.say(
         f"The simulator counts {sum(world.accepted.values())} accepted starts, none of them twice.",
-        f"The files are in {printable(str(folder))}; the state is batchform.state.json.",
+        f"The files are in {printable(str(folder))}: the state is batchform.state.json, the results are in results.",
     )
     return Exit.DONE
 

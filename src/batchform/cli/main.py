@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "apply": "Start the declared batches that do not run yet.",
-    "demo": "Run plan and apply with the simulator, without a token.",
+    "demo": "Show the whole loop with the simulator, without a token.",
     "doctor": "Check everything that a run depends on.",
     "help": "Show the help of a command.",
     "history": "Show the runs of this state and what they started.",
