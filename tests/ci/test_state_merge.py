@@ -66,6 +66,23 @@ def test_it_writes_to_out_and_a_second_merge_changes_nothing(forked: Site) -> No
     )
 
 
+def test_what_only_the_file_of_out_knows_stays(forked: Site) -> None:
+    """Two old copies merged over a newer state would forget its starts. A different state is refused."""
+    old = (forked.folder / "ours.json").read_bytes()
+    for name in ("old.json", "older.json"):
+        (forked.folder / name).write_bytes(old)
+    newer = (forked.folder / "theirs.json").read_bytes()
+    (forked.folder / "out.json").write_bytes(newer)
+    assert forked.run("state", "merge", "old.json", "older.json", "--out", "out.json").code == 0
+    assert set(phases((forked.folder / "out.json").read_bytes())) == {"base", "a", "b"}
+    assert forked.run("apply", "--auto-approve", "--state", "alien.json", "-f", "b.yaml", fast=True).code == 0
+    before = (forked.folder / "alien.json").read_bytes()
+    refused = forked.run("state", "merge", "old.json", "older.json", "--out", "alien.json")
+    assert refused.code == 1
+    assert "two different states" in refused.err
+    assert (forked.folder / "alien.json").read_bytes() == before
+
+
 def test_a_missing_state_and_a_foreign_one_are_errors(forked: Site) -> None:
     """Nothing is written, and the message says that nothing was merged."""
     gone = forked.run("state", "merge", "ours.json", "gone.json", "--out", "out.json")

@@ -14,6 +14,9 @@ import pytest
 from batchform.api import trust
 from batchform.cli import files
 from batchform.errors import UsageError
+from batchform.state.codec import encode_state
+from batchform.state.journal import Header, Journal
+from tests.state.samples import EMPTY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +32,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "batchform.yaml").write_text(YAML)
     for name in (STATE, f"{STATE}.backup"):
         (tmp_path / name).write_text("kept")
+    (tmp_path / "another.json").write_bytes(encode_state(EMPTY))
+    header = Header(lineage="lineage-1", serial=0, service=EMPTY.service, endpoint=EMPTY.endpoint, run="run-1")
+    Journal(tmp_path / "another.json.journal", header).close()
     (tmp_path / "linked.json").symlink_to(STATE)
     (tmp_path / "far.json").symlink_to("absent.json")
     os.link(STATE, tmp_path / "hard.json")
@@ -42,6 +48,8 @@ NOT_WRITTEN = [
     f"{STATE}.journal",
     f"{STATE}.lock",
     f"{STATE}.backup",
+    "another.json",
+    "another.json.journal",
     "linked.json",
     "hard.json",
     "far.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from contextlib import suppress
@@ -33,6 +34,7 @@ _READ_FROM: Final = (
     "CURL_CA_BUNDLE",
 )
 """Variables of the environment that name files to read."""
+_STATE: Final = re.compile(rb'\s*\{\s*"format_version":\s*"[0-9.]+",\s*"lineage":|[0-9a-f]{8} \{"journal":')
 
 
 def read_state(file: Place) -> State:
@@ -85,17 +87,20 @@ def companions(state: Place) -> tuple[Path, ...]:
     return files.state, files.lock, files.journal, files.backup
 
 
-def check_outputs(outputs: Mapping[str, str | None], protected: Iterable[str | os.PathLike[str]]) -> None:
+def check_outputs(
+    outputs: Mapping[str, str | None], protected: Iterable[str | os.PathLike[str]], *, over_state: bool = False
+) -> None:
     """Check the files that options write, before anything is written or removed.
 
     Args:
         outputs: The files by their options, None for an option that is not given.
         protected: The files that the command reads: the state and its companions, the configuration, the saved plan.
             Files with credentials or certificates that the environment names are added.
+        over_state: Whether a file may be a state that the command does not read.
 
     Raises:
-        UsageError: A file is protected, or the file of another option, or is neither absent nor a plain file nor a
-            stream.
+        UsageError: A file is protected, holds a state, or is the file of another option, or it is neither absent nor a
+            plain file nor a stream.
     """
     kept = [*protected, *filter(None, map(os.environ.get, _READ_FROM))]
     taken: dict[str, str] = {}
@@ -105,6 +110,8 @@ def check_outputs(outputs: Mapping[str, str | None], protected: Iterable[str | o
         why = _why_not(file)
         if why is None and any(_is_same(file, one) for one in kept):  # safety: without the state, batches start again
             why = "is read by this command, or belongs to the state"
+        if why is None and not over_state and _holds_state(Path(file)):  # safety: the same, for a state named elsewhere
+            why = "holds a state"
         if why is None and not _is_stream(Path(file)):
             other = next((name for name, one in taken.items() if _is_same(file, one)), None)
             why = f"is already the file of `{other}`" if other else None
@@ -130,6 +137,14 @@ def _why_not(file: str) -> str | None:
     if stat.S_ISDIR(mode):
         return "is a folder"
     return "is a link" if stat.S_ISLNK(mode) else "is not a plain file"
+
+
+def _holds_state(path: Path) -> bool:
+    """Whether the file begins as a state or a journal does."""
+    try:
+        return bool(_STATE.match(read_plain(path, 200)))
+    except (OSError, ValueError):
+        return False
 
 
 def _is_same(file: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

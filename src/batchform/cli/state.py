@@ -162,7 +162,7 @@ def pull(terminal: Terminal, /, *, file: str | None, state: str | None) -> None:
         terminal.data(text.rstrip("\n"))
         return
     out = environment.inside_checkout(Path(file))
-    check_outputs({"FILE": file}, companions(out)[1:])
+    check_outputs({"FILE": file}, companions(out)[1:], over_state=True)
     there = read(out)
     if there.leftover or (there.state is not None and there.state.home != copy.home):
         # safety: what only that state knows as started would be forgotten
@@ -375,20 +375,25 @@ def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, loc
     """Merge two diverged copies of one state.
 
     Use it when another run saved its copy first. What either copy records as started stays started. The order does not
-    matter, and a second merge changes nothing. Journals beside the copies are included, also without a state file.
+    matter, and a second merge changes nothing. Journals beside the copies are included, also without a state file, and
+    so is what the file of --out holds already.
     """
     if out is None:
         both = _merged(Path(ours), Path(theirs))
         terminal.data(encode_state(both).decode().rstrip("\n"))
         return
     run = environment.new_run()
-    check_outputs({"--out": out}, [one for copy in (ours, theirs) for one in companions(Path(copy))[1:]])
+    kept = [one for copy in (ours, theirs) for one in companions(Path(copy))[1:]]
+    check_outputs({"--out": out}, kept, over_state=True)
     environment.inside_checkout(Path(out))
     _merged(Path(ours), Path(theirs))  # what cannot be merged leaves no lock file
     files = paths(out)
     holder = environment.holder("state merge", run, files.state, session.clock.now())
     with locked(files.lock, holder, lock_timeout):
         both = _merged(Path(ours), Path(theirs))
+        there = read(files.state).state
+        if there is not None:  # safety: what only that state knows as started would be forgotten
+            both = join(both, there)
         replace_durably(files, both, run)
     terminal.message(f"Merged: {count(len(both.entries), 'batch', 'batches')}.")
 
