@@ -15,7 +15,7 @@ from batchform.engine import Task
 from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
 from batchform.plan import SURELY_EXPIRED, Action, is_expired, plan
-from batchform.protocol import Order, Rules, Verdict, charge, check_rules, confirm, list_all, refresh, verify
+from batchform.protocol import Order, Rules, Verdict, charge, check_rules, confirm, list_all, patient, refresh, verify
 from batchform.state.known import BEYOND, Phase, check_belongs
 
 if TYPE_CHECKING:
@@ -126,17 +126,8 @@ def _task(
         if reading is not None and reading.status in BEYOND_START:
             conversation = confirm(reading, problem=problem, doubt=entry.doubt)
         else:
-            conversation = verify(order, _patient(rules), problem=problem, doubt=entry.doubt)
+            conversation = verify(order, patient(rules), problem=problem, doubt=entry.doubt)
     return Task(key=change.batch_id, conversation=conversation, batch_id=change.batch_id, name=change.name)
-
-
-def _patient(rules: Rules) -> Rules:
-    """The rules for an attempt of an interrupted run, whose request may still be in flight.
-
-    The attempt's own time does not shorten the wait: the clocks of two machines can differ.
-    """
-    # safety: a request that arrives after the reads would be a second start
-    return replace(rules, settle=rules.settle + rules.in_flight)
 
 
 def account(service: Service, engine: Engine, rules: Rules, wanted: Collection[str] | None = None) -> Listing | None:

@@ -13,7 +13,7 @@ list can confirm a start, but it never releases one.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, assert_never
 
 from batchform.api import contract
@@ -52,7 +52,10 @@ SETTLE: Final = 10.0
 """The shortest settle time in seconds where starts are paid for."""
 
 IN_FLIGHT: Final = 20.0
-"""Seconds that a request of an interrupted run may take to arrive."""
+"""Seconds that a request without an answer may take to arrive: a proxy can hold it after the connection broke."""
+
+_UNDER_WAY: Final = frozenset({None, 408, 502, 504})
+"""HTTP statuses after which the server may still receive or carry out a start; None is no complete answer."""
 
 _DECLINED: Final = frozenset({400, 404})
 """HTTP statuses that refuse a start, unless an earlier attempt may have been accepted."""
@@ -114,7 +117,7 @@ class Rules:
     """Waits (in seconds) and numbers of tries.
 
     `settle`: how long a status may lag behind a start; also the time between two reads that must agree.
-    `in_flight`: how long a request of an interrupted run may take to arrive.
+    `in_flight`: how long a request without an answer may take to arrive.
     `attempts`: starts sent for one batch in one run. `unsent_tries`: tries to send a request that does not get out, for
     at most `unsent_time`.
     `read_waits`: between reads that get no answer.
@@ -192,7 +195,7 @@ def start(order: Order, rules: Rules) -> Conversation[None]:
             )
         )
         try:
-            meaning = yield from _send_start(order, rules)
+            meaning, took = yield from _send_start(order, rules)
         except Ended:  # the request was never sent, or it was cleanly throttled
             yield Record(NotAttempted())
             return
@@ -212,7 +215,8 @@ def start(order: Order, rules: Rules) -> Conversation[None]:
             case Doubtful():
                 problem = meaning.problem
                 yield Record(Unknown(problem=problem))  # safety: read the status before the start is sent again
-                verdict = yield from verify(order, rules, problem=problem, doubt=doubt)
+                patience = patient(rules, took) if problem.status in _UNDER_WAY else rules
+                verdict = yield from verify(order, patience, problem=problem, doubt=doubt)
                 if not verdict.released:
                     return
                 doubt = True
@@ -432,8 +436,18 @@ def _found_started(status: str, *, ours: bool) -> Started | AlreadyStarted:
     return Started(status=status, evidence=Evidence.STATUS) if ours else AlreadyStarted(status=status)
 
 
-def _send_start(order: Order, rules: Rules) -> Conversation[StartMeaning]:
-    """Send the start until it was sent and not throttled."""
+def patient(rules: Rules, took: float = 0.0) -> Rules:
+    """The rules for an attempt without an answer, which ended `took` seconds after its request was sent.
+
+    The request may still be under way. For an attempt of an interrupted run the time is unknown, so 0: the clocks of
+    two machines can differ.
+    """
+    # safety: a request that arrives after the reads would be a second start
+    return replace(rules, settle=rules.settle + max(rules.in_flight - took, 0.0))
+
+
+def _send_start(order: Order, rules: Rules) -> Conversation[tuple[StartMeaning, float]]:
+    """Send the start until it was sent and not throttled. Also returns how many seconds the last one took."""
     request = contract.start_request(order.service, order.batch_id, order.reference_id)
     unsent, began = 0, None
     while True:
@@ -443,10 +457,10 @@ def _send_start(order: Order, rules: Rules) -> Conversation[StartMeaning]:
         if isinstance(meaning, NotSent):
             unsent += 1
             if unsent == rules.unsent_tries or meaning.is_final or _is_over(reply, began, rules):
-                return meaning
+                return meaning, 0.0
             yield Backoff(unsent - 1)
         elif not isinstance(meaning, Throttled):
-            return meaning
+            return meaning, reply.received_at - reply.sent_at
 
 
 def _is_over(reply: Reply, began: float, rules: Rules) -> bool:

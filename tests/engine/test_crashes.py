@@ -212,8 +212,19 @@ def test_a_longer_lag_is_covered_by_a_longer_settle_time(weather: Weather) -> No
         lab.check_outcomes()
 
 
+@pytest.mark.parametrize("reply", [LOST, failed(408), failed(502), failed(504)], ids=["lost", "408", "502", "504"])
+def test_a_start_that_a_proxy_holds_is_not_repeated(reply: Reply) -> None:
+    """The connection breaks at once, the request arrives 19 s later, and its status lags."""
+    held = Fate(0.1, reply=reply, arrives=190.0)
+    lab = Lab(Server(["a"], lag=9.0), fate=lambda request, number: held if number == 0 else FINE)
+    lab.start(["a"])
+    lab.reach(1_000.0)
+    assert len(lab.server.accepted["a"]) == 1
+    lab.check_outcomes()
+
+
 def test_a_lag_beyond_the_settle_time_would_be_paid_twice() -> None:
     """The lab finds the planted bug: without the settle time it sees a second start."""
-    lab = Lab(Server(["a"], lag=30.0), fate=lambda request, number: Fate(reply=LOST) if number == 0 else FINE)
+    lab = Lab(Server(["a"], lag=60.0), fate=lambda request, number: Fate(reply=LOST) if number == 0 else FINE)
     lab.start(["a"])
     assert len(lab.server.accepted["a"]) == 2

@@ -57,7 +57,9 @@ fates = st.builds(
     st.one_of(st.none(), st.none(), st.sampled_from([reply for reply in WEATHERS if reply != failed(403)])),
 )
 refusals = st.just(Fate(0.1, reaches=False, reply=failed(403)))
-weathers = st.lists(st.one_of(fates, fates, fates, refusals), max_size=12).map(tuple)
+held = st.just(Fate(0.3, reply=Broken(cause="reset"), arrives=60.0))
+"""A proxy breaks the connection at once, and passes the request on 18 s later: within `Rules.in_flight`."""
+weathers = st.lists(st.one_of(fates, fates, fates, refusals, held), max_size=12).map(tuple)
 crashes = st.one_of(st.none(), st.none(), st.integers(1, 60))
 
 

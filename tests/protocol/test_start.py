@@ -48,7 +48,7 @@ DOUBTED = replace(ORDER, doubt=True)
 
 ASKED = "Intended start Unknown"
 LOST_TWICE_SUBMITTED = (LOST, SUBMITTED, SUBMITTED)
-RELEASED = f"{ASKED} read pause:10 read Released"
+RELEASED = f"{ASKED} read pause:30 read Released"
 NO_ANSWER = "read pause:1 read pause:2 read pause:4 read pause:8 read pause:15 read"
 
 
@@ -186,7 +186,7 @@ SCRIPTS: list[Script] = [
     ),
     # The rest, found submitted
     Script(
-        "lost, a lagging status", (LOST, SUBMITTED, PROCESSING), f"{ASKED} read pause:10 read Started:processing:status"
+        "lost, a lagging status", (LOST, SUBMITTED, PROCESSING), f"{ASKED} read pause:30 read Started:processing:status"
     ),
     Script(
         "released, then accepted",
@@ -254,7 +254,7 @@ SCRIPTS: list[Script] = [
         for code in (401, 403, 406, 415)
     ),
     Script("400, read refused", (failed(400), failed(401)), f"{ASKED} read stop:401"),
-    Script("lost, second read refused", (LOST, SUBMITTED, failed(401)), f"{ASKED} read pause:10 read stop:401"),
+    Script("lost, second read refused", (LOST, SUBMITTED, failed(401)), f"{ASKED} read pause:30 read stop:401"),
     Script(
         "lost, read throttled", (LOST, *(THROTTLED,) * 8, PROCESSING), f"{ASKED} {'read ' * 9}Started:processing:status"
     ),
@@ -268,18 +268,18 @@ SCRIPTS: list[Script] = [
     Script(
         "lost, submitted once, then no answer",
         (LOST, SUBMITTED, *(LOST,) * 6),
-        f"{ASKED} read pause:10 {NO_ANSWER}",
+        f"{ASKED} read pause:30 {NO_ANSWER}",
     ),
     Script(
         "lost, submitted, no answer, submitted",
         (LOST, SUBMITTED, LOST, SUBMITTED, PROCESSING),
-        f"{ASKED} read pause:10 read pause:1 read Released Intended start Started:processing:answer",
+        f"{ASKED} read pause:30 read pause:1 read Released Intended start Started:processing:answer",
     ),
     # an unrecognised status
     Script("lost, an unknown word", (LOST, said("queued")), f"{ASKED} read Seen:queued"),
     Script("400, an unknown word", (failed(400), said("queued")), f"{ASKED} read Seen:queued"),
     Script(
-        "lost, submitted, an unknown word", (LOST, SUBMITTED, said("queued")), f"{ASKED} read pause:10 read Seen:queued"
+        "lost, submitted, an unknown word", (LOST, SUBMITTED, said("queued")), f"{ASKED} read pause:30 read Seen:queued"
     ),
 ]
 EACH = pytest.mark.parametrize("script", [pytest.param(each, id=each.case) for each in SCRIPTS])
@@ -359,10 +359,30 @@ def test_problems_are_kept() -> None:
     assert rejected.problem == ServerProblem(status=400, title="No 400", detail="because")
 
 
+TIMEOUTS = ["lost", "408", "502", "504"]
+
+
+@pytest.mark.parametrize(
+    ("case", "reply", "took", "pause"),
+    [
+        *((case, reply, 0.0, 30) for case, reply in (*DOUBTFUL.items(), ("504", failed(504))) if case in TIMEOUTS),
+        *((case, reply, 0.0, 10) for case, reply in DOUBTFUL.items() if case not in TIMEOUTS),
+        ("cut after 8 s", LOST, 8.0, 22),
+        ("cut at the deadline", LOST, 20.0, 10),
+        ("cut after a long sleep", LOST, 3600.0, 10),
+    ],
+)
+def test_a_start_without_an_answer_may_still_be_under_way(case: str, reply: Reply, took: float, pause: int) -> None:
+    """A proxy can hold it for 20 s after the connection broke; then it needs the settle time to show."""
+    reply = replace(reply, sent_at=5.0, received_at=5.0 + took)
+    played = play(start(ORDER, RULES), reply, SUBMITTED, SUBMITTED)
+    assert f"read pause:{pause} read Released" in played.words, case
+
+
 def test_a_longer_settle_time_is_kept() -> None:
     """`--settle` stretches the pause between the two reads."""
     longer = play(start(ORDER, Rules(settle=60.0)), *LOST_TWICE_SUBMITTED, settle=60.0)
-    assert "read pause:60 read Released" in longer.words
+    assert "read pause:80 read Released" in longer.words
     rejected = play(start(ORDER, Rules(settle=60.0)), failed(400), SUBMITTED, SUBMITTED)
     assert rejected.words == f"{ASKED} read pause:60 read Rejected:not_started"
 
