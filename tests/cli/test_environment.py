@@ -6,14 +6,11 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from batchform.cli import environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAD = "c0ffee" + "0" * 34
 
@@ -95,3 +92,20 @@ def test_the_history_names_who_caused_a_job(
     assert environment.story("apply").who == f"{who}@{platform.node()}"
     holder = environment.holder("apply", "r", folder, datetime(2026, 11, 23, tzinfo=UTC))
     assert holder["Who"] == f"{who}@{platform.node()} (process {os.getpid()})"
+
+
+@pytest.mark.parametrize("name", ["HEAD", "config", "packed-refs", "refs/heads/main", ""])
+def test_a_pipe_in_the_place_of_a_file_of_git_leaves_no_commit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Git waits for its writer. An empty name is `.git` itself."""
+    subprocess.run(["git", "init", "-q", "-b", "main", "."], cwd=folder, check=True)
+    path = folder / ".git" / name
+    if name:
+        path.unlink(missing_ok=True)
+    else:
+        path.rename(folder / "moved")
+    os.mkfifo(path)
+    monkeypatch.setattr(environment, "_GIT_TIMEOUT", 0.2)
+    assert environment.story("apply").commit == ""
+    assert environment.state_file(None) == Path(environment.STATE_NAME)
