@@ -1,8 +1,9 @@
 """Imports everything once and forks a process for each command: `python warm.py FACTOR`.
 
 The imports take longer than most commands, and the suite runs hundreds of them. Each forked process runs the whole
-command like `fast.py`. stdin has one JSON object a line (words, folder, environment, and the files for stdout and
-stderr); stdout gets one exit code a line.
+command like `fast.py`. stdin has one JSON object a line: words, folder,
+environment, the files for stdout and stderr, and a run id if it has to be a certain one. stdout gets one exit code a
+line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import batchform.api.client
 import batchform.api.pacing
 import batchform.cli.apply
 import batchform.engine  # noqa: F401  # imported once for all commands
+from batchform.cli import environment
 from tests.e2e.fast import run
 
 
@@ -33,6 +35,8 @@ def prepare(job: dict[str, Any]) -> None:
         os.dup2(opened, stream)
         os.close(opened)
     sys.argv = ["batchform", *job["words"]]
+    if run_id := job.get("run_id"):
+        environment.new_run = lambda: run_id
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""State, journal and saved plan, damaged or with false content: detected or harmless, and never a second start.
+"""Hostile files: detected or harmless, and never a second start.
+
+State, journal and saved plan are damaged or have false content. In the place of the state, a file beside it or a
+temporary file there is a link or a pipe.
 
 Damage is judged in-process, by the functions with which every command reads its files and makes the plan: what it would
-start is what would be sent. False content, and a part of the damage, is given to the real command.
+start is what would be sent. All else, and a part of the damage, is given to the real command.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -396,3 +400,76 @@ def test_damaged_files_stop_the_command_before_a_byte_is_sent(tmp_path: Path, wa
         saved.write_bytes(whole)
         assert warm.run(place, "apply", "saved.json").code == 0
         place.all_is_well(lambda: warm.run(place, *APPLY))
+
+
+# --- links and pipes -------------------------------------------------------------------------------------------------
+
+RUN: Final = "00000000deadbeef"
+"""The id of every run here, so that the names of its temporary files are known. Else they are random."""
+
+READ: Final = (FILE, f"{FILE}.lock", f"{FILE}.journal")
+PLACES: Final = (*READ, f"{FILE}.backup", f".{FILE}.{RUN}.tmp", f".{FILE}.{RUN}.backup")
+KINDS: Final = {
+    "a link to a file outside": "../outside",
+    "a link to nothing outside": "../absent",
+    "a link to a device": "/dev/full",
+    "a link to a pipe": "pipe",
+    "a link to a file inside": "inside",
+    "a link to itself": None,
+    "a pipe": None,
+}
+
+
+def plant(path: Path, kind: str) -> None:
+    """Put a link or a pipe there."""
+    path.unlink(missing_ok=True)
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(KINDS[kind] or path.name)
+
+
+def outside(folder: Path) -> dict[str, str]:
+    """The files beside the checkout."""
+    return {path.name: path.read_text() for path in folder.parent.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("known", [pytest.param(False, marks=pytest.mark.full), True], ids=["no state yet", "a state"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_link_or_a_pipe_is_an_error_or_replaced(
+    tmp_path: Path,
+    warm: Warm,
+    kind: str,
+    known: bool,  # noqa: FBT001  # a table
+    record_property: Report,
+) -> None:
+    """Nothing is written through it or waits for it. After an error nothing was sent, and no outcome is lost."""
+    (tmp_path / "outside").write_text("kept")
+    for number, name in enumerate(PLACES):
+        folder = tmp_path / str(number)
+        (folder / ".git").mkdir(parents=True)
+        (folder / "inside").write_text("kept")
+        os.mkfifo(folder / "pipe")
+        with site(folder, {"batches": dict.fromkeys(["a", "b"])}) as place:
+            place.declare({"one": {"batch_id": "a"}})
+            if known:
+                assert warm.apply(place).code == 0
+            place.declare({"one": {"batch_id": "a"}, "two": {"batch_id": "b"}})
+            path = folder / name
+            honest = path.read_bytes() if known and path.exists() else None
+            plant(path, kind)
+            starts = len(place.requests("start"))
+            ended = warm.run(place, *APPLY, run_id=RUN)
+            assert ended.code == (1 if name in READ else 0), (name, ended)
+            assert ended.code == 0 or len(place.requests("start")) == starts, (name, ended)
+            assert outside(folder) == {"outside": "kept"}
+            assert (folder / "inside").read_text() == "kept"
+            if ended.code != 0:
+                path.unlink()
+                if honest is not None:
+                    path.write_bytes(honest)
+            assert warm.apply(place).code == 0
+            place.paid_once(["a", "b"])
+            (folder / "pipe").unlink()  # the judge reads every file
+            place.all_is_well(lambda: warm.run(place, *APPLY))
+    record_property("counted", f"hostile files, {kind}: {len(PLACES)} places, 0 followed, 0 lost")
