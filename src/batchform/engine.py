@@ -26,6 +26,7 @@ from batchform.api import contract
 from batchform.api.contract import Answer, Broken, NotSent
 from batchform.api.pacing import full_jitter
 from batchform.errors import OutcomeUnknownError
+from batchform.model import ServerProblem
 from batchform.protocol import Backoff, Ended, Pause, Record, Send, Stop
 from batchform.state.events import AlreadyStarted, Event, NotAttempted, Rejected, Started, Unknown
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from batchform.api.contract import Reply, Request
     from batchform.api.pacing import Pacer
-    from batchform.model import ServerProblem
     from batchform.protocol import Conversation
     from batchform.state.events import What
 
@@ -53,6 +53,9 @@ PATIENT_AT_ONCE: Final = 2
 
 GRACE: Final = 5.0
 """Seconds that requests in flight may take after the first signal."""
+
+NO_MEMORY: Final = ServerProblem(status=None, title="This system has no more memory")
+"""Why a run is `Stopped` when memory runs out."""
 
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 406, 415})
 """HTTP statuses that show the service works, although it refuses."""
@@ -124,7 +127,7 @@ class Threads:
         if self._threads:
             self._work.put((ticket, request))
         else:
-            cause = "this system cannot start a thread. Raise its limit of processes or memory"
+            cause = "This system cannot start a thread. Raise its limit of processes or memory."
             self._replies.put((ticket, NotSent(cause=cause, is_final=True)))
 
     def collect(self, timeout: float | None) -> list[tuple[int, Reply]]:
@@ -174,7 +177,7 @@ class Threads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """401, 403, 406 or 415: every later request would be refused, too."""
+    """401, 403, 406 or 415, or nothing can be sent: every later request would fail, too."""
 
     problem: ServerProblem
 
@@ -327,10 +330,22 @@ class Engine:
     def run_tasks(self, tasks: Iterable[Task]) -> dict[str, Any]:
         """Run these tasks, many at once. Returns the results of their conversations by key.
 
-        A conversation that ended early has no result. One that has not begun has recorded nothing.
+        A conversation that ended early has no result. One that has not begun has recorded nothing. Where memory runs
+        out, the run ends, and what was recorded is made durable.
         """
         waiting = deque(tasks)  # generators: no conversation has begun
         self._results = {}
+        try:
+            self._drive(waiting)
+        except MemoryError:  # safety: outcomes first. What is in flight stays unknown, because its reply may be lost
+            self.end = self.end or Stopped(problem=NO_MEMORY)
+            for queue in (self._reads, self._starts, self._patient, self._asleep, self._flying, self._patient_flying):
+                queue.clear()
+            self._persist(at_once=True)
+        return self._results
+
+    def _drive(self, waiting: deque[Task]) -> None:
+        """Run these tasks until all are over and every event is durable."""
         while True:
             self._wake()
             while waiting and self._may_begin():
@@ -347,7 +362,6 @@ class Engine:
                 self._pace(reply)
                 self._advance(task, reply)
         self._persist(at_once=True)
-        return self._results
 
     # -- conversations --
 

@@ -182,6 +182,7 @@ class Lab:
     renew: Callable[[], None] = lambda: None
     rest: Callable[[int], float] = lambda _: 0.0
     crash_at: int | None = None
+    short_at: int | None = None
     steps: int = 0
     runs: int = 0
     at: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
@@ -237,8 +238,10 @@ class Lab:
         self.step()
 
     def step(self) -> None:
-        """A step at which the process may die."""
+        """A step at which the process may die, or have no memory for a moment."""
         self.steps += 1
+        if self.steps == self.short_at:
+            raise MemoryError
         if self.crash_at is not None and self.steps >= self.crash_at:
             raise Crash
 

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchform.api.contract import Answer, Broken, NotSent
-from batchform.errors import ServerError
+from batchform.apply import Result
+from batchform.engine import NO_MEMORY, Stopped
+from batchform.errors import Exit, ServerError
 from batchform.protocol import Rules
 from batchform.state.known import Phase
 from tests.engine.lab import RULES, Crash, Fate, Lab, Server, config, failed, ids
@@ -84,6 +86,24 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_run(name: str, step: int, 
     lab.crash_at = None
     lab.fate = lambda _request, _number: FINE
     assert run(lab, ids(4), refresh=refresh)
+    lab.check_all_started(ids(4))
+
+
+@pytest.mark.parametrize(("name", "step"), [(name, step) for name in STEPS for step in range(1, STEPS[name])])
+def test_where_memory_runs_out_the_run_ends_with_its_report(name: str, step: int) -> None:
+    """At any step of the refresh or of the starts. The report has every outcome, and the next run heals the rest."""
+    lab = lab_named(name)
+    lab.short_at = step
+    report = lab.apply(config(ids(4)))
+    assert lab.steps < step or report.end == Stopped(problem=NO_MEMORY)
+    assert report.exit in ({Exit.UNKNOWN, Exit.ERROR} if lab.steps >= step else {Exit.DONE, Exit.UNKNOWN})
+    started = {one for one in ids(4) if one in lab.state().entries and lab.entry(one).recorded_as_started}
+    assert {outcome.change.batch_id for outcome in report.having(Result.STARTED)} <= started
+    assert {outcome.change.batch_id for outcome in report.outcomes} == set(ids(4))
+    assert lab.run.run_tasks([]) == {}
+    lab.check_outcomes()
+    lab.fate = lambda _request, _number: FINE
+    assert run(lab, ids(4))
     lab.check_all_started(ids(4))
 
 

@@ -24,9 +24,7 @@ from batchform.cli.options import (
     wait_time,
 )
 from batchform.cli.progress import JsonProgress, TextProgress
-from batchform.engine import Stopped
 from batchform.errors import BatchformError, Exit, RefusedError, UsageError
-from batchform.model import ServerProblem
 from batchform.observe import observe
 from batchform.plan import Action, Plan, approve, check_approval, check_guards, plan
 from batchform.protocol import rules
@@ -217,17 +215,14 @@ def _apply(run: _Run, store: Store) -> Exit:
                 if not is_approved:
                     raise RefusedError("Apply was not approved", "No batch was started.")
             progress.begin(len(made.having(Action.START)), server.pacer)
-            try:
-                carry_out(
-                    made,
-                    config=run.scope.config,
-                    state=store.state,
-                    observed=observed,
-                    engine=server.engine,
-                    rules=run.rules,
-                )
-            except MemoryError:  # the outcomes so far are in the journal: commit and report them
-                server.engine.end = Stopped(problem=ServerProblem(status=None, title="This system has no more memory"))
+            carry_out(
+                made,
+                config=run.scope.config,
+                state=store.state,
+                observed=observed,
+                engine=server.engine,
+                rules=run.rules,
+            )
         progress.end()
         result = report(made, recorded, server.engine.unrecorded, server.engine.end)
         unsaved = _commit(store)

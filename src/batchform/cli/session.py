@@ -270,13 +270,15 @@ def refresh(
 def error_of(end: End) -> BatchformError:
     """The error for a refresh that ended early."""
     from batchform.cli.signals import Interruption  # noqa: PLC0415  # only when it happens
-    from batchform.engine import ForeignAnswers, Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # the same
+    from batchform.engine import NO_MEMORY, ForeignAnswers, Interrupted, Stopped, Unrecordable  # noqa: PLC0415  # the same
 
     match end:
         case Interrupted():
             return Interruption(end.signum)
         case Unrecordable():
             return end.error
+        case Stopped() if end.problem == NO_MEMORY:
+            return ServerError(NO_MEMORY.title, "What was read before is recorded. No batch was started. Try again.")
         case Stopped():
             from batchform.api.refusal import advice  # noqa: PLC0415  # the same
 
