@@ -70,13 +70,19 @@ def test_every_batch_that_needs_it_is_started_exactly_once(tmp_path: Path, count
 
 @pytest.mark.parametrize("after", [1, 20, 60])
 def test_a_run_that_is_killed_pays_for_nothing_twice(tmp_path: Path, after: int) -> None:
-    """After SIGKILL, the next apply has one accepted start for each batch, and every outcome in the state."""
+    """After SIGKILL, the next apply has one accepted start for each batch, and every outcome in the state.
+
+    The report of an earlier run is gone: it would say what this one did.
+    """
+    report = tmp_path / "report.json"
+    report.write_text("of an earlier run")
     values = {"batches": dict.fromkeys(ids(80)), "lag": {"up_to": 2}, "seed": after}
     with site(tmp_path, values, latency=0.005, rate_limit=10_000) as place:  # its window uses the real clock
         place.declare(declared(ids(80)))
-        process = place.begin("apply", "--auto-approve", "--settle", "1s")
+        process = place.begin("apply", "--auto-approve", "--settle", "1s", "--report", str(report))
         place.log.wait_for(accepted=after)
         kill(process)
+        assert not report.exists() or report.read_text() != "of an earlier run"
         again = place.run("apply", "--auto-approve", fast=True)
         assert again.code == 0, again
         place.paid_once(ids(80))
