@@ -11,7 +11,6 @@ import pytest
 
 from batchform.cli.network import find_credentials
 from batchform.errors import UsageError
-from tests.e2e.harness import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,32 +82,3 @@ def test_the_plan_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "plan.json")
     ended = command(tmp_path, "apply", "plan.json", BATCHFORM_AUTH_TOKEN=TOKEN)
     assert (ended.returncode, "The plan cannot be read" in ended.stderr) == (1, True)
-
-
-def test_the_remote_of_gitlab_keeps_the_token_in_the_environment(tmp_path: Path) -> None:
-    """Not in .git/config, which an artefact or a cache may hold, and not in arguments, which every process may read."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-        "HOME": str(tmp_path),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "BATCHFORM_STATE_TOKEN": TOKEN,
-        "CI_SERVER_HOST": "gitlab.invalid",
-        "CI_PROJECT_PATH": "a/b",
-    }
-
-    def run(*words: str, typed: str = "") -> str:
-        ended = subprocess.run(
-            words, cwd=tmp_path, env=environment, input=typed, capture_output=True, text=True, check=True
-        )
-        return ended.stdout
-
-    run("git", "init", "-q", ".")
-    run("git", "remote", "add", "origin", "https://gitlab.invalid/a/b.git")
-    for _ in range(2):  # a job may be run again in the same folder
-        run("sh", "-x", str(ROOT / "examples" / "gitlab-ci" / "ci" / "remote.sh"))
-    assert TOKEN not in (tmp_path / ".git" / "config").read_text()
-    assert TOKEN not in run("git", "remote", "-v")
-    filled = run("git", "credential", "fill", typed="protocol=https\nhost=gitlab.invalid\n\n")
-    assert "username=batchform" in filled
-    assert f"password={TOKEN}" in filled
