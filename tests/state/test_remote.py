@@ -14,98 +14,23 @@ from batchform.errors import OutcomeUnknownError, StateError, StateLockedError
 from batchform.state.codec import decode_state, encode_state
 from batchform.state.events import Intended, fold
 from batchform.state.journal import replay
-from batchform.state.known import Story
 from batchform.state.registers import Held
 from batchform.state.remote.access import BACKUP, JOURNAL, STATE
 from batchform.state.remote.reader import holding, read
 from batchform.state.remote.store import Remote, hold, unlock
+from tests.state.machines import WHERE, World, of, phases, started_once, who
 from tests.state.memory import EXPIRED, FAILED, FAULTS, FORBIDDEN, HANGS, LATE, Memory, Space, Time
-from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event, events
+from tests.state.samples import EMPTY, INTENDED, NOW, STARTED, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from batchform.state.events import Event
-    from batchform.state.journal import Header, Replay
-    from batchform.state.known import State
-
-WHERE = "memory://state"
-
-
-def who(run: str) -> dict[str, str]:
-    """Who holds it."""
-    job = f"https://ci.example.test/jobs/{run}"
-    return {"Who": f"{run}@host", "Created": "2026-11-20T09:00:00Z", "Operation": "apply", "Info": job}
-
-
-class World:
-    """One store, one time, and machines that share nothing else."""
-
-    def __init__(self, folder: Path) -> None:
-        self.space, self.time, self.folder = Space(), Time(), folder
-
-    def engine(self) -> Memory:
-        """A machine's own connection to the store."""
-        return Memory(self.space, self.time, WHERE)
-
-    def remote(self, run: str, engine: Memory | None = None, patience: float = 60.0) -> Remote:
-        """A run that has not taken hold yet."""
-        return Remote(
-            engine or self.engine(),
-            fresh=replace(EMPTY, lineage=f"lineage-of-{run}"),
-            run=run,
-            folder=self.folder,
-            holder=who(run),
-            story=Story(command="apply", who=run),
-            patience=patience,
-            clocks=self.time.clocks,
-        )
-
-    def held(self, run: str, engine: Memory | None = None, timeout: float | None = None) -> Remote:
-        """A run that has."""
-        store = self.remote(run, engine)
-        store.take(timeout, self.time.sleep)
-        return store
-
-    def journal(self) -> Replay:
-        """What stands in the journal."""
-        return replay(self.space.held[JOURNAL].data, "journal")
-
-    def header(self) -> Header:
-        """Its header."""
-        header = self.journal().header
-        assert header is not None
-        return header
-
-    def state(self) -> State:
-        """What the state says, without the journal."""
-        return decode_state(self.space.held[STATE].data)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """A store that is empty."""
     return World(tmp_path)
-
-
-def of(run: str, *kinds: object, first: int = 1, batch: str = "b1") -> list[Event]:
-    """Events of that run."""
-    return events(*kinds, run=run, first=first, batch=batch)  # type: ignore[arg-type]  # events take any kind
-
-
-def phases(state: State | None) -> dict[str, str]:
-    """What is known, in short."""
-    return {} if state is None else {key: entry.phase.value for key, entry in state.entries.items()}
-
-
-def started_once(world: World, run: str = "run-0") -> None:
-    """A run that started b0 and ended well."""
-    store = world.held(run)
-    store.record(of(run, INTENDED, batch="b0"))
-    store.record(of(run, STARTED, batch="b0", first=2))
-    store.commit(NOW)
-    store.close()
 
 
 # --- A run that meets no trouble -------------------------------------------------------------------------------------
@@ -820,3 +745,216 @@ def test_a_copy_of_another_history_is_not_joined(world: World) -> None:
         store.join(replace(EMPTY, lineage="another"))
     store.close()
     assert world.space.held[STATE] == before
+
+
+# --- What rarely happens ---------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_allows_few_writes_is_written_that_often(world: World) -> None:
+    """Google allows one a second."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    engine.every = 1.1
+    began = world.time.now
+    store.record(of("run-1", INTENDED))
+    store.record(of("run-1", STARTED, first=2))
+    assert 1.0 < world.time.now - began < 2.3
+    store.record([])
+    assert world.time.now - began < 2.3
+
+
+def test_a_run_that_holds_nothing_is_sure_of_nothing(world: World) -> None:
+    """Before it takes hold."""
+    assert not world.remote("run-1").sure()
+
+
+def test_the_keeper_sees_that_another_run_took_over(world: World) -> None:
+    """Also where there is nothing to record; then there is nothing to spill."""
+    first = world.held("run-1")
+    world.held("run-2")
+    first.lease.beat()
+    assert not first.sure()
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknownError, match="Another run has taken over"):
+            first.commit(NOW)
+    with pytest.raises(OutcomeUnknownError):
+        first.record(of("run-1", INTENDED))
+
+
+def test_the_keeper_writes_while_nothing_else_does(world: World) -> None:
+    """On a thread of its own, until the run ends."""
+    engine = world.engine()
+    engine.lease = 0.3
+    store = world.held("run-1", engine)
+    written = threading.Event()
+    engine.before = lambda what, name: written.set()
+    world.time.sleep(1)
+    store.lease.keep()
+    assert written.wait(30)
+    store.close()
+    assert not world.header().open
+
+
+def test_a_journal_replaced_by_hand_fences_the_run(world: World) -> None:
+    """Whatever it is now."""
+    store = world.held("run-1")
+    world.space.put(JOURNAL, b"nonsense\n", world.space.held[JOURNAL].tag)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        store.record(of("run-1", INTENDED))
+    assert "replaced by hand" in caught.value.detail
+
+
+def test_a_state_deleted_under_the_holder_is_an_error(world: World) -> None:
+    """Its journal keeps the events."""
+    started_once(world)
+    store = world.held("run-1")
+    store.record(of("run-1", INTENDED))
+    del world.space.held[STATE]
+    with pytest.raises(StateError, match="The state is gone"):
+        store.commit(NOW)
+    assert list(world.journal().events) == of("run-1", INTENDED)
+
+
+def test_a_backup_that_is_there_is_not_written_again(world: World) -> None:
+    """After a run that wrote it and then died."""
+    started_once(world)
+    world.space.put(BACKUP, world.space.held[STATE].data, None)
+    before = world.space.held[BACKUP]
+    started_once(world, "run-1")
+    assert world.space.held[BACKUP] == before
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_two_runs_that_take_a_free_state_at_once(world: World, closed: bool) -> None:  # noqa: FBT001  # a parameter
+    """The second sees that the first holds it."""
+    if closed:
+        started_once(world)
+    engine = world.engine()
+
+    def first(what: str, name: str) -> None:
+        if what == "write":
+            engine.before = lambda what, name: None
+            world.held("run-1")
+
+    engine.before = first
+    with pytest.raises(StateLockedError, match="locked by another run"):
+        world.held("run-2", engine, timeout=0.0)
+    assert world.header().run == "run-1"
+
+
+@pytest.mark.parametrize("name", [STATE, JOURNAL])
+def test_two_runs_that_take_over_at_once(world: World, name: str) -> None:
+    """The second begins to watch again, and takes over from the first when that one died, too."""
+    world.held("run-0").record(of("run-0", INTENDED))
+    engine = world.engine()
+
+    def first(what: str, which: str) -> None:
+        if (what, which) == ("write", name):
+            engine.before = lambda what, name: None
+            world.held("run-1")
+
+    engine.before = first
+    second = world.held("run-2", engine)
+    assert world.header().run == "run-2"
+    assert phases(second.state) == {"b1": "intended"}
+
+
+def test_a_store_that_does_not_take_what_a_dead_run_left_is_named(world: World) -> None:
+    """The journal stays as it is."""
+    world.held("run-0").record(of("run-0", INTENDED))
+    before = world.space.held[JOURNAL]
+    engine = world.engine()
+    engine.faults.extend([FAILED] * 100)
+    with pytest.raises(StateError, match="does not answer"):
+        world.held("run-1", engine)
+    assert world.space.held[JOURNAL] == before
+
+
+def test_unlock_tries_again_while_it_may(world: World) -> None:
+    """A run that writes once more, and then hangs."""
+    hanging = world.held("run-1")
+    engine = world.engine()
+
+    def write(what: str, name: str) -> None:
+        if (what, name) == ("write", JOURNAL):
+            engine.before = lambda what, name: None
+            hanging.record(of("run-1", INTENDED))
+
+    engine.before = write
+    assert unlocked(world, "run-1", engine, timeout=10.0) == 1
+
+
+def test_unlock_ends_when_a_third_run_takes_over(world: World) -> None:
+    """It was quiet for too long itself."""
+    world.held("run-1")
+    store = world.remote("unlock")
+
+    def wait(seconds: float) -> None:
+        world.time.sleep(20)
+        world.space.put(JOURNAL, b"of a third run\n", world.space.held[JOURNAL].tag)
+
+    with pytest.raises(OutcomeUnknownError, match="Another run has taken over"):
+        store.seize("run-1", 0.0, wait)
+
+
+# --- A state that moves away -----------------------------------------------------------------------------------------
+
+
+def test_a_state_that_left_is_a_copy(world: World) -> None:
+    """It can be read, and no run holds it any more."""
+    started_once(world)
+    store = world.held("run-1")
+    store.leave("/home/ci/batchform.state.json")
+    assert not store.commit(NOW)
+    store.close()
+    assert phases(read(world.engine()).state) == {"b0": "started"}
+    with pytest.raises(StateError, match="copy"):
+        world.held("run-2")
+
+
+def test_a_state_that_was_changed_does_not_leave(world: World) -> None:
+    """The same command again sees the change."""
+    started_once(world)
+    store = world.held("run-1")
+    newer = replace(world.state(), serial=9)
+    world.space.put(STATE, encode_state(newer), world.space.held[STATE].tag)
+    with pytest.raises(StateError, match="changed meanwhile"):
+        store.leave("elsewhere")
+    assert world.state() == newer
+
+
+def test_a_state_that_cannot_be_written_does_not_leave(world: World) -> None:
+    """It stays where it is."""
+    started_once(world)
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    engine.faults.extend(["", *[FAILED] * 100])
+    with pytest.raises(StateError, match="does not answer"):
+        store.leave("elsewhere")
+    assert world.state().home == WHERE
+
+
+def test_a_move_into_a_store_that_was_cut_off_refuses_runs_and_can_be_made_again(world: World) -> None:
+    """Its journal continues a state; only a run that brings that state goes on."""
+    known = fold(replace(EMPTY, serial=4), of("run-0", INTENDED, STARTED))
+    fresh = replace(EMPTY, serial=4)
+    for last in (False, True):
+        store = Remote(
+            world.engine(),
+            fresh=fresh,
+            run=f"migrate-{last}",
+            folder=world.folder,
+            holder=who("migrate"),
+            clocks=world.time.clocks,
+        )
+        store.take(None, world.time.sleep)
+        store.lease.sync()
+        if last:
+            store.join(known)
+            assert store.commit(NOW)
+        store.close()
+        if not last:
+            with pytest.raises(StateError, match="state file is missing"):
+                world.held("run-1")
+    assert phases(world.state()) == {"b1": "started"}
+    assert world.state().serial == 5

@@ -31,10 +31,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What a state and its journal are called in messages."""
+    """What a state and its journal are called in messages, and what keeps older ones."""
 
     state: str
     journal: str
+    kept: str = "version control or from the .backup file"
 
 
 def names(files: Paths) -> Names:
@@ -76,8 +77,9 @@ def combine(called: Names, state: bytes | None, journal: bytes | None) -> tuple[
         if header.serial > 0:
             raise StateError(
                 "The state file is missing",
-                f"{called.journal} continues serial {header.serial} of {called.state}, which does not exist. Restore"
-                " it from version control, or run `batchform state recover`. Nothing was sent.",
+                f"{called.journal} continues serial {header.serial} of {called.state}, which does not exist. If a"
+                f" `state migrate` was interrupted, run it again. Else restore it from {called.kept}, or run `batchform"
+                " state recover`. Nothing was sent.",
             )
         return State(lineage=header.lineage, service=header.service, endpoint=header.endpoint), leftover
     same_lineage(base, header.lineage, called.journal)
@@ -102,6 +104,5 @@ def not_older(base: State, serial: int, called: Names) -> None:
             "The state file was replaced by an older one",
             f"{called.state} has serial {base.serial}, but a run began with serial {serial}: outcomes recorded in"
             f" between are missing. Those of the run itself are in {called.journal}. Restore the newer state from"
-            " version control or from the .backup file, or run `batchform state recover`. Until then, no start is"
-            " sent.",
+            f" {called.kept}, or run `batchform state recover`. Until then, no start is sent.",
         )

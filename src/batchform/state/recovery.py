@@ -1,8 +1,9 @@
 """Repair a state or journal that cannot be used: `state recover`.
 
 `examine` reads the files and returns what is wrong and what can be kept. After approval, `accept` copies the damaged
-files and writes the kept state. No paid start can be lost this way: the server still knows what was started, and the
-next apply reads the statuses before it sends.
+files and writes the kept state. `judge` is the same without files; `state.remote.recovery` uses it for a store. No paid
+start can be lost this way: the server still knows what was started, and the next apply reads the statuses before it
+sends.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
 from batchform.state.codec import NewerFormatError, decode_state, digest, parse_state
-from batchform.state.disk import Paths, keep_copy, paths, read_bytes, replace_durably
+from batchform.state.disk import keep_copy, paths, read_bytes, replace_durably
 from batchform.state.events import fold
 from batchform.state.journal import Replay, replay, salvage
 from batchform.state.known import Entry, State
@@ -23,12 +24,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The name and the content of a state, a journal or a backup. None: there is none."""
+
+    name: str
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """All that was found at one place."""
+
+    where: str
+    state: Part
+    journal: Part
+    backup: Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What can be kept. `notes` describe what is wrong and what will happen; `damaged` are the files to copy."""
+    """What can be kept. `notes` describe what is wrong and what will happen; `damaged` are the names to copy."""
 
     state: State
     notes: tuple[str, ...]
-    damaged: tuple[Path, ...]
+    damaged: tuple[str, ...]
 
     @property
     def needed(self) -> bool:
@@ -44,26 +63,34 @@ def examine(state_file: str | os.PathLike[str]) -> Recovery:
         StateError: Nothing can be kept: no state, backup or journal can be read.
     """
     files = paths(state_file)
+    state, journal, backup = (
+        Part(name=path.name, data=read_bytes(path)) for path in (files.state, files.journal, files.backup)
+    )
+    return judge(Parts(where=str(files.state), state=state, journal=journal, backup=backup))
+
+
+def judge(parts: Parts) -> Recovery:
+    """Return what is wrong with these contents and what can be kept. Raises as `examine` does."""
     notes: list[str] = []
-    damaged: list[Path] = []
-    state = _state(files, notes, damaged)
-    leftover = _journal(files, notes, damaged)
+    damaged: list[str] = []
+    state = _state(parts, notes, damaged)
+    leftover = _journal(parts.journal, notes, damaged)
     header = leftover.header if leftover is not None else None
     if state is None:
         if header is None:
-            raise StateError("There is nothing to recover", f"{files.state} and its backup contain no state.")
+            raise StateError("There is nothing to recover", f"{parts.where} and its backup contain no state.")
         state = State(lineage=header.lineage, serial=header.serial, service=header.service, endpoint=header.endpoint)
         notes.append("There is no state and no backup. Only the events of the journal are kept.")
     if header is not None and header.lineage != state.lineage:
         notes.append(
-            f"{files.journal.name} belongs to a different state file (lineage {header.lineage}). It is copied and"
+            f"{parts.journal.name} belongs to a different state file (lineage {header.lineage}). It is copied and"
             " removed."
         )
-        damaged.append(files.journal)
+        damaged.append(parts.journal.name)
     elif leftover is not None:
         if header is not None and header.serial > state.serial:
             notes.append(
-                f"The state has serial {state.serial}, but {files.journal.name} continues serial {header.serial}:"
+                f"The state has serial {state.serial}, but {parts.journal.name} continues serial {header.serial}:"
                 " outcomes recorded in between are missing. The events of the journal are kept. The next apply reads"
                 " the other statuses from the server."
             )
@@ -82,18 +109,19 @@ def accept(state_file: str | os.PathLike[str], recovery: Recovery, run: str) -> 
         The paths of the copies.
     """
     files = paths(state_file)
-    aside = tuple(keep_copy(path, run) for path in dict.fromkeys(recovery.damaged) if path.exists())
+    found = [path for path in (files.state, files.journal) if path.name in recovery.damaged and path.exists()]
+    aside = tuple(keep_copy(path, run) for path in found)
     state = replace(recovery.state, serial=recovery.state.serial + 1)
-    was_whole = files.state not in recovery.damaged
+    was_whole = files.state.name not in recovery.damaged
     replace_durably(files, state, run, backup=was_whole)
-    if not was_whole and _backup(files, []) is None:
+    if not was_whole and _backup(Part(name=files.backup.name, data=read_bytes(files.backup)), []) is None:
         replace_durably(files, state, run)
     files.journal.unlink(missing_ok=True)
     return aside
 
 
-def _state(files: Paths, notes: list[str], damaged: list[Path]) -> State | None:
-    data = read_bytes(files.state)
+def _state(parts: Parts, notes: list[str], damaged: list[str]) -> State | None:
+    name, data = parts.state.name, parts.state.data
     if data is not None:
         try:
             document = parse_state(data)
@@ -101,38 +129,37 @@ def _state(files: Paths, notes: list[str], damaged: list[Path]) -> State | None:
         except NewerFormatError:
             raise  # it is not damaged
         except StateError as error:
-            notes.append(f"{files.state.name}: {error.summary}. {error.detail}")
-            damaged.append(files.state)
+            notes.append(f"{name}: {error.summary}. {error.detail}")
+            damaged.append(name)
         else:
             if document.get("digest") != digest(document):
-                notes.append(f"{files.state.name} was changed after batchform wrote it. Its present content is kept.")
-                notes.extend(_differences(files, state))
-                damaged.append(files.state)
+                notes.append(f"{name} was changed after batchform wrote it. Its present content is kept.")
+                notes.extend(_differences(parts.backup, state))
+                damaged.append(name)
             return state
-    backup = _backup(files, notes)
+    backup = _backup(parts.backup, notes)
     if backup is not None:
         notes.append(f"The backup (serial {backup.serial}, {len(backup.entries)} batches) replaces the state.")
     return backup
 
 
-def _backup(files: Paths, notes: list[str]) -> State | None:
+def _backup(part: Part, notes: list[str]) -> State | None:
     """The last state that was whole, None if there is none."""
-    data = read_bytes(files.backup)
-    if data is None:
+    if part.data is None:
         return None
     try:
-        return decode_state(data)
+        return decode_state(part.data)
     except NewerFormatError:
         raise  # it is not damaged
     except StateError as error:
-        notes.append(f"{files.backup.name} cannot be used: {error.summary}. {error.detail}")
+        notes.append(f"{part.name} cannot be used: {error.summary}. {error.detail}")
         return None
 
 
-def _differences(files: Paths, state: State) -> list[str]:
+def _differences(part: Part, state: State) -> list[str]:
     """The differences between a changed state and its backup, one line per batch."""
     notes: list[str] = []
-    backup = _backup(files, notes)
+    backup = _backup(part, notes)
     if backup is None:
         return notes or ["There is no backup for a comparison."]
     before = backup.entries
@@ -159,20 +186,20 @@ def _shown(value: object) -> str:
     return f"{value:,}" if type(value) is int else str(value)
 
 
-def _journal(files: Paths, notes: list[str], damaged: list[Path]) -> Replay | None:
-    data = read_bytes(files.journal)
+def _journal(part: Part, notes: list[str], damaged: list[str]) -> Replay | None:
+    name, data = part.name, part.data
     if data is None:
         return None
     try:
-        return replay(data, files.journal.name)
+        return replay(data, name)
     except NewerFormatError:
         raise  # it is not damaged
     except StateError as error:
-        damaged.append(files.journal)
+        damaged.append(name)
         try:
-            found = salvage(data, files.journal.name)
+            found = salvage(data, name)
         except StateError:
-            notes.append(f"{error.summary}. No event of {files.journal.name} can be read.")
+            notes.append(f"{error.summary}. No event of {name} can be read.")
             return None
-        notes.append(f"{error.summary}. {len(found.events)} complete events of {files.journal.name} are kept.")
+        notes.append(f"{error.summary}. {len(found.events)} complete events of {name} are kept.")
         return found

@@ -37,7 +37,9 @@ class Access:
     def __init__(self, registers: Registers, patience: float = PATIENCE, clocks: Clocks = SYSTEM) -> None:
         """Nothing is sent yet."""
         self.registers, self.clocks, self.patience = registers, clocks, patience
-        self.called = Names(state=registers.where, journal=registers.where + JOURNAL)
+        self.called = Names(
+            state=registers.where, journal=registers.where + JOURNAL, kept="an older version that the store keeps"
+        )
         self.down = False
         self._written: dict[str, float] = {}
 
@@ -96,7 +98,8 @@ class Access:
         if found.header is None or found.torn:  # a store writes all or nothing, so this is no torn end
             raise StateError(
                 "The journal is damaged",
-                f"{self.called.journal} is cut off. Nothing was sent. Restore an older version of it.",
+                f"{self.called.journal} is cut off. Restore it from {self.called.kept}, or run `batchform state"
+                " recover`. Nothing was sent.",
             )
         return found
 

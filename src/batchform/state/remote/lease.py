@@ -47,7 +47,12 @@ class Lease:
         # Guarded by `_writing`, for a thread of its own writes the journal while nothing else does.
         self._writing = threading.Lock()
         self._header = Header(
-            lineage=state.lineage, serial=0, service=state.service, endpoint=state.endpoint, run=run, story=story
+            lineage=state.lineage,
+            serial=state.serial,
+            service=state.service,
+            endpoint=state.endpoint,
+            run=run,
+            story=story,
         )
         self._lines: list[bytes] = []
         self._durable = 0

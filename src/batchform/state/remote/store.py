@@ -108,9 +108,12 @@ class Remote:
 
     def _load(self) -> None:
         """Read the state, once the journal is ours."""
-        held = self._access.read(STATE)
-        base = self._access.base(held, self.lease.header)
-        base = self._fresh if held is None else base
+        held, header = self._access.read(STATE), self.lease.header
+        if held is None and header.lineage == self._fresh.lineage and header.serial <= self._fresh.serial:
+            base = self._fresh  # of a move to the store that did not end, and is made again
+        else:
+            base = self._access.base(held, header)
+            base = self._fresh if held is None else base
         check_belongs(base, self._fresh.service, self._fresh.endpoint)
         self._adopt(held, base)
 
@@ -184,7 +187,8 @@ class Remote:
             raise self._spilling(self.lease.fence)
         while True:
             state = expire(self.state, now)
-            changed = state.content != self._base.content
+            moved = self._joined is not None and self._state_tag is None
+            changed = moved or state.content != self._base.content
             if not changed:
                 break
             state = replace(state, serial=self._base.serial + 1, home=self._access.where)
@@ -204,6 +208,25 @@ class Remote:
         self._size, self._fold_at = 0, _FOLD_FROM
         return changed  # the events are kept: should the state be replaced yet, they are folded in again
 
+    def leave(self, home: str) -> None:
+        """Make the state in the store a copy of the state at `home`. No command writes to it any more.
+
+        Raises:
+            OutcomeUnknownError: Another run holds the state.
+            StateError: It cannot be written.
+        """
+        self.lease.sync()
+        state = replace(self.state, serial=self._base.serial + 1, home=home)
+        try:
+            self._state_tag = self._access.write(STATE, encode_state(state), self._state_tag)
+        except Taken:
+            raise StateError(
+                "The state was changed meanwhile", f"{self._access.called.state}: run the same command again."
+            ) from None
+        except Down as down:
+            raise self._access.not_usable(down) from None
+        self._base = self._state = state
+
     def close(self) -> None:
         """Let go of the state. Without a commit its journal stays open, and the next run folds it in."""
         self.lease.stop()
@@ -216,7 +239,7 @@ class Remote:
         """Build on the state that was put in the place of ours."""
         called = self._access.called
         if held is None:
-            raise StateError("The state is gone", f"{called.state} was deleted. Restore an older version of it.")
+            raise StateError("The state is gone", f"{called.state} was deleted. Restore it from {called.kept}.")
         base = decode_state(held.data)
         same_lineage(base, self._base.lineage, called.journal)
         not_older(base, self._base.serial, called)

@@ -127,9 +127,8 @@ def _nothing_there(access: Access) -> None:
         raise StateError(
             "The journal of the state is gone",
             f"{access.called.state} is there and {access.called.journal} is not, so what a run recorded last may be"
-            " missing. Nothing was sent. Restore it from an older version: a bucket keeps them, a branch has its"
-            " history. A state that scripts put on a branch moves to a new one with `batchform state migrate --state"
-            " FILE git:BRANCH`.",
+            f" missing. Restore it from {access.called.kept}, or run `batchform state recover`. A state that scripts put on"
+            " a branch moves to a new one with `batchform state migrate --state FILE git:BRANCH`. Nothing was sent.",
         )
 
 
