@@ -63,6 +63,7 @@ NOT_WRITTEN = [
     "words",
     [
         ["apply", "--auto-approve", "--report"],
+        ["apply", "--auto-approve", "--markdown"],
         ["plan", "--out"],
         ["plan", "--markdown"],
         ["plan", "--gitlab-report"],
@@ -83,6 +84,19 @@ def test_no_option_writes_the_state_or_the_configuration(place: Path, words: lis
     )
     assert ended.returncode == 1
     assert f"`{words[-1]}` cannot write this file" in ended.stderr
+    assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("file", NOT_WRITTEN)
+def test_the_comment_of_a_failure_writes_none_of_them(place: Path, file: str) -> None:
+    """The configuration does not load, so the command fails before it knows its files."""
+    (place / "batchform.yaml").write_text("batchs: {}\n", encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    ended = subprocess.run(
+        [sys.executable, "-m", "batchform", "plan", "--markdown", file], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "Unknown key" in ended.stderr
     assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
 
 

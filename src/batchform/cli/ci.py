@@ -86,25 +86,26 @@ def comment_limit() -> int:
 
 
 @contextlib.contextmanager
-def comment_of_failure(file: str | None, command: str, key: str) -> Iterator[None]:
+def comment_of_failure(file: str | None, command: str, configs: Sequence[str], state: str | None) -> Iterator[None]:
     """If the command fails, write a comment that says so. It replaces no file except an earlier comment.
 
     Args:
         file: Where to write the comment; None for none.
         command: The name of the command.
-        key: Identifies the comment.
+        configs: The files and folders of the configuration, as given.
+        state: The state, as given.
     """
     try:
         yield
     except BatchformError as error:
-        if file is not None and _is_comment(Path(file)):
+        if file is not None and _may_replace(file, configs, state):
             from batchform.cli import files  # noqa: PLC0415  # only when a command fails
             from batchform.render.markdown import log_markdown, marker  # noqa: PLC0415  # the same
 
             text = log_markdown(
                 _told(error),
                 title=f"batchform {command}: failed",
-                head=marker(command, key),
+                head=marker(command, key(configs, state)),
                 lead="This commit has no plan." if command == "plan" else "",
                 commit=commit(),
                 link=run_link(),
@@ -115,16 +116,18 @@ def comment_of_failure(file: str | None, command: str, key: str) -> Iterator[Non
         raise
 
 
-def _is_comment(path: Path) -> bool:
-    """Whether there is no such file, or an earlier comment of ours."""
-    from batchform.cli.files import read_plain  # noqa: PLC0415  # only when a command fails
+def _may_replace(file: str, configs: Sequence[str], state: str | None) -> bool:
+    """Whether there is no such file, or an earlier comment. Never a file of the state or the configuration."""
+    from batchform.cli import environment, files  # noqa: PLC0415  # only when a command fails
 
     begin = b"<!-- batchform:"
     try:
-        return read_plain(path, len(begin)) == begin
+        protected: list[str | Path] = [*files.companions(environment.state_file(state, configs)), *configs]
+        files.check_outputs({"--markdown": file}, protected)  # safety: the command may have failed before its own check
+        return files.read_plain(Path(file), len(begin)) == begin
     except FileNotFoundError:
         return True
-    except (OSError, ValueError):
+    except (BatchformError, OSError, ValueError):
         return False
 
 
