@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from batchform.cli import ci
+from batchform.cli import ci, session
 from batchform.cli.terminal import Terminal
 from batchform.state.disk import paths
+from batchform.state.git import Git
 from batchform.state.lock import locked
+from batchform.state.objects import Objects
 from tests.ci.runner import outputs
 from tests.e2e.harness import Site, site
 from tests.strategies import texts
@@ -75,7 +77,7 @@ def test_nothing_is_asked_and_nothing_coloured_unless_forced(here: Site) -> None
 
 
 def test_a_wait_for_the_lock_is_reported(here: Site) -> None:
-    """In CI it waits five minutes rather than none, and the log does not stand still meanwhile."""
+    """In CI it waits ten minutes rather than none, and the log does not stand still meanwhile."""
     lock = paths(here.folder / "batchform.state.json").lock
     with locked(lock, {"Who": "a test", "Operation": "apply", "Created": "now"}, 0.0):
         process = here.begin("apply", "--auto-approve", fast=True, CI="true")
@@ -84,6 +86,12 @@ def test_a_wait_for_the_lock_is_reported(here: Site) -> None:
     ended = here.end(process)
     assert ended.code == 0, ended
     assert len(here.accepted()) == 60
+
+
+@pytest.mark.parametrize("store", [Git, Objects])
+def test_a_job_waits_longer_than_a_run_that_died_holds_a_state(store: type[Git | Objects]) -> None:
+    """Else no job could take over: it would give up just before."""
+    assert store.lease + 2 * store.poll + session.STORE_TIMEOUT < session.CI_LOCK_TIMEOUT
 
 
 @pytest.mark.full

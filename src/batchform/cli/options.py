@@ -81,7 +81,7 @@ lock_timeout_option: Final = click.option(
     "--lock-timeout",
     type=Duration(),
     metavar="DURATION",
-    help="How long to wait for a lock that another run holds. Default: 0s; in CI 5m.",
+    help="How long to wait for a lock that another run holds. Default: 0s; in CI 10m.",
 )
 """Sets `lock_timeout` in seconds, None for the default."""
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 STORE_TIMEOUT = 60.0
 """Seconds for which a request to a store is tried."""
 
-_CI_LOCK_TIMEOUT: Final = 300.0  # seconds
+CI_LOCK_TIMEOUT: Final = 600.0
+"""Seconds for which a CI job waits for a lock. A run that died holds a branch for 300 s."""
 
 
 class SystemClock:
@@ -150,7 +151,7 @@ def hold(
 
     now = clock.now()
     if timeout is None and in_ci():
-        timeout = _CI_LOCK_TIMEOUT
+        timeout = CI_LOCK_TIMEOUT
     with hold_state(
         file,
         fresh=fresh,

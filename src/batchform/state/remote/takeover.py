@@ -159,5 +159,5 @@ def _holder(header: Header, quiet: float, lease: float) -> str:
     return (
         f"Held by {who(header)}{f', since {since}' if since else ''}; quiet for {quiet:.0f} of {lease:.0f} s. Nothing"
         f" was sent. A run that died is taken over after {lease:.0f} s without a sign of it. Wait with --lock-timeout"
-        f" 5m; `batchform state unlock {header.run}` stops a run that hangs."
+        f" 10m; `batchform state unlock {header.run}` stops a run that hangs."
     )
