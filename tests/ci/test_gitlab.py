@@ -18,6 +18,7 @@ import yaml
 from batchform.state.codec import decode_state
 from tests.ci.runner import ROOT, Forge, assert_locked, clean_environment, git
 from tests.e2e.harness import TOKEN, site
+from tests.render.cases import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -346,4 +347,4 @@ def test_the_schema_of_a_copied_example_is_found_by_editors(example: str) -> Non
         modeline = file.read_text(encoding="utf-8").splitlines()[0]
         named = modeline.removeprefix("# yaml-language-server: $schema=")
         assert (folder / named).resolve().parent == folder, "it is copied together with the configuration"
-        assert (folder / named).read_bytes() == (ROOT / "schemas" / "config-1.json").read_bytes()
+        check(folder / named, (ROOT / "schemas" / "config-1.json").read_text(encoding="utf-8").removesuffix("\n"))

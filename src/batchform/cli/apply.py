@@ -122,7 +122,7 @@ def command(
     """
     key = ci.key(configs, state)
     seconds = wait_time(timeout, wait=wait)
-    with ci.comment_of_failure(markdown_file, "apply", configs, state):
+    with ci.comment_of_failure(markdown_file, "apply", configs, state, (report_file, planfile)):
         scope = session.load(configs, state, targets, excludes)
         outputs = {"--report": report_file, "--markdown": markdown_file}
         files.check_outputs(outputs, [*scope.files, *([planfile] if planfile else [])])

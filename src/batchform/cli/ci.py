@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from batchform.errors import BatchformError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from batchform.cli.terminal import Terminal
@@ -86,7 +86,9 @@ def comment_limit() -> int:
 
 
 @contextlib.contextmanager
-def comment_of_failure(file: str | None, command: str, configs: Sequence[str], state: str | None) -> Iterator[None]:
+def comment_of_failure(
+    file: str | None, command: str, configs: Sequence[str], state: str | None, others: Iterable[str | None]
+) -> Iterator[None]:
     """If the command fails, write a comment that says so. It replaces no file except an earlier comment.
 
     Args:
@@ -94,11 +96,12 @@ def comment_of_failure(file: str | None, command: str, configs: Sequence[str], s
         command: The name of the command.
         configs: The files and folders of the configuration, as given.
         state: The state, as given.
+        others: The other files that the command reads or writes, None for one that is not given.
     """
     try:
         yield
     except BatchformError as error:
-        if file is not None and _may_replace(file, configs, state):
+        if file is not None and _may_replace(file, configs, state, others):
             from batchform.cli import files  # noqa: PLC0415  # only when a command fails
             from batchform.render.markdown import log_markdown, marker  # noqa: PLC0415  # the same
 
@@ -116,13 +119,14 @@ def comment_of_failure(file: str | None, command: str, configs: Sequence[str], s
         raise
 
 
-def _may_replace(file: str, configs: Sequence[str], state: str | None) -> bool:
-    """Whether there is no such file, or an earlier comment. Never a file of the state or the configuration."""
+def _may_replace(file: str, configs: Sequence[str], state: str | None, others: Iterable[str | None]) -> bool:
+    """Whether there is no such file, or an earlier comment. Never a file that the command uses otherwise."""
     from batchform.cli import environment, files  # noqa: PLC0415  # only when a command fails
 
     begin = b"<!-- batchform:"
     try:
         protected: list[str | Path] = [*files.companions(environment.state_file(state, configs)), *configs]
+        protected += [other for other in others if other is not None]
         files.check_outputs({"--markdown": file}, protected)  # safety: the command may have failed before its own check
         return files.read_plain(Path(file), len(begin)) == begin
     except FileNotFoundError:

@@ -90,7 +90,8 @@ def command(
     lock, and writes only the files that you name.
     """
     key = ci.key(configs, state)
-    with ci.comment_of_failure(markdown_file, "plan", configs, state):
+    others = (out, gitlab_report, approved_file)
+    with ci.comment_of_failure(markdown_file, "plan", configs, state, others):
         scope = session.load(configs, state, targets, excludes)
         outputs = {"--out": out, "--markdown": markdown_file, "--gitlab-report": gitlab_report}
         files.check_outputs(outputs, [*scope.files, *filter(None, (base, approved_file))])
