@@ -127,8 +127,9 @@ def _nothing_there(access: Access) -> None:
         raise StateError(
             "The journal of the state is gone",
             f"{access.called.state} is there and {access.called.journal} is not, so what a run recorded last may be"
-            f" missing. Restore it from {access.called.kept}, or run `batchform state recover`. A state that scripts put on"
-            " a branch moves to a new one with `batchform state migrate --state FILE git:BRANCH`. Nothing was sent.",
+            f" missing. Restore it from {access.called.kept}, or run `batchform state recover`. A state that scripts"
+            " put on a branch moves to a new one with `batchform state migrate --state FILE git:BRANCH`."
+            " Nothing was sent.",
         )
 
 
