@@ -144,6 +144,14 @@ def test_the_groups_add_up_to_the_total_and_no_batch_counts_twice(
 def test_keys_are_given_one_by_one_or_with_commas() -> None:
     """The order is kept."""
     assert keys_of(["month,label:team", "actor"]) == ("month", "label:team", "actor")
-    for wrong in (["month,"], ["label"], ["label:"], ["Month"], ["month", "month"], [""]):
+    for wrong in (
+        ["month,"],
+        ["label"],
+        ["label:"],
+        ["Month"],
+        ["month", "month"],
+        ["month,week,day,service,actor"],
+        [""],
+    ):
         with pytest.raises(UsageError):
             keys_of(wrong)

@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchform.charges import Charges
 from batchform.history import Group, Spending, Sums
 from batchform.render.documents.history_by import history_by_document
 from batchform.render.history_by import history_by_csv, history_by_markdown, history_by_text
+from batchform.render.outcomes import event_words
 from batchform.render.style import Style
+from batchform.render.text.drift import charges_sentences
+from batchform.state.events import Charged
 from tests.render.test_schemas import strict, through_json
 from tests.render.test_text import check_safe, styles
 from tests.strategies import texts
@@ -131,3 +135,51 @@ def test_a_chart_has_the_latest_or_the_largest(key: str, first: str, last: str) 
     assert f'x-axis ["{first}", ' in text
     assert f', "{last}"]' in text
     assert f"The chart leaves out 6 values of `{key}`." in text
+
+
+def test_a_cell_that_looks_like_a_formula_is_text() -> None:
+    """An apostrophe before it makes it text in a spreadsheet."""
+    rows = history_by_csv(of(one('=HYPERLINK("x")', 5), one("-1", 5), one(None, None), key="label:team")).split("\n")
+    assert [row.partition(",1,")[0] for row in rows[1:]] == ['"\'=HYPERLINK(""x"")"', '"\'-1"', ""]
+
+
+@pytest.mark.parametrize(
+    ("charges", "words"),
+    [
+        (
+            Charges(read=0, credits=0, open=0, unknown=0, unanswered=0, left=0),
+            "Charges: there is none to read.",
+        ),
+        (
+            Charges(read=3, credits=10, open=0, unknown=0, unanswered=0, left=0),
+            "Charges: 10 credits for 3 batches.",
+        ),
+        (
+            Charges(read=4, credits=10, open=1, unknown=2, unanswered=5, left=7),
+            (
+                "Charges: 10 credits for 2 batches. 1 charge can still change. The answers about 2 batches had no usable"
+                " number of credits. There was no answer with a charge for 5 batches. Left for the next `batchform"
+                " refresh --credits`: 7 batches."
+            ),
+        ),
+    ],
+    ids=["none", "all known", "of each"],
+)
+def test_what_a_refresh_says_of_the_charges(charges: Charges, words: str) -> None:
+    """Zeros are left out."""
+    assert " ".join(charges_sentences(charges)) == words
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (Charged(status="completed", credits=1, final=True), "charged 1 credit"),
+        (Charged(status="stopped", credits=950), "charged 950 credits so far"),
+        (Charged(status="stopped"), "the charge is not known yet"),
+        (Charged(status="stopped", final=True), "the charge is unknown"),
+    ],
+    ids=["final", "so far", "not yet", "never"],
+)
+def test_what_an_event_says_of_a_charge(event: Charged, words: str) -> None:
+    """In the progress of a run and in `state show`."""
+    assert event_words(event)[1] == words

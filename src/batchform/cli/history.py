@@ -123,7 +123,7 @@ def _bar() -> str:
     """A column of a bar on a terminal, empty elsewhere."""
     if not sys.stdout.isatty():
         return ""
-    return "\N{FULL BLOCK}" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    return "\N{FULL BLOCK}" if sys.stdout.encoding.lower().startswith("utf") else "#"
 
 
 def _charged(known: State) -> tuple[int, int, int]:
