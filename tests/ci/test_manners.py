@@ -19,6 +19,7 @@ from batchform.state.disk import paths
 from batchform.state.git import Git
 from batchform.state.lock import locked
 from batchform.state.objects import Objects
+from batchform.state.remote.access import PATIENCE
 from tests.ci.runner import outputs
 from tests.e2e.harness import Site, site
 from tests.strategies import texts
@@ -91,7 +92,7 @@ def test_a_wait_for_the_lock_is_reported(here: Site) -> None:
 @pytest.mark.parametrize("store", [Git, Objects])
 def test_a_job_waits_longer_than_a_run_that_died_holds_a_state(store: type[Git | Objects]) -> None:
     """Else no job could take over: it would give up just before."""
-    assert store.lease + 2 * store.poll + session.STORE_TIMEOUT < session.CI_LOCK_TIMEOUT
+    assert store.lease + 2 * store.poll + PATIENCE < session.CI_LOCK_TIMEOUT
 
 
 @pytest.mark.full

@@ -1,6 +1,6 @@
 """Warm like `tests.e2e.warm`, for commands on a remote state: `python -m tests.proof.leased FACTOR`.
 
-The job's `lease`, `patience` and `timeout` take the place of a minute, a minute and 15 seconds. Its `die` says at which
+The job's `lease` and `timeout` take the place of a minute and 15 seconds. Its `die` says at which
 request to the store the command dies, and whether before or after it.
 """
 
@@ -18,7 +18,6 @@ import batchform.api.pacing
 import batchform.cli.apply
 import batchform.engine
 import batchform.state.remote.store  # noqa: F401  # that is what makes it warm
-from batchform.cli import session
 from batchform.state.git import Git
 from batchform.state.objects import Objects
 from tests.e2e.fast import run
@@ -61,7 +60,6 @@ def live(job: dict[str, Any], factor: float) -> None:
     Git.window = 0.0
     Git.poll = 0.2
     Objects.timeout = job["timeout"]
-    session.STORE_TIMEOUT = job["patience"]
     if "die" in job:
         mortal(**job["die"])
     run(factor)

@@ -46,7 +46,8 @@ class OnBranch(Case):
             git("remote", "add", "origin", bare(folder.parent / "remote").as_uri(), folder=folder)
         given = {"BATCHFORM_STATE": f"git:{BRANCH}", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
         given["TMPDIR"] = str(folder.parent)  # where a killed run leaves its repository
-        job = {"lease": LEASE, "patience": 20.0, "timeout": "15s", "environment": self.place.environment(**given)}
+        given["BATCHFORM_STORE_TIMEOUT"] = "20s"
+        job = {"lease": LEASE, "timeout": "15s", "environment": self.place.environment(**given)}
         return self.warm.run(self.place, *APPLY, **job, **more)
 
     def entries(self) -> dict[str, Entry]:

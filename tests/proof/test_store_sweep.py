@@ -6,6 +6,7 @@ whom one more run must find nothing left to start.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import uuid
 from collections import Counter
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from batchform.errors import StateError
 from batchform.state.address import Bucket
 from batchform.state.events import Intended
 from batchform.state.journal import replay
 from batchform.state.known import Phase
 from batchform.state.objects import Objects
+from batchform.state.reader import read as read_file
 from batchform.state.remote.reader import read
 from tests.e2e.harness import Ended, Site, Warm, site, warmed
 from tests.e2e.test_loop import declared, ids
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from batchform.state.known import Entry
+    from batchform.state.known import Entry, State
 
 FACTOR: Final = 100.0
 LEASE: Final = 0.6
@@ -59,16 +62,30 @@ class Case:
         self.key = f"{uuid.uuid4().hex}/state.json"
         place.declare(declared(self.ids))
 
+    @property
+    def address(self) -> str:
+        """Where the state is."""
+        return f"s3://{BUCKET}/{self.key}"
+
     def apply(self, **more: Any) -> Ended:
         """Run apply, on the machine that has nothing but the configuration."""
-        given = {**variables("moto", self.toll.port), "BATCHFORM_STATE": f"s3://{BUCKET}/{self.key}"}
-        job = {"lease": LEASE, "patience": 1.0, "timeout": "700ms", "environment": self.place.environment(**given)}
-        return self.warm.run(self.place, *APPLY, **job, **more)
+        return self.run(*APPLY, **more)
+
+    def run(self, *words: str, **more: Any) -> Ended:
+        """Run a command there."""
+        given = {"BATCHFORM_STATE": self.address, "BATCHFORM_STORE_TIMEOUT": "1s"}
+        environment = self.place.environment(**variables("moto", self.toll.port), **given)
+        return self.warm.run(self.place, *words, lease=LEASE, timeout="700ms", environment=environment, **more)
+
+    def state(self) -> State | None:
+        """What the store holds; None also where a run is refused because a state is missing."""
+        with environment("moto"), contextlib.suppress(StateError):
+            return read(Objects(Bucket(scheme="s3", bucket=BUCKET, key=self.key))).state
+        return None
 
     def entries(self) -> dict[str, Entry]:
-        """What the store holds."""
-        with environment("moto"):
-            state = read(Objects(Bucket(scheme="s3", bucket=BUCKET, key=self.key))).state
+        """The batches in it."""
+        state = self.state()
         return {} if state is None else dict(state.entries)
 
     def recover(self) -> None:
@@ -105,15 +122,19 @@ class Points:
     def sweep(self, count: int, step: Callable[[Case, int], bool]) -> int:
         """Take every point until a run comes through; how many there were."""
         for number in itertools.count(1):
-            folder = self.folder / str(number)
-            folder.mkdir()
-            with site(folder, world(count)) as place:
-                case = Case(place, self.warm, self.toll, count)
-                over = step(case, number)
-                case.recover()
-            if over:
+            if self.one(number, count, step, Case.recover):
                 return number - 1
         raise AssertionError
+
+    def one(self, number: int, count: int, step: Callable[[Case, int], bool], after: Callable[[Case], None]) -> bool:
+        """Take this point; whether the run came through."""
+        folder = self.folder / str(number)
+        folder.mkdir()
+        with site(folder, world(count)) as place:
+            case = Case(place, self.warm, self.toll, count)
+            over = step(case, number)
+            after(case)
+        return over
 
 
 @pytest.fixture
@@ -202,3 +223,39 @@ def test_a_store_that_is_gone_from_any_request_on_loses_nothing(
     record_property(
         "counted", f"store sweep: {fault!r} from each of {taken} requests on: {dict(codes)}, {spilled} files"
     )
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("to", ["the store", "the file"])
+def test_a_move_that_dies_at_any_request_leaves_one_state_and_can_be_made_again(
+    to: str, how: str, points: Points, record_property: Callable[[str, object], None]
+) -> None:
+    """Never two that go on, and never a place where a run would begin with an empty one."""
+    file = "moved.json"
+
+    def step(case: Case, number: int) -> bool:
+        old, new = (file, case.address) if to == "the store" else (case.address, file)
+        move = ("state", "migrate", "--state", old, new)
+        path = case.place.folder / file
+        points.toll.begin()
+        assert case.run(*APPLY, "--state", old).code == 0
+        ended = case.run(*move, die={"at": number, "how": how})
+        assert ended.code in {0, -9}, ended
+        over = ended.code == 0
+        here, there = case.state(), read_file(path).state
+        goes_on = [here is not None and here.home == case.address, there is not None and there.home == ""]
+        assert goes_on.count(True) <= 1, goes_on
+        if goes_on == [False, False]:
+            for place in (old, new):
+                assert case.run(*APPLY, "--state", place).code == 1
+        ended = case.run(*move, "--lock-timeout", "60s")
+        assert ended.code == 0, ended
+        assert case.run(*APPLY, "--state", old).code == 1
+        assert case.run(*APPLY, "--state", new).code == 0
+        assert judge.accepted(case.place.log.entries) == dict.fromkeys(case.ids, 1)
+        assert len(case.place.requests("start")) == len(case.ids)
+        return over
+
+    taken = next(number for number in itertools.count(1) if points.one(number, 2, step, lambda case: None)) - 1
+    assert taken > 5
+    record_property("counted", f"store sweep: a move into {to} killed {how} each of {taken} requests, all completed")

@@ -5,6 +5,7 @@ What it does with such a request: answer it with an error, forward it and lose t
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socketserver
 import threading
@@ -92,12 +93,13 @@ class Toll:
         elif fault:
             handler.close_connection = True
             return
-        handler.send_response(status)
-        for name, value in headers:
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(answer)))
-        handler.end_headers()
-        handler.wfile.write(answer)
+        with contextlib.suppress(ConnectionError):  # a client that died
+            handler.send_response(status)
+            for name, value in headers:
+                handler.send_header(name, value)
+            handler.send_header("Content-Length", str(len(answer)))
+            handler.end_headers()
+            handler.wfile.write(answer)
 
     def _forward(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         line = http.client.HTTPConnection("127.0.0.1", self._store, timeout=30)

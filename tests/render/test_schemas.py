@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from batchform.doctor import Check
 from batchform.model import Service
 from batchform.render.documents.diagnostics import diagnostics_document
 from batchform.render.documents.doctor import doctor_document
+from batchform.render.documents.lock import file_lock_document, free_document, lock_text, store_lock_document
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.report import report_document
 from batchform.render.documents.state import state_document
@@ -26,6 +27,7 @@ from batchform.render.documents.stream import (
     report_documents,
     version_document,
 )
+from batchform.state.journal import Header
 from tests import strategies as bf
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ NAMES = (
     "history-by-1",
     "doctor-1",
     "results-1",
+    "lock-1",
 )
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
@@ -164,6 +167,25 @@ def test_diagnostics_fit_their_schema(problem: Problem) -> None:
 def test_doctor_document_fits_its_schema(checks: list[Check]) -> None:
     """Any number of checks."""
     strict("doctor-1").validate(through_json(doctor_document(checks)))
+
+
+@pytest.mark.parametrize("written", [None, NOW, NOW + timedelta(seconds=5)])
+@pytest.mark.parametrize(
+    "holder", [{}, {"Operation": "apply", "Who": "ci@host", "Created": "now", "Info": "https://j"}]
+)
+def test_a_lock_fits_its_schema(written: datetime | None, holder: dict[str, str]) -> None:
+    """Of a file and in a store, held and free. A clock of the store that is ahead counts as no time."""
+    header = Header(
+        lineage="l", serial=1, service=Service.PHONE, endpoint="https://api", run="run-1", lease=60.0, holder=holder
+    )
+    documents = [free_document(), file_lock_document("ci@host"), store_lock_document(header, written, NOW)]
+    for document in documents:
+        strict("lock-1").validate(through_json(document))
+    assert lock_text(documents[1]) == "Held: ci@host."
+    text = lock_text(documents[2])
+    assert text.startswith("Held by run run-1: ")
+    assert ("quiet for 0 of 60 s" in text) == (written is not None)
+    assert ("since now" in text) == bool(holder)
 
 
 def test_the_first_line_fits_its_schema() -> None:

@@ -19,6 +19,7 @@ from batchform.cli.options import (
     proxy_option,
     settle_option,
     state_option,
+    store_timeout_option,
     target_option,
     timeout_option,
     wait_time,
@@ -79,6 +80,7 @@ class _Run:
     "--parallelism", type=click.IntRange(1, 64), default=8, show_default=True, help="The most requests in flight."
 )
 @lock_timeout_option
+@store_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON event a line.")
 @click.option(
     "--report",
@@ -106,6 +108,7 @@ def command(
     no_refresh: bool,
     parallelism: int,
     lock_timeout: float | None,
+    store_timeout: float,
     as_json: bool,
     report_file: str | None,
     markdown_file: str | None,
@@ -150,13 +153,13 @@ def command(
             key=key,
         )
         ci.problems(terminal, scope.config.warnings, scope.config.sources)
-        code = _locked(run, lock_timeout)
+        code = _locked(run, lock_timeout, store_timeout)
     if not wait or code not in {Exit.DONE, Exit.INCOMPLETE}:
         return code
     return max(code, _wait(run, seconds), key=_SEVERITY.index)
 
 
-def _locked(run: _Run, lock_timeout: float | None) -> Exit:
+def _locked(run: _Run, lock_timeout: float | None, store_timeout: float) -> Exit:
     """Apply with the state locked. A refused apply leaves no report."""
     try:
         with session.hold(
@@ -166,6 +169,7 @@ def _locked(run: _Run, lock_timeout: float | None) -> Exit:
             run=run.access.run,
             command="apply",
             timeout=lock_timeout,
+            patience=store_timeout,
             overrides=run.overridden,
         ) as store:
             _forget_report(run)  # now that the state is read

@@ -13,7 +13,7 @@ import click
 from batchform.apply import to_record
 from batchform.cli import environment, files, network, session
 from batchform.cli.environment import DEFAULT_CONFIG
-from batchform.cli.options import config_option, lock_timeout_option, proxy_option, state_option
+from batchform.cli.options import config_option, lock_timeout_option, proxy_option, state_option, store_timeout_option
 from batchform.config.selection import Item, select
 from batchform.errors import Exit, RefusedError, UsageError
 from batchform.model import Batch, Config, Observed, Service
@@ -55,6 +55,7 @@ _NOWHERE = Place(file="", line=1, column=1, end_line=1, end_column=1)
     help="The service, if there is no configuration yet.",
 )
 @lock_timeout_option
+@store_timeout_option
 @proxy_option
 @click.pass_obj
 def command(
@@ -71,6 +72,7 @@ def command(
     adopt: bool,
     service: str | None,
     lock_timeout: float | None,
+    store_timeout: float,
     proxy: str | None,
 ) -> int:
     """Declare batches of the account that are not declared yet.
@@ -109,7 +111,7 @@ def command(
     _write(path, declarations_text(found.plan, found.declarations, hold=not no_hold))
     terminal.say(*_summary(found, path, hold=not no_hold))
     if adopt:
-        _adopt(terminal, scope, found, access, lock_timeout)
+        _adopt(terminal, scope, found, access, timeout=lock_timeout, patience=store_timeout)
     return Exit.DONE
 
 
@@ -185,12 +187,16 @@ def _summary(found: _Found, out: Path, *, hold: bool) -> list[str]:
     ]
 
 
-def _adopt(terminal: Terminal, scope: Scope, found: _Found, access: Access, timeout: float | None) -> None:
+def _adopt(
+    terminal: Terminal, scope: Scope, found: _Found, access: Access, *, timeout: float | None, patience: float
+) -> None:
     """Record the running batches."""
     running: Collection[str] = {change.batch_id for change in found.plan.having(Action.ADOPT)}
     run = environment.new_run()
     fresh = scope.fresh_state(access.endpoint)
-    with session.hold(terminal, scope.state_file, fresh=fresh, run=run, command="import", timeout=timeout) as store:
+    with session.hold(
+        terminal, scope.state_file, fresh=fresh, run=run, command="import", timeout=timeout, patience=patience
+    ) as store:
         now = session.clock.now()
         events = enumerate(to_record(found.config, store.state, found.observed, running), start=1)
         store.record(

@@ -85,6 +85,17 @@ lock_timeout_option: Final = click.option(
 )
 """Sets `lock_timeout` in seconds, None for the default."""
 
+store_timeout_option: Final = click.option(
+    "--store-timeout",
+    type=Duration(),
+    default="60s",
+    envvar="BATCHFORM_STORE_TIMEOUT",
+    show_default=True,
+    metavar="DURATION",
+    help="How long to try a request to the store of a remote state.",
+)
+"""Sets `store_timeout` in seconds."""
+
 proxy_option: Final = click.option(
     "--proxy",
     metavar="URL",

@@ -18,6 +18,7 @@ from batchform.cli.options import (
     proxy_option,
     settle_option,
     state_option,
+    store_timeout_option,
     target_option,
 )
 from batchform.drift import drift, known_plan
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 )
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is drift or a blocked batch, else 0.")
 @lock_timeout_option
+@store_timeout_option
 @settle_option
 @proxy_option
 @click.pass_obj
@@ -68,6 +70,7 @@ def command(
     with_credits: bool,
     detailed_exitcode: bool,
     lock_timeout: float | None,
+    store_timeout: float,
     settle: float,
     proxy: str | None,
 ) -> int:
@@ -83,7 +86,13 @@ def command(
     fresh = scope.fresh_state(access.endpoint)
     read: Charges | None = None
     with session.hold(
-        terminal, scope.state_file, fresh=fresh, run=access.run, command="refresh", timeout=lock_timeout
+        terminal,
+        scope.state_file,
+        fresh=fresh,
+        run=access.run,
+        command="refresh",
+        timeout=lock_timeout,
+        patience=store_timeout,
     ) as store:
         before = store.state
         with session.connect(terminal, access, parallelism=8, store=store) as server:

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from batchform.state.reader import Known
     from batchform.state.store import Place, Store
 
-STORE_TIMEOUT = 60.0
-"""Seconds for which a request to a store is tried."""
-
 CI_LOCK_TIMEOUT: Final = 600.0
 """Seconds for which a CI job waits for a lock. A run that died holds a branch for 300 s."""
 
@@ -130,6 +127,7 @@ def hold(
     run: str,
     command: str,
     timeout: float | None,
+    patience: float,
     overrides: Sequence[str] = (),
 ) -> Iterator[Store]:
     """Lock the state and open it. It is also committed after a failure.
@@ -141,6 +139,7 @@ def hold(
         run: The id of this run.
         command: The command, for the lock file and the history.
         timeout: Seconds to wait for another run, None for the default.
+        patience: Seconds for which a request to a store is tried.
         overrides: The guards that the user overrides, for the history.
 
     Raises:
@@ -160,7 +159,7 @@ def hold(
         now=now,
         story=environment.story(command, overrides),
         timeout=timeout,
-        patience=STORE_TIMEOUT,
+        patience=patience,
         sleep=Waiting(terminal, "Waiting for another run to release the lock ...", at_once=True),
     ) as store:
         if store.recovered:

@@ -11,10 +11,11 @@ import click
 
 from batchform.cli import environment, session
 from batchform.cli.files import check_outputs, companions, read_plain, read_state, write
-from batchform.cli.options import Duration, json_option, state_option
+from batchform.cli.options import json_option, lock_timeout_option, state_option, store_timeout_option
 from batchform.cli.terminal import Waiting
 from batchform.config.selection import Item, select, select_one
 from batchform.errors import Exit, RefusedError, StateError, UsageError
+from batchform.render.documents.lock import file_lock_document, free_document, lock_text, store_lock_document
 from batchform.render.documents.state import state_document
 from batchform.render.escape import printable
 from batchform.render.text.state import entry_text, state_list_text
@@ -27,14 +28,13 @@ from batchform.state.journal import replay
 from batchform.state.known import State
 from batchform.state.lock import holder_of, locked
 from batchform.state.merge import merge as join
-from batchform.state.recovery import accept, examine
+from batchform.state.recovery import Recovery, accept, examine
 from batchform.state.store import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from batchform.cli.terminal import Terminal
-    from batchform.state.remote.reader import Holding
     from batchform.state.store import Place
 
 _LARGEST: Final = 256 << 20
@@ -44,16 +44,6 @@ _LARGEST: Final = 256 << 20
 @click.group()
 def command() -> None:
     """Show or repair the state."""
-
-
-_lock_timeout = click.option(
-    "--lock-timeout",
-    type=Duration(),
-    default="0s",
-    metavar="DURATION",
-    show_default=True,
-    help="How long to wait for a lock that another run holds.",
-)
 
 
 @command.command("list")
@@ -84,9 +74,18 @@ def show(terminal: Terminal, /, *, batch: str, state: str | None, as_json: bool)
 @command.command()
 @click.argument("batches", metavar="NAME|ID...", nargs=-1, required=True)
 @state_option
-@_lock_timeout
+@lock_timeout_option
+@store_timeout_option
 @click.pass_obj
-def rm(terminal: Terminal, /, *, batches: tuple[str, ...], state: str | None, lock_timeout: float) -> None:
+def rm(
+    terminal: Terminal,
+    /,
+    *,
+    batches: tuple[str, ...],
+    state: str | None,
+    lock_timeout: float | None,
+    store_timeout: float,
+) -> None:
     """Remove batches from the state. The server is not changed.
 
     batchform then no longer knows that it started them. If they are still declared, the next apply reads the account
@@ -94,7 +93,9 @@ def rm(terminal: Terminal, /, *, batches: tuple[str, ...], state: str | None, lo
     """
     file = environment.state_file(state)
     known, run = read_state(file), environment.new_run()
-    with session.hold(terminal, file, fresh=known, run=run, command="state rm", timeout=lock_timeout) as store:
+    with session.hold(
+        terminal, file, fresh=known, run=run, command="state rm", timeout=lock_timeout, patience=store_timeout
+    ) as store:
         now = session.clock.now()
         chosen = select(_items(store.state), batches, option="", among="batch in the state") or ()
         entries = [entry for batch_id, entry in store.state.entries.items() if batch_id in chosen]
@@ -111,37 +112,64 @@ def rm(terminal: Terminal, /, *, batches: tuple[str, ...], state: str | None, lo
 
 @command.command()
 @state_option
-@_lock_timeout
+@lock_timeout_option
+@store_timeout_option
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def recover(terminal: Terminal, /, *, state: str | None, lock_timeout: float, auto_approve: bool) -> int:
+def recover(
+    terminal: Terminal,
+    /,
+    *,
+    state: str | None,
+    lock_timeout: float | None,
+    store_timeout: float,
+    auto_approve: bool,
+) -> int:
     """Repair a state or journal that cannot be read.
 
     Shows what is wrong and what it would keep, then asks. Keeps a copy of each damaged file.
     """
-    file = environment.state_file(state)
-    if not isinstance(file, Path):
-        raise UsageError(
-            "Recover needs a state file", f"{file} is in a store. Restore an older version of the object there."
-        )
-    run = environment.new_run()
-    holder = environment.holder("state recover", run, file, session.clock.now())
-    with locked(paths(file).lock, holder, lock_timeout):
-        found = examine(file)
-        for note in found.notes:
-            terminal.say(printable(note))
-        if not found.needed:
-            terminal.say("The state is not damaged.")
-            return Exit.DONE
-        batches = count(len(found.state.entries), "batch", "batches")
-        if not auto_approve and not terminal.interactive:
-            raise UsageError("This recovery has no approval", "Approval needs a terminal or `--auto-approve`.")
-        if not auto_approve and not terminal.confirm(f"Replace the state with this one of {batches}?"):
-            raise RefusedError("Recover was not approved", "Nothing was changed.")
-        for path in accept(file, found, run):
-            terminal.say(f"Kept the damaged file as {printable(str(path))}.")
-    terminal.say(f"Recovered {batches}.", "Run `batchform plan --refresh` to compare with the account.")
+    place, run = environment.state_file(state), environment.new_run()
+    holder = environment.holder("state recover", run, place, session.clock.now())
+    if isinstance(place, Path):
+        with locked(paths(place).lock, holder, lock_timeout or 0.0):
+            found = examine(place)
+            if _accepted(terminal, found, auto_approve=auto_approve):
+                _recovered(terminal, found, accept(place, found, run))
+        return Exit.DONE
+    from batchform.state.remote import recovery  # noqa: PLC0415  # for remote states only
+    from batchform.state.remote.access import Access  # noqa: PLC0415  # the same
+    from batchform.state.store import registers  # noqa: PLC0415  # the same
+
+    access = Access(registers(place), store_timeout)
+    seen = recovery.examine(access)
+    if _accepted(terminal, seen.recovery, auto_approve=auto_approve):
+        waiting = Waiting(terminal, "Waiting until no other run can hold the state ...", at_once=True)
+        copies = recovery.accept(access, seen, run=run, holder=holder, folder=Path.cwd(), waiting=waiting)
+        _recovered(terminal, seen.recovery, copies)
     return Exit.DONE
+
+
+def _accepted(terminal: Terminal, found: Recovery, *, auto_approve: bool) -> bool:
+    """Show what would be kept, and ask. False if there is nothing to repair."""
+    for note in found.notes:
+        terminal.say(printable(note))
+    if not found.needed:
+        terminal.say("The state is not damaged.")
+        return False
+    batches = count(len(found.state.entries), "batch", "batches")
+    if not auto_approve and not terminal.interactive:
+        raise UsageError("This recovery has no approval", "Approval needs a terminal or `--auto-approve`.")
+    if not auto_approve and not terminal.confirm(f"Replace the state with this one of {batches}?"):
+        raise RefusedError("Recover was not approved", "Nothing was changed.")
+    return True
+
+
+def _recovered(terminal: Terminal, found: Recovery, copies: Sequence[Path]) -> None:
+    for path in copies:
+        terminal.say(f"Kept the damaged file as {printable(str(path))}.")
+    batches = count(len(found.state.entries), "batch", "batches")
+    terminal.say(f"Recovered {batches}.", "Run `batchform plan --refresh` to compare with the account.")
 
 
 @command.command()
@@ -179,9 +207,12 @@ def pull(terminal: Terminal, /, *, file: str | None, state: str | None) -> None:
 @command.command()
 @click.argument("file", metavar="FILE")
 @state_option
-@_lock_timeout
+@lock_timeout_option
+@store_timeout_option
 @click.pass_obj
-def push(terminal: Terminal, /, *, file: str, state: str | None, lock_timeout: float) -> None:
+def push(
+    terminal: Terminal, /, *, file: str, state: str | None, lock_timeout: float | None, store_timeout: float
+) -> None:
     """Merge FILE into the state: a copy of it, or the outcomes that a run could not write to its store.
 
     Nothing is overwritten, and a second push changes nothing. What either records as started stays started.
@@ -194,7 +225,9 @@ def push(terminal: Terminal, /, *, file: str, state: str | None, lock_timeout: f
             f"{file} is a copy of {theirs.home}, not of {place}. Use --state with that address. Nothing was changed.",
         )
     known, run = read_state(place), environment.new_run()
-    with session.hold(terminal, place, fresh=known, run=run, command="state push", timeout=lock_timeout) as store:
+    with session.hold(
+        terminal, place, fresh=known, run=run, command="state push", timeout=lock_timeout, patience=store_timeout
+    ) as store:
         store.join(theirs)
         changed = store.commit(session.clock.now())
     batches = count(len(theirs.entries), "batch", "batches")
@@ -221,57 +254,51 @@ def _pushed(file: Path) -> State:
 
 
 @command.command()
-@click.argument("to", metavar="ADDRESS")
+@click.argument("to", metavar="ADDRESS|FILE")
 @state_option
-@_lock_timeout
+@lock_timeout_option
+@store_timeout_option
 @click.pass_obj
-def migrate(terminal: Terminal, /, *, to: str, state: str | None, lock_timeout: float) -> None:
-    """Move a state file into a store, for example to s3://bucket/batchform.state.json.
+def migrate(
+    terminal: Terminal, /, *, to: str, state: str | None, lock_timeout: float | None, store_timeout: float
+) -> None:
+    """Move a state file into a store, for example to s3://bucket/batchform.state.json, or back into a FILE.
 
-    Tests first whether two runs are safe there. The file stays as a copy, which no command changes. A second migrate
-    after a failure completes the first.
+    Tests first whether two runs are safe in the store. The old place stays as a copy, which no command changes. A
+    second migrate after a failure completes the first.
     """
     place, target = environment.state_file(state), parse_address(to)
-    if not isinstance(place, Path) or target is None:
+    if isinstance(place, Path) == (target is None):
         raise UsageError(
-            "Migrate moves a state file into a store",
-            "Write `batchform state migrate --state FILE s3://bucket/key`. Nothing was changed.",
+            "Migrate moves between a file and a store",
+            "Write `batchform state migrate --state FILE s3://bucket/key`, or `--state s3://bucket/key FILE`. Nothing"
+            " was changed.",
         )
-    known, run = read_state(place), environment.new_run()
-    if known.home == str(target):
-        terminal.note(f"The state is at {target} already.")
-        return
-    from batchform.state import local  # noqa: PLC0415  # only here the kind of store matters
-    from batchform.state.probe import probe  # noqa: PLC0415  # for remote states only
-    from batchform.state.remote.access import BACKUP, JOURNAL  # noqa: PLC0415  # the same
-    from batchform.state.store import registers  # noqa: PLC0415  # the same
+    from batchform.cli.moves import Move  # noqa: PLC0415  # for remote states only
 
-    with session.hold(terminal, place, fresh=known, run=run, command="state migrate", timeout=lock_timeout) as old:
-        assert isinstance(old, local.Store)
-        fresh = State(lineage=known.lineage, service=known.service, endpoint=known.endpoint)
-        probe(registers(target), BACKUP, JOURNAL, session.STORE_TIMEOUT)
-        with session.hold(terminal, target, fresh=fresh, run=run, command="state migrate", timeout=lock_timeout) as new:
-            new.join(old.state)
-            new.commit(session.clock.now())
-            # safety: before the store is free again, so that no run finds two states that both go on
-            old.leave(str(target))
-    terminal.note(f"Moved: {count(len(known.entries), 'batch', 'batches')}.", f"Set BATCHFORM_STATE={target}.")
+    move = Move(terminal=terminal, run=environment.new_run(), timeout=lock_timeout, patience=store_timeout)
+    if isinstance(place, Path):
+        assert target is not None
+        move.into_store(place, target)
+    else:
+        move.into_file(place, environment.inside_checkout(Path(to)))
 
 
 @command.command()
 @state_option
 @json_option
+@store_timeout_option
 @click.pass_obj
-def lock(terminal: Terminal, /, *, state: str | None, as_json: bool) -> int:
+def lock(terminal: Terminal, /, *, state: str | None, as_json: bool, store_timeout: float) -> int:
     """Show which run holds the state. The exit code is 5 if one does."""
     place = environment.state_file(state)
-    found = _holder(place)
+    found = _lock_document(place, store_timeout)
     if as_json:
-        terminal.data(json.dumps(found or {"locked": False}, indent=2))
-    elif found is None:
+        terminal.data(json.dumps(found, indent=2))
+    elif not found["locked"]:
         terminal.say("The state is free.")
     else:
-        terminal.say(printable(_holder_text(found)))
+        terminal.say(printable(lock_text(found)))
         if isinstance(place, Path):
             terminal.say("The kernel frees this lock when that run ends, however it ends.")
         else:
@@ -279,16 +306,26 @@ def lock(terminal: Terminal, /, *, state: str | None, as_json: bool) -> int:
                 f"If the run has died, the next run takes over after {found['lease_seconds']:.0f} s.",
                 f"If it hangs, stop it with `batchform state unlock {printable(found['run'])}`.",
             )
-    return Exit.DONE if found is None else Exit.LOCKED
+    return Exit.LOCKED if found["locked"] else Exit.DONE
 
 
 @command.command()
 @click.argument("holder", metavar="RUN")
 @state_option
-@_lock_timeout
+@lock_timeout_option
+@store_timeout_option
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeout: float, auto_approve: bool) -> None:
+def unlock(
+    terminal: Terminal,
+    /,
+    *,
+    holder: str,
+    state: str | None,
+    lock_timeout: float | None,
+    store_timeout: float,
+    auto_approve: bool,
+) -> None:
     """Stop a run that hangs and holds a state in a store.
 
     RUN is the id that `state lock` shows. A run that died needs no unlock. This takes as long as a lease (60 s, on a
@@ -305,10 +342,10 @@ def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeou
     from batchform.state.store import registers  # noqa: PLC0415  # the same
 
     engine = registers(place)
-    found = holding(engine)
+    found = holding(engine, store_timeout)
     if found is None or found.header.run != holder:
         raise not_held(holder)
-    terminal.note(printable(_holder_text(_holding_document(found))))
+    terminal.note(printable(lock_text(store_lock_document(found.header, found.written, session.clock.now()))))
     if not auto_approve and not terminal.interactive:
         raise UsageError("This unlock has no approval", "Approval needs a terminal or `--auto-approve`.")
     if not auto_approve and not terminal.confirm("Stop this run? It then sends nothing more."):
@@ -320,58 +357,32 @@ def unlock(terminal: Terminal, /, *, holder: str, state: str | None, lock_timeou
         run=run,
         holder=environment.holder("state unlock", run, place, session.clock.now()),
         folder=Path.cwd(),
-        timeout=lock_timeout,
+        timeout=lock_timeout or 0.0,
+        patience=store_timeout,
         waiting=Waiting(terminal, "Waiting until that run can send nothing more ...", at_once=True),
     )
     terminal.say(f"Unlocked. {count(recovered, 'event')} of that run are in the state.")
 
 
-def _holder(place: Place) -> dict[str, Any] | None:
-    """Who holds the state, for `--json`."""
+def _lock_document(place: Place, patience: float) -> dict[str, Any]:
+    """Who holds the state."""
     if isinstance(place, Path):
         held = holder_of(place)
-        return None if held is None else {"locked": True, "holder": held}
+        return free_document() if held is None else file_lock_document(held)
     from batchform.state.remote.reader import holding  # noqa: PLC0415  # for remote states only
     from batchform.state.store import registers  # noqa: PLC0415  # the same
 
-    found = holding(registers(place))
-    return None if found is None else _holding_document(found)
-
-
-def _holding_document(found: Holding) -> dict[str, Any]:
-    header = found.header
-    quiet = None if found.written is None else max((session.clock.now() - found.written).total_seconds(), 0.0)
-    return {
-        "locked": True,
-        "run": header.run,
-        "holder": f"{header.holder.get('Operation', 'a run')} by {header.holder.get('Who', 'an unknown holder')}",
-        "job": header.holder.get("Info", ""),
-        "since": header.holder.get("Created", ""),
-        "quiet_seconds": quiet,
-        "lease_seconds": header.lease,
-    }
-
-
-def _holder_text(found: Mapping[str, Any]) -> str:
-    if "run" not in found:
-        return f"Held: {found['holder']}."
-    quiet = found["quiet_seconds"]
-    parts = [
-        f"Held by run {found['run']}: {found['holder']}",
-        found["job"],
-        f"since {found['since']}" if found["since"] else "",
-        "" if quiet is None else f"quiet for {quiet:.0f} of {found['lease_seconds']:.0f} s, by the store's clock",
-    ]
-    return ", ".join(part for part in parts if part) + "."
+    found = holding(registers(place), patience)
+    return free_document() if found is None else store_lock_document(found.header, found.written, session.clock.now())
 
 
 @command.command()
 @click.argument("ours")
 @click.argument("theirs")
 @click.option("--out", metavar="FILE", help="Write the result to this file instead of stdout. It may be OURS.")
-@_lock_timeout
+@lock_timeout_option
 @click.pass_obj
-def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, lock_timeout: float) -> None:
+def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, lock_timeout: float | None) -> None:
     """Merge two diverged copies of one state.
 
     Use it when another run saved its copy first. What either copy records as started stays started. The order does not
@@ -389,7 +400,7 @@ def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, loc
     _merged(Path(ours), Path(theirs))  # what cannot be merged leaves no lock file
     files = paths(out)
     holder = environment.holder("state merge", run, files.state, session.clock.now())
-    with locked(files.lock, holder, lock_timeout):
+    with locked(files.lock, holder, lock_timeout or 0.0):
         both = _merged(Path(ours), Path(theirs))
         there = read(files.state).state
         if there is not None:  # safety: what only that state knows as started would be forgotten
