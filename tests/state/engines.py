@@ -120,7 +120,8 @@ def server(kind: str) -> int:
     port = free_port()
     more: dict[str, str] = {}
     if kind == "moto":
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        command = [sys.executable, "-m", "tests.state.moto_server", str(port)]
+        more = {"PYTHONPATH": str(Path(__file__).parents[2])}
     elif kind == "seaweedfs":
         command = _seaweed(folder, port)
     elif kind == "azurite":
