@@ -159,14 +159,17 @@ class Forge:
         )
 
 
-def assert_locked(calls: list[list[str]]) -> str:
-    """Fail unless the locked packages were installed first, then a folder by itself. Return that folder."""
+def assert_locked(calls: list[list[str]], *more: str) -> str:
+    """Fail unless the locked packages were installed first, then a folder by itself. Return that folder.
+
+    `more` are lock files beside the two that every use needs.
+    """
     quiet = {"--quiet", "--disable-pip-version-check"}
     locked, own = ([word for word in words if word not in quiet] for words in calls)
     *options, folder = own
     assert options == ["--no-deps", "--no-build-isolation"]
-    files = [f"{folder}/requirements/{name}.txt" for name in ("runtime", "build")]
-    assert locked == ["--require-hashes", "--only-binary", ":all:", "-r", files[0], "-r", files[1]]
+    files = [word for name in ("runtime", "build", *more) for word in ("-r", f"{folder}/requirements/{name}.txt")]
+    assert locked == ["--require-hashes", "--only-binary", ":all:", *files]
     return folder
 
 

@@ -270,16 +270,29 @@ def test_a_branch_that_cannot_be_written_starts_nothing(team: Team) -> None:
     assert team.started() == {}
 
 
-def test_the_action_installs_its_own_commit_with_locked_packages(team: Team) -> None:
-    """A second use of the action in the same job installs nothing."""
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({}, ()),
+        ({"BATCHFORM_STATE": "git:state"}, ()),
+        ({"BATCHFORM_STATE": "s3://bucket/key"}, ("remote",)),
+        ({"BATCHFORM_STATE": "git:state", "STATE": "gs://bucket/key"}, ("remote",)),
+        ({"STATE": "az://container/key"}, ("remote",)),
+        ({"BATCHFORM_STATE": "s3://bucket/key", "STATE": "state.json"}, ()),
+    ],
+)
+def test_the_action_installs_its_own_commit_with_locked_packages(
+    given: dict[str, str], more: tuple[str, ...], team: Team
+) -> None:
+    """And what a store needs, if the state is in one. A second use of the action in the same job installs nothing."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     job = team.job("plan", event="pull_request", sha="")
     for _ in range(2):
-        process = job.begin(action["runs"]["steps"][0]["run"], {"ACTION": str(ROOT)}, job.work)
+        process = job.begin(action["runs"]["steps"][0]["run"], {"ACTION": str(ROOT), **given}, job.work)
         process.communicate(timeout=60)
         assert process.returncode == 0
     assert (job.folder / "temp" / "path").read_text().split() == [str(job.folder / "temp" / "batchform" / "bin")]
-    assert assert_locked(team.installations()) == str(ROOT)
+    assert assert_locked(team.installations(), *more) == str(ROOT)
 
 
 def test_the_hook_for_pre_commit_checks_the_configuration(team: Team) -> None:

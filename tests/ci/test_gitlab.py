@@ -116,8 +116,14 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
         yield made
 
 
-def test_it_installs_the_commit_with_locked_packages(pipeline: Pipeline, tmp_path: Path) -> None:
-    """The commit of the variable, not the newest one."""
+@pytest.mark.parametrize(
+    ("state", "more"),
+    [("git:state", ()), ("s3://bucket/key", ("remote",)), ("gs://bucket/key", ("remote",)), ("az://c/k", ("remote",))],
+)
+def test_it_installs_the_commit_with_locked_packages(
+    state: str, more: tuple[str, ...], pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """The commit of the variable, not the newest one; and what a store needs, if the state is in one."""
     own = tmp_path / "batchform"
     shutil.copytree(ROOT / "requirements", own / "requirements")
     git(own, "init", "--quiet", "--initial-branch=main")
@@ -134,10 +140,11 @@ def test_it_installs_the_commit_with_locked_packages(pipeline: Pipeline, tmp_pat
         "PATH": f"{tools}:/usr/bin:/bin",
         "BATCHFORM_REPOSITORY": f"file://{own}",
         "BATCHFORM_COMMIT": reviewed,
+        "BATCHFORM_STATE": state,
     }
     code, log = pipeline._script(["sh ci/install.sh"], EXAMPLE, environment)
     assert code == 0, log
-    assert not Path(assert_locked(pipeline.installations())).exists(), "the checkout is removed"
+    assert not Path(assert_locked(pipeline.installations(), *more)).exists(), "the checkout is removed"
 
 
 def test_an_image_with_batchform_installs_nothing(pipeline: Pipeline) -> None:

@@ -14,5 +14,9 @@ git -C "$source" checkout --quiet --detach FETCH_HEAD
 
 install() { python3 -m pip install --quiet --disable-pip-version-check "$@"; }
 
-install --require-hashes --only-binary :all: -r "$source/requirements/runtime.txt" -r "$source/requirements/build.txt"
+set -- -r "$source/requirements/runtime.txt" -r "$source/requirements/build.txt"
+case "${BATCHFORM_STATE:-}" in
+s3://* | gs://* | az://*) set -- "$@" -r "$source/requirements/remote.txt" ;; # what a state in a store needs
+esac
+install --require-hashes --only-binary :all: "$@"
 install --no-deps --no-build-isolation "$source"

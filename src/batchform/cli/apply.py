@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from batchform.api.pacing import WINDOW
 from batchform.apply import Result, carry_out, report
 from batchform.cli import ci, environment, files, network, session
 from batchform.cli.options import (
@@ -26,12 +27,14 @@ from batchform.cli.options import (
 )
 from batchform.cli.progress import JsonProgress, TextProgress
 from batchform.errors import BatchformError, Exit, RefusedError, UsageError
+from batchform.model import RATE_LIMIT
 from batchform.observe import observe
 from batchform.plan import Action, Plan, approve, check_approval, check_guards, plan
 from batchform.protocol import rules
 from batchform.render.documents.report import report_document
 from batchform.render.escape import printable
 from batchform.render.words import batches, credits_words, stake, told_by_author
+from batchform.state.address import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +46,9 @@ if TYPE_CHECKING:
     from batchform.model import GuardName, Observed
     from batchform.protocol import Rules
     from batchform.state.events import Event
-    from batchform.state.store import Store
+    from batchform.state.store import Place, Store
 
+_LONG: Final = 55  # minutes
 _SEVERITY = (Exit.DONE, Exit.TIMEOUT, Exit.INCOMPLETE, Exit.ERROR, Exit.HANGUP, Exit.INTERRUPTED, Exit.TERMINATED)
 """With `--wait`, the later of the two exit codes in this list wins."""
 
@@ -218,6 +222,8 @@ def _apply(run: _Run, store: Store) -> Exit:
                     is_approved = run.terminal.confirm(_question(made))
                 if not is_approved:
                     raise RefusedError("Apply was not approved", "No batch was started.")
+            if (long := length_warning(len(made.having(Action.START)), run.scope.state_file)) is not None:
+                run.terminal.warn(long)
             progress.begin(len(made.having(Action.START)), server.pacer)
             carry_out(
                 made,
@@ -236,6 +242,17 @@ def _apply(run: _Run, store: Store) -> Exit:
             ci.error(run.terminal, unsaved)
             return result.exit if result.exit >= Exit.UNKNOWN else unsaved.exit_code
         return result.exit
+
+
+def length_warning(starts: int, place: Place) -> str | None:
+    """The warning about a run at whose end the credentials of a store may have expired: they often last one hour."""
+    minutes = starts * WINDOW / RATE_LIMIT / 60
+    if not isinstance(place, Bucket) or minutes <= _LONG:
+        return None
+    return (
+        f"This apply takes at least {minutes:.0f} minutes. If the credentials for {place} expire before its end,"
+        " outcomes go to a file. Use credentials that last longer, or start fewer batches at once with `--target`."
+    )
 
 
 def _plan(run: _Run, store: Store, observed: Observed) -> Plan:
