@@ -158,8 +158,8 @@ def test_a_cell_that_looks_like_a_formula_is_text() -> None:
             Charges(read=4, credits=10, open=1, unknown=2, unanswered=5, left=7),
             (
                 "Charges: 10 credits for 2 batches. 1 charge can still change. The answers about 2 batches had no"
-                " usable number of credits. There was no answer with a charge for 5 batches. Left for the next `batchform"
-                " refresh --credits`: 7 batches."
+                " usable number of credits. There was no answer with a charge for 5 batches. Left for the next"
+                " `batchform refresh --credits`: 7 batches."
             ),
         ),
     ],
