@@ -283,8 +283,8 @@ def test_the_histories_find_a_state_that_forgets(monkeypatch: pytest.MonkeyPatch
     """A planted bug: undeclared batches are removed at once."""
     step = state_events.step
 
-    def dropping(entry: Entry | None, event: Event) -> Entry | None:
-        return None if isinstance(event.what, Forgotten) else step(entry, event)
+    def dropping(entry: Entry | None, event: Event, who: str = "") -> Entry | None:
+        return None if isinstance(event.what, Forgotten) else step(entry, event, who)
 
     monkeypatch.setattr(state_events, "step", dropping)
     found(History)
