@@ -197,3 +197,14 @@ def test_a_short_token_is_redacted_only_where_people_read() -> None:
     assert redactor.header("sub") == "sub"
     assert redactor.body(b"no sub", 401) == b"no [token]"
     assert redactor.prose("no sub") == "no [token]"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://api.example/v1/hunter2", "https://api.example?key=hunter2", "x.example/hunter2"]
+)
+def test_the_path_of_an_endpoint_is_not_shown(text: str) -> None:
+    """Some services put a key there."""
+    with pytest.raises(UsageError) as caught:
+        parse_endpoint(text)
+    assert "hunter2" not in caught.value.detail
+    assert ".example' is not an origin" in caught.value.detail

@@ -40,6 +40,11 @@ DEFAULT_ENDPOINT = Endpoint(scheme="https", host="api.experianaperture.io", port
 """The vendor's endpoint. Source: CONTRACT "Start"."""
 
 
+def _shown(text: str) -> str:
+    """The text up to its path or query, which may hold a key."""
+    return re.split(r"(?<![:/])[/?#]", text, maxsplit=1)[0][:200]
+
+
 def parse_endpoint(text: str) -> Endpoint:
     """Parse an endpoint.
 
@@ -55,7 +60,7 @@ def parse_endpoint(text: str) -> Endpoint:
         raise _unusable("It contains characters that are not allowed in a URL.", "Write a host name in its xn-- form.")
     if not _SHAPE.fullmatch(text):
         raise _unusable(
-            f"{text[:200]!r} is not an origin. Write https://, a host and optionally a port, without a path or query."
+            f"{_shown(text)!r} is not an origin. Write https://, a host and optionally a port, without a path or query."
         )
     try:
         parts = urlsplit(text)
