@@ -56,8 +56,8 @@ def test_the_request_is_a_get_with_the_header_for_all_fields_if_wanted() -> None
     plain, full = (results_request(Service.EMAIL, ID, metadata=wanted) for wanted in (False, True))
     assert (plain.method, plain.path) == ("GET", f"/email/bulk/v1/batches/{ID}/results")
     assert (plain.deadline, plain.max_bytes) == (60.0, 48 << 20)
-    assert dict(plain.headers) == {"Accept": "application/json"}
-    assert dict(full.headers) == {"Accept": "application/json", "Add-Metadata": "true"}
+    assert dict(plain.headers) == {"Accept": "application/json", "Cache-Control": "no-cache"}
+    assert dict(full.headers) == dict(plain.headers) | {"Add-Metadata": "true"}
 
 
 @pytest.mark.parametrize("name", ["phones", "emails", "addresses", "Phones"])
