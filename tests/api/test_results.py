@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchform.api import piecewise
 from batchform.api.contract import Answer, Broken, Missing, NoAnswer, NotSent, Refused, Throttled, results_request
-from batchform.api.results import LARGEST, VALUE_LENGTH, Results, results_meaning, whole_of
+from batchform.api.piecewise import LONGEST, PIECE
+from batchform.api.results import LARGEST, Results, results_meaning, whole_of
 from batchform.model import Service
 
 ID = "3f0c1f6e-2a55-4d0e-9a7e-6d2b8a0c9f11"
@@ -77,6 +79,7 @@ def test_items_that_are_not_wanted_are_not_kept() -> None:
     found = results(ok(), items=False)
     assert found.body == b""
     assert found == results(ok()).without_items()
+    assert list(found.items()) == []
     assert found.count == 2
 
 
@@ -198,7 +201,7 @@ def test_no_answer() -> None:
         (reply("{1: 2}"), "The answer is not complete JSON"),
         (reply('{"a": ' + "[" * 100_000), "The answer is not complete JSON"),
         (reply(b'{"a": "\xff"}'), "The answer is not complete JSON"),
-        (ok(phones=[{"number": "1" * (2 * VALUE_LENGTH)}]), "The answer has a value that is too long"),
+        (ok(phones=[{"number": "1" * (2 * LONGEST)}]), "The answer has a value that is too long"),
         (
             reply(json.dumps({"result": DONE}), 200, ("content-encoding", "gzip")),
             "The answer is compressed, although the request does not allow it",
@@ -251,11 +254,11 @@ def test_a_cut_anywhere_is_noticed() -> None:
         ),
         max_size=30,
     ),
-    st.integers(0, 1 << 16),
+    st.integers(0, PIECE),
     st.sampled_from([None, 1]),
 )
 def test_items_arrive_wherever_the_pieces_end(phones: list[dict[str, Any]], shift: int, indent: int | None) -> None:
-    """The text is decoded in pieces of 64 KiB: no value changes where one ends, not even inside of a character."""
+    """The text is decoded in pieces: no value changes where one ends, not even inside of a character."""
     body = '{"pad": "' + "é" * (shift // 2) + "x" * (shift % 2)
     body += '", "result": ' + json.dumps(DONE | {"phones": phones}, ensure_ascii=False, indent=indent) + "}"
     answer = reply(body.encode("utf-8", "surrogatepass"))
@@ -267,12 +270,13 @@ def test_items_arrive_wherever_the_pieces_end(phones: list[dict[str, Any]], shif
     assert found.count == len(phones)
 
 
-def test_numbers_at_the_end_of_a_piece_are_complete() -> None:
-    """A piece that ends after `12` of `123` is no number yet."""
-    for shift in range(8):
-        pad = " " * ((1 << 16) - 100 - shift)
-        body = '{"result":{"batch_id":"' + ID + '","status":"completed",' + pad + '"credits_charged":123456789}}'
-        assert results(reply(body)).credits_charged == 123456789
+@pytest.mark.parametrize("number", ["123456789", "123456789.0", "1.23456789e+8"])
+def test_numbers_at_the_end_of_a_piece_are_complete(number: str) -> None:
+    """A piece that ends after `12` of `123` is no number yet, and one that ends after `1.` is not malformed."""
+    before, name = '{"result":{"batch_id":"' + ID + '","status":"completed",', '"credits_charged":'
+    for shift in range(len(number) + 1):
+        pad = " " * (PIECE - len(before) - len(name) - shift)
+        assert results(reply(before + pad + name + number + "}}")).credits_charged == 123456789
 
 
 def test_a_million_items_are_counted_one_by_one() -> None:
@@ -283,8 +287,22 @@ def test_a_million_items_are_counted_one_by_one() -> None:
     assert results(reply(body), items=False).count == 10**6
 
 
+def test_memory_does_not_grow_with_other_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no meaning for the results is dropped at once. Kept, it would take 10 MB."""
+    for name in ("PIECE", "LONGEST"):
+        monkeypatch.setattr(piecewise, name, 1 << 12)
+    other = "".join(f'"{number}":[{"[]," * 1300}0],' for number in range(64))
+    answer = reply(f'{{{other}"result":{{{other}{json.dumps(DONE)[1:]}}}')
+    tracemalloc.start()
+    try:
+        assert results(answer).count == 2
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_memory_does_not_grow_with_the_number_of_items() -> None:
-    """Of 20,000 items, with characters outside of ASCII, one is in memory at a time."""
+    """Of 20,000 items, with characters outside of ASCII, one piece is in memory at a time."""
     item = json.dumps(ITEM, ensure_ascii=False)
     body = json.dumps({"result": DONE | {"phones": 0}}).replace(
         '"phones": 0', f'"phones": [{",".join([item] * 20_000)}]'

@@ -1,7 +1,7 @@
 """The meaning of an answer to the results call. Pure.
 
 An answer holds up to 10,000 items: people's phone numbers, email addresses or postal addresses. So it is never decoded
-as a whole: `_Text` decodes one value of it at a time, and the first reading keeps none. An answer is refused unless all
+as a whole: `Text` decodes a piece of it at a time, and the first reading keeps no item. An answer is refused unless all
 of it is right; only then `Results.items` reads the items again, one at a time.
 
 No text of an item is in a value of this module but those that `items` yields. Problems never quote the body of an
@@ -10,7 +10,6 @@ answer, and runs of digits in texts for people are masked.
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import re
@@ -30,7 +29,8 @@ from batchform.api.contract import (
     status_of,
     success_of,
 )
-from batchform.api.decode import AMBIGUOUS, JSON, json_value, text_of
+from batchform.api.decode import AMBIGUOUS, json_value, text_of
+from batchform.api.piecewise import Text, TooLongError
 from batchform.model import ServerProblem
 
 if TYPE_CHECKING:
@@ -44,13 +44,9 @@ ITEM_LISTS = frozenset({"phones", "emails", "addresses"})
 LARGEST = 10**9
 """The largest credible number of credits or of items with one confidence."""
 
-VALUE_LENGTH = 1 << 18
-"""The longest item and the longest other value, in characters."""
-
-_STEP = 1 << 16  # bytes that are decoded at once
+_WANTED = ITEM_LISTS | {"error", "result", "batch_id", "status", "reason", "credits_charged", "statistics"}
 _STATISTICS = 50  # the most that are kept
 _REASON = 200  # characters
-_BLANK = re.compile(r"[ \t\n\r]*")
 _DIGITS = re.compile(r"\d{1,10}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][A-Za-z _-]{0,49}", re.ASCII)
 _NUMBER = re.compile(r"[+(]{0,2}\d(?:[\s().+/-]{0,3}\d){5,}")
@@ -111,6 +107,10 @@ def results_meaning(reply: Reply, batch_id: str, *, items: bool) -> ResultsMeani
         outer, found, count = _read(answer.body, _ITEM if items else _ANY)
     except _WrongError as error:
         return _wrong(str(error))
+    except TooLongError:
+        return _wrong("The answer has a value that is too long")
+    except (ValueError, RecursionError):
+        return _wrong("The answer is not complete JSON")
     if outer.get("error") is not None:
         said = said_in({"error": outer["error"]}, answer.status)
         return _wrong("The answer contains an error") if said is None else NoAnswer(problem=_masked(said))
@@ -191,9 +191,7 @@ _Place: TypeAlias = tuple[str, ...]
 _RESULT: _Place = ("result",)
 _IN_LIST = 3  # the length of the place of an item
 
-_NO_JSON = "The answer is not complete JSON"
 _TWICE = "The answer has a key twice"
-_LONG = "The answer has a value that is too long"
 
 
 class _WrongError(Exception):
@@ -223,7 +221,7 @@ def _read(body: bytes, decoder: json.JSONDecoder) -> tuple[dict[str, object], di
     """Read all of the body. Returns the fields outside of the result, those in it, and the number of items.
 
     Raises:
-        _WrongError: It cannot be used.
+        _WrongError, ValueError, RecursionError: It cannot be used.
     """
     outer: dict[str, object] = {}
     result: dict[str, object] = {}
@@ -236,6 +234,8 @@ def _read(body: bytes, decoder: json.JSONDecoder) -> tuple[dict[str, object], di
             continue
         fields = outer if len(place) == 1 else result
         key = place[-1]
+        if key not in _WANTED:
+            continue
         if key in fields and (place == _RESULT or key in ITEM_LISTS):
             raise _WrongError(_TWICE)
         fields[key] = AMBIGUOUS if key in fields else value
@@ -252,106 +252,19 @@ def _walk(body: bytes, decoder: json.JSONDecoder) -> Iterator[tuple[_Place, Any]
     """Each value of the body with its place. The result and the list of items come empty, then what they hold.
 
     Raises:
-        _WrongError: It is not one complete JSON object.
+        ValueError, RecursionError: It is not one complete JSON object, or exceeds a limit of `piecewise`.
     """
-    text = _Text(body)
+    text = Text(body)
     for key in text.members():
         if (key,) != _RESULT or text.peek() != "{":
-            yield (key,), text.value(JSON)
+            yield (key,), text.value()
             continue
         yield _RESULT, {}
         for name in text.members():
             if name not in ITEM_LISTS or text.peek() != "[":
-                yield (key, name), text.value(JSON)
+                yield (key, name), text.value()
                 continue
             yield (key, name), []
-            for value in text.elements(decoder):
+            for value in text.entries(decoder):
                 yield (key, name, ""), value
-    if text.peek():
-        raise _WrongError(_NO_JSON)
-
-
-class _Text:
-    """The text of a body, read value by value. It holds one piece of it, or one value."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body, self._next = memoryview(body), 0
-        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
-        self._piece, self._at = "", 0
-
-    def peek(self) -> str:
-        """The next character that is not blank, empty at the end."""
-        while True:
-            match = _BLANK.match(self._piece, self._at)
-            assert match is not None  # it matches the empty text
-            self._at = match.end()
-            if self._at < len(self._piece) or not self._more(_STEP):
-                return self._piece[self._at : self._at + 1]
-
-    def take(self, characters: str) -> str:
-        """Read one of these characters."""
-        found = self.peek()
-        if not found or found not in characters:
-            raise _WrongError(_NO_JSON)
-        self._at += 1
-        return found
-
-    def value(self, decoder: json.JSONDecoder) -> Any:
-        """Read a value."""
-        self.peek()
-        step = _STEP
-        while True:
-            try:
-                value, end = decoder.raw_decode(self._piece, self._at)
-            except RecursionError:
-                raise _WrongError(_NO_JSON) from None
-            except ValueError:
-                end = len(self._piece)
-            else:
-                if end < len(self._piece) or self._next == len(self._body):  # a number may go on in the next piece
-                    self._at = end
-                    return value
-            if end - self._at > VALUE_LENGTH:
-                raise _WrongError(_LONG)
-            if not self._more(step):
-                raise _WrongError(_NO_JSON)
-            step *= 2
-
-    def members(self) -> Iterator[str]:
-        """Read an object: yields each key, in lower case. The caller reads its value before the next one."""
-        self.take("{")
-        if self.peek() == "}":
-            self.take("}")
-            return
-        while True:
-            if self.peek() != '"':
-                raise _WrongError(_NO_JSON)
-            key = str(self.value(JSON))
-            self.take(":")
-            yield key.lower()
-            if self.take(",}") == "}":
-                return
-
-    def elements(self, decoder: json.JSONDecoder) -> Iterator[Any]:
-        """Read a list: yields each element."""
-        self.take("[")
-        if self.peek() == "]":
-            self.take("]")
-            return
-        while True:
-            yield self.value(decoder)
-            if self.take(",]") == "]":
-                return
-
-    def _more(self, step: int) -> bool:
-        """Decode up to `step` bytes more. False at the end of the body."""
-        if self._next == len(self._body):
-            return False
-        part = self._body[self._next : self._next + step]
-        self._next += len(part)
-        try:
-            text = self._utf8.decode(part, final=self._next == len(self._body))
-        except UnicodeDecodeError:
-            raise _WrongError(_NO_JSON) from None
-        self._piece, self._at = self._piece[self._at :] + text, 0
-        return True
+    text.end()
