@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchform.api.contract import (
+    SINGLE_BYTES,
     Accepted,
     Answer,
     Broken,
@@ -260,6 +261,25 @@ def test_a_broken_reply_is_doubtful_and_an_unsent_one_passes() -> None:
 
 
 # --- status read -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "meaning"), [(429, Throttled), (403, Refused)])
+def test_a_failure_that_is_too_large_to_decode_may_have_a_result(status: int, meaning: type) -> None:
+    """So a start stays in doubt. The largest one that is decoded has none."""
+    body = b'{"result": null, "more": "'
+    largest = body + b"x" * (SINGLE_BYTES - len(body) - 2) + b'"}'
+    assert isinstance(start_meaning(reply(status, largest), ID), meaning)
+    assert isinstance(start_meaning(reply(status, largest + b" "), ID), Doubtful)
+    assert isinstance(read_meaning(reply(status, largest + b" "), ID), meaning)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_batch_is_not_missing_if_the_answer_is_too_large_to_decode(status: int) -> None:
+    """Its status is unknown."""
+    page = b"<html>".ljust(SINGLE_BYTES)
+    assert isinstance(read_meaning(reply(status, page), ID), Missing)
+    assert isinstance(read_meaning(reply(status, page + b" "), ID), NoAnswer)
+
 
 READS = {400: Missing, 404: Missing, 401: Refused, 403: Refused, 406: Refused, 415: Refused, 429: Throttled}
 

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchform.api import piecewise
-from batchform.api.contract import Answer, Broken, Missing, NoAnswer, NotSent, Refused, Throttled, results_request
+from batchform.api.contract import (
+    SINGLE_BYTES,
+    Answer,
+    Broken,
+    Missing,
+    NoAnswer,
+    NotSent,
+    Refused,
+    Throttled,
+    results_request,
+)
 from batchform.api.piecewise import LONGEST, PIECE
 from batchform.api.results import LARGEST, Results, results_meaning, whole_of
 from batchform.model import Service
@@ -170,6 +180,16 @@ def test_other_statuses(status: int, kind: type, body: bytes) -> None:
     meaning = results_meaning(reply(body, status), ID, items=True)
     assert type(meaning) is kind
     assert NUMBER not in repr(meaning)
+
+
+def test_a_failure_that_is_too_large_is_not_decoded() -> None:
+    """Decoded at once, it could take gigabytes."""
+    error = json.dumps({"error": {"title": "No results today"}}).encode()
+    for body, title in (
+        (error.ljust(SINGLE_BYTES), "No results today"),
+        (error.ljust(SINGLE_BYTES + 1), "Internal Server Error"),
+    ):
+        assert why(reply(body, 500)) == title
 
 
 def test_no_answer() -> None:

@@ -438,10 +438,15 @@ def _is_stored(answer: Answer) -> bool:
     return any(name.lower() == "age" and number_of(value) != 0 for name, value in answer.headers)
 
 
+def is_readable(failure: Answer) -> bool:
+    """Whether the body of a failure may be decoded: decoded at once, a larger one could take gigabytes."""
+    return len(failure.body) <= SINGLE_BYTES and not is_encoded(failure)
+
+
 def _is_plain_failure(answer: Answer) -> bool:
     """Whether a failure is complete and has no result. Empty bodies and HTML pages are plain failures."""
-    if is_encoded(answer):
-        return False
+    if not is_readable(answer):
+        return False  # safety: it may have a result
     document = json_value(answer.body)
     if isinstance(document, dict):
         return document.get("result") is None
@@ -501,8 +506,7 @@ def problem_of(reply: Reply) -> ServerProblem:
         return ServerProblem(status=None, title="Not sent", detail=reply.cause[: 2 * _DETAIL_LIMIT])
     if isinstance(reply, Broken):
         return ServerProblem(status=None, title="No complete answer", detail=reply.cause[:_DETAIL_LIMIT])
-    is_readable = len(reply.body) <= SINGLE_BYTES and not is_encoded(reply)
-    document = json_value(reply.body) if is_readable else None
+    document = json_value(reply.body) if is_readable(reply) else None
     said = said_in(document, reply.status)
     if said is not None:
         return said

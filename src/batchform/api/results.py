@@ -23,6 +23,7 @@ from batchform.api.contract import (
     Refused,
     Throttled,
     is_encoded,
+    is_readable,
     phrase_of,
     problem_of,
     said_in,
@@ -171,7 +172,7 @@ def _problem(reply: Reply) -> ServerProblem:
     """The problem of a reply. Of a body, only the title and the detail of an error are quoted, masked."""
     if not isinstance(reply, Answer):
         return problem_of(reply)
-    said = None if is_encoded(reply) else said_in(json_value(reply.body), reply.status)
+    said = said_in(json_value(reply.body), reply.status) if is_readable(reply) else None
     return ServerProblem(status=reply.status, title=phrase_of(reply.status)) if said is None else _masked(said)
 
 
