@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import py_compile
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from batchform.cli import version
 from batchform.cli.main import main
 
 
@@ -46,6 +50,22 @@ def test_help_is_a_command_too(words: str, capsys: pytest.CaptureFixture[str]) -
     assert run(*words.split(), "--help") == 0
     assert shown == capsys.readouterr().out
     assert shown.startswith(f"Usage: batchform {words}".rstrip())
+
+
+def test_a_compiled_file_that_is_cut_off_is_no_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python leaves one when the disk is full, and raises EOFError when it reads it."""
+    file, name = tmp_path / "version.pyc", "batchform.cli.version"
+    py_compile.compile(str(version.__file__), str(file), doraise=True)
+    file.write_bytes(file.read_bytes()[:100])
+    cut_off = importlib.util.spec_from_file_location(name, file)
+    assert cut_off is not None
+    assert cut_off.loader is not None
+    loader = cut_off.loader
+    monkeypatch.setattr(importlib, "import_module", lambda _: loader.exec_module(types.ModuleType(name)))
+    assert run("version") == 1
+    assert "This installation is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("level", "warned"), [("debug", False), ("", False), ("verbose", True), ("DEBUG", True)])

@@ -250,7 +250,8 @@ def test_tables_are_aligned_and_narrow_whatever_the_names(tmp_path: Path, warm: 
         for words in (["status"], ["refresh"], ["history"], ["why", "a" * 100, "--refresh"]):
             ended = warm.run(place, *words)
             for line in ended.out.splitlines():
-                assert sum(2 if ord(character) > 0x2E7F else 1 for character in line) <= 100, line
+                columns = sum(2 if ord(character) > 0x2E7F else 1 for character in line)
+                assert columns <= 100 or len(line.split()) == 1, line  # a word is not broken
                 assert "\u202e" not in line
 
 

@@ -281,7 +281,8 @@ def test_a_disk_that_is_full_is_said(tmp_path: Path) -> None:
     with site(tmp_path, {"batches": WORLD}) as place:
         declare(place, "done")
         ran = subprocess.run(
-            [sys.executable, "-c", f"{script}from batchform.cli.main import main; main()", "results", "--out", "out"],
+            # -B: Python would leave compiled files of 100 bytes.
+            [sys.executable, "-Bc", f"{script}from batchform.cli.main import main; main()", "results", "--out", "out"],
             cwd=tmp_path,
             env=place.environment(),
             capture_output=True,

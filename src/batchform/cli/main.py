@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -28,12 +28,12 @@ _COMMANDS = {
     "demo": "Show the whole loop with the simulator, without a token.",
     "doctor": "Check everything that a run depends on.",
     "help": "Show the help of a command.",
-    "history": "Show the runs of this state and what they started.",
+    "history": "Show what was spent: the runs of this state, or with --by the sums of what its batches cost.",
     "import": "Declare batches of the account that are not declared yet.",
     "init": "Write a first configuration with comments.",
     "plan": "Show what apply would do.",
     "refresh": "Read the account and record what changed. Starts nothing.",
-    "results": "Write the results of ended batches as files.",
+    "results": "Write the results of completed and stopped batches as files.",
     "schema": "Print a JSON Schema, or list the schemas.",
     "show": "Show a saved plan or a state file.",
     "simulator": "Run a simulator of the vendor's server.",
@@ -161,7 +161,9 @@ def _guarded(terminal: Terminal) -> int:
         context = getattr(error, "ctx", None)
         hint = f"Try `{context.command_path} --help`." if context is not None else ""
         return _show(terminal, BatchformError(error.format_message(), hint))
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for Ctrl-D, but a module could not be read
+            return _show(terminal, _CUT_OFF)
         _show(terminal, BatchformError("Interrupted", "No request was in flight."))
         return Exit.INTERRUPTED
     except OSError as error:
@@ -177,6 +179,13 @@ def _guarded(terminal: Terminal) -> int:
         ci.failed(terminal, terminal.bug(error))
         return Exit.ERROR
     return int(code) if code is not None else Exit.DONE
+
+
+_CUT_OFF: Final = BatchformError(
+    "This installation is damaged",
+    "A compiled file in one of its `__pycache__` folders is cut off, for example because the disk was full. Delete"
+    " these folders, then run the command again.",
+)
 
 
 def _unusable(error: OSError) -> BatchformError:
