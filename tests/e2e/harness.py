@@ -210,7 +210,7 @@ class Warm:
     def end(self, place: Site) -> Ended:
         """Wait for the command. If a signal killed it, the code is the negative number of the signal."""
         assert self._process.stdout is not None
-        assert select.select([self._process.stdout], [], [], 60.0)[0], "no end within 60 s"
+        assert select.select([self._process.stdout], [], [], 180.0)[0], "no end within 180 s"
         code = int(self._process.stdout.readline())
         out, err = ((self._folder / name).read_text() for name in ("out", "err"))
         return place.heard(Ended(code=code, out=out, err=err))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from batchform.state.known import Entry
 
-LEASE = 4.0
+LEASE = 4.0 * FACTOR
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ class OnBranch(Case):
             git("remote", "add", "origin", bare(folder.parent / "remote").as_uri(), folder=folder)
         given = {"BATCHFORM_STATE": f"git:{BRANCH}", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
         given["TMPDIR"] = str(folder.parent)  # where a killed run leaves its repository
-        given["BATCHFORM_STORE_TIMEOUT"] = "20s"
+        given["BATCHFORM_STORE_TIMEOUT"] = "6000s"
         job = {"lease": LEASE, "timeout": "15s", "environment": self.place.environment(**given)}
         return self.warm.run(self.place, *APPLY, **job, **more)
 
