@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from batchform.cli.main import COLLECT_AFTER
-from tests.bench import parts, plans, starts
+from tests.bench import parts, plans, starts, stores
 from tests.bench.table import Table, say
 
 
@@ -33,6 +33,9 @@ def main() -> None:
         starts.sequential(table, folder, rounds, quick=quick)
         starts.many(table, folder)
         starts.paced(table)
+        stores.throughput(table, folder, rounds)
+        stores.paced(table)
+        stores.pushed(table)
         if not quick:
             starts.paced_for_real(table, folder)
         parts.journal(table, folder, rounds)

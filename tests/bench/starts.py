@@ -51,9 +51,9 @@ class _Account:
     log: _TimedLog
     count: int
 
-    def apply(self, parallelism: int) -> Spent:
-        """One apply of all of them."""
-        spent = spend(_apply(parallelism), self.folder, BATCHFORM_ENDPOINT=self.url)
+    def apply(self, parallelism: int, **more: str) -> Spent:
+        """One apply of all of them. `more` is added to its environment."""
+        spent = spend(_apply(parallelism), self.folder, (0,), BATCHFORM_ENDPOINT=self.url, **more)
         self.check()
         return spent
 
@@ -93,14 +93,19 @@ def _account(
         yield _Account(folder, url, log, count)
 
 
+def rate(folder: Path, count: int, *, latency: float, parallelism: int, **more: str) -> float:
+    """How many starts a second an apply makes. `more` is added to its environment."""
+    with _account(folder, count, latency=latency) as account:
+        account.apply(parallelism, **more)
+        return account.rate
+
+
 def throughput(table: Table, folder: Path, rounds: int) -> None:
     """A server that takes 50 ms, 64 at once, every outcome durable."""
     what, peer = "apply, 1,000 starts at 50 ms: starts a second", "wrk -c64"
     rates: dict[str, list[float]] = {"ours": [], "wrk": []}
     for _ in range(rounds):
-        with _account(folder / "rate", 1_000, latency=0.05) as account:
-            account.apply(64)
-            rates["ours"].append(account.rate)
+        rates["ours"].append(rate(folder / "rate", 1_000, latency=0.05, parallelism=64))
         if peers.there_is("wrk"):
             with _account(folder / "rate", 1_000, latency=0.05) as account:
                 rates["wrk"].append(peers.wrk(folder, account.url, 2))
