@@ -49,6 +49,7 @@ def test_every_package_has_hashes_and_no_origin(name: str) -> None:
         ("remote", ["runtime", "remote"]),
         ("parquet", ["runtime", "parquet"]),
         ("test", ["runtime", "build", "test"]),
+        ("test-full", ["runtime", "test-full"]),
         ("lint", ["runtime", "build", "test", "lint"]),
         ("bench", ["runtime", "build", "test", "bench"]),
         ("lock", ["runtime", "lock"]),
