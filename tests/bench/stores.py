@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import statistics
 import tempfile
 import threading
@@ -23,6 +24,7 @@ from tests.state.memory import Memory, Time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
 
     from batchform.state.events import Event
     from batchform.state.known import State
@@ -215,16 +217,29 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def _serve(port: Connection) -> None:
+    with _Store() as server:
+        port.send(server.server_address[1])
+        server.serve_forever()
+
+
 @contextmanager
 def _store() -> Iterator[Callable[[str], dict[str, str]]]:
-    """A store; gives the variables that lead to a key of it."""
-    with _Store() as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    """A store; gives the variables that lead to a key of it. In a process of its own, like a real one."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()  # else `recv` would wait for a process that has died
+    try:
+        port = ours.recv()
         yield lambda key: {
-            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.server_address[1]}",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_REGION": "us-east-1",
             "BATCHFORM_STATE": f"s3://bucket/{key}",
         }
-        server.shutdown()
+    finally:
+        process.terminate()
+        process.join()
