@@ -426,9 +426,12 @@ def too_large(made: Plan) -> tuple[Change, ...]:
 
 
 def _offers(approved: Plan) -> dict[str, Change]:
-    """What a saved plan allows to start, and the starts that it left out because of their size, by batch_id."""
+    """What a saved plan allows to start, and the starts that it left out because of their size, by batch_id.
+
+    An undeclared batch is verified, but not offered: it can be declared by the time of the apply.
+    """
     offered = (*approved.having(Action.START, Action.VERIFY), *too_large(approved))
-    return {change.batch_id: change for change in offered}
+    return {change.batch_id: change for change in offered if change.place is not None}
 
 
 _UNSIZED: Final = Notice(

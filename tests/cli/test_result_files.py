@@ -62,7 +62,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         ("link", "is a link"),
         ("file/below", "cannot be used (Not a directory)"),
         ("no/such", "cannot be made (No such file or directory)"),
-        ("a\0b", "cannot be used (embedded null byte)"),
+        ("a\0b", "is not the name of a folder"),
     ):
         with pytest.raises(UsageError, match="cannot write to this folder") as caught:
             prepare(tmp_path / name, ["a"], Format.JSONL, ())

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from batchform.apply import report
 from batchform.drift import drift
-from batchform.model import MAX_RECORDS, Batch, Config, GuardName, Observed, Reading, Service, Source
+from batchform.model import MAX_RECORDS, NOTHING_OBSERVED, Batch, Config, GuardName, Observed, Reading, Service, Source
 from batchform.plan import Action, Change, Plan, Reason, approve, narrow, plan
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import plan_from_document
 from batchform.state.events import Event, Forgotten, Intended, Seen, Started, What, fold
-from batchform.state.known import Evidence, Phase, State
+from batchform.state.known import Entry, Evidence, Phase, State
 from batchform.status import stage
 from tests import strategies
 from tests.properties.small import FAR_MOMENTS, IDS, NOW, PLACE, configs, observeds, states
@@ -209,7 +209,7 @@ def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
     """An approval changes only starts, and only to WAIT: those that it did not offer, or offered with fewer records."""
     approved = meant_for(fresh, approved)
     left = approve(fresh, approved)
-    offered = {change.batch_id: change for change in approved.having(Action.START, Action.VERIFY)}
+    offered = {change.batch_id: change for change in approved.having(Action.START, Action.VERIFY) if change.place}
     for before, after in zip(fresh.changes, left.changes, strict=True):
         offer = offered.get(before.batch_id)
         if before.action is Action.START and (offer is None or is_larger(before, offer)):
@@ -219,6 +219,20 @@ def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
     assert approve(left, approved) == left
     for before_check, after_check in zip(fresh.guards, left.guards, strict=True):
         assert after_check.measured <= before_check.measured
+
+
+def test_verifying_an_undeclared_batch_approves_no_start() -> None:
+    """No reviewer saw the declaration, which came later."""
+    entry = Entry(batch_id="a", name="n-a", phase=Phase.INTENDED, declared=False, updated_at=NOW, run="r")
+    state = State(lineage="l", service=Service.PHONE, endpoint="https://api.example", entries={"a": entry})
+    empty = Config(service=Service.PHONE, guards=(), batches=())
+    approved = planned(empty, state, NOTHING_OBSERVED)
+    assert approved.having(Action.VERIFY)
+    declared = replace(empty, batches=(Batch(name="n-a", batch_id="a", place=PLACE),))
+    fresh = planned(declared, replace(state, entries={}), NOTHING_OBSERVED)
+    assert fresh.having(Action.START)
+    for approval in (approved, narrow(approved, approved), plan_from_document(plan_document(approved, version="1"))):
+        assert not approve(fresh, approval).having(Action.START)
 
 
 @settings(max_examples=25)

@@ -15,7 +15,7 @@ import pytest
 from batchform.errors import UsageError
 from batchform.state.address import Branch
 from batchform.state.answers import not_usable
-from batchform.state.git import FILE, Git
+from batchform.state.git import FILE, Git, _Ended, _unsure
 from batchform.state.journal import Header, encode_header
 from batchform.state.registers import LASTING, Down, Held, Taken, Unsure, Why, replace
 from tests.state.git_server import BRANCH, PASSWORD, GitServer, authorization, bare, git
@@ -354,6 +354,16 @@ def test_no_answer_is_taken_for_a_missing_branch(
     assert unsure(lambda: one.write("", b"one", None)).why is why
     server.gate.closed = 0
     assert one.read("") is None
+
+
+@pytest.mark.parametrize(
+    "says",
+    ["could not read Username for 'http://x': terminal prompts disabled", "unable to get password from user"],
+    ids=["git 2.39", "git 2.47"],
+)
+def test_each_git_says_in_its_words_that_there_are_no_credentials(says: str) -> None:
+    """Without them, asking again does not help."""
+    assert _unsure(_Ended(128, b"", f"fatal: {says}\n")).why is Why.NO_CREDENTIALS
 
 
 def test_a_repository_that_is_not_there_is_no_missing_branch(place: Place) -> None:

@@ -60,12 +60,14 @@ def prepare(folder: Path, names: Sequence[str], form: Format, protected: Iterabl
         UsageError: The folder or a file cannot be used.
         RefusedError: Git would commit the files.
     """
+    if "\0" in str(folder):
+        raise _unusable(folder, "is not the name of a folder")
     try:
         mode = os.lstat(folder).st_mode
     except FileNotFoundError:
         mode = None
-    except (OSError, ValueError) as error:
-        raise _unusable(folder, f"cannot be used ({getattr(error, 'strerror', error)})") from error
+    except OSError as error:
+        raise _unusable(folder, f"cannot be used ({error.strerror})") from error
     if mode is not None and not stat.S_ISDIR(mode):
         raise _unusable(folder, "is a link" if stat.S_ISLNK(mode) else "is not a folder")
     if len({name.casefold() for name in names}) < len(names):

@@ -84,7 +84,8 @@ _SILENT_ENVIRONMENT: Final = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GCM_IN
 
 _ANSWERS: Final = {
     Why.NO_CREDENTIALS: (
-        r"could not read (Username|Password)|Authentication failed|Permission denied \(|Host key verification failed"
+        r"could not read (Username|Password)|unable to get password|Authentication failed|Permission denied \("
+        r"|Host key verification failed"
         r"|returned error: 401|HTTP Basic: Access denied"
     ),
     Why.FORBIDDEN: r"returned error: 403|denied to |not allowed to push|marked as read only|not granted",
