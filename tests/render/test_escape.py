@@ -111,8 +111,10 @@ def test_what_people_copy_stays_on_one_line() -> None:
     ]  # fmt: skip
     assert wrap("Run `batchform why uk`.", 20) == ["Run", "`batchform why uk`."]
     assert wrap("Run `batchform apply --override-guard max_records`", 30) == [
-        "Run", "`batchform apply", "--override-guard max_records`",
+        "Run `batchform apply", "--override-guard max_records`",
     ]  # fmt: skip
+    # A backtick from the server can make a word of two that have a blank between them.
+    assert wrap("x" * 30 + "`: `rm`", 34) == ["x" * 30 + "`:", "`rm`"]
 
 
 def test_a_text_in_a_script_without_blanks_is_broken_between_characters() -> None:

@@ -78,7 +78,7 @@ def rendered(name: str, note: str, server: str) -> Iterator[str]:
     yield from (plan_markdown(made, key="0123abcd"), log_markdown(told, title="complete"))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(name=texts(), note=texts(), server=texts(200))
 def test_no_renderer_lets_a_hostile_text_through(name: str, note: str, server: str) -> None:
     """No line is a command. No character controls a terminal or is invisible."""

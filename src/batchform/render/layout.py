@@ -255,15 +255,16 @@ def wrap(text: str, columns: int, *, first: str = "", rest: str = "") -> list[st
     columns = min(columns, PROSE)
     lines: list[str] = []
     indent, line = first, ""
-    for whole in _WORD.findall(text):
-        word = whole
+    found = _WORD.findall(text)
+    for word in (part for one in found for part in ([one] if width(rest) + width(one) <= columns else one.split(" "))):
         if line and width(indent) + width(line) + 1 + width(word) > columns:
             lines.append((indent + defused(line)).rstrip())
             indent, line = rest, ""
-        while not line and width(indent) + width(word) > columns and (piece := _piece(word, columns - width(indent))):
+        left = word
+        while not line and width(indent) + width(left) > columns and (piece := _piece(left, columns - width(indent))):
             lines.append((indent + defused(piece)).rstrip())
-            indent, word = rest, word[len(piece) :].lstrip()
-        line = f"{line} {word}" if line else word
+            indent, left = rest, left[len(piece) :].lstrip()
+        line = f"{line} {left}" if line else left
     if line or not lines:
         lines.append((indent + defused(line)).rstrip())
     return lines
