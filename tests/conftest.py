@@ -18,12 +18,12 @@ for _name in ("CI", "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "G
 os.environ.pop("COLUMNS", None)  # the width of the terminal must not matter
 
 settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("short", settings.get_profile("full"), max_examples=40)
+settings.register_profile("short", settings.get_profile("full"), max_examples=40, derandomize=True)
 settings.load_profile("full")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without the long forms, properties are tried with fewer examples, too."""
+    """Without the long forms, properties are tried with fewer examples, the same in each run; with them, at random."""
     if config.option.markexpr == "not full":
         settings.load_profile("short")
 

@@ -122,7 +122,8 @@ def _beside(lines: Sequence[Line], columns: _Columns, style: Style) -> list[str]
         if place and width(last) <= detail_columns:
             texts[-1] = f"{last}{before_place[width(last) :]}{style.dim(place)}"
         elif place:
-            texts.append(f"{before_place}{style.dim(place)}")
+            lead = before_place if width(before_place) + width(place) <= room else ""
+            texts.append(f"{lead}{style.dim(cut_start(place, room))}")
         name = pad(cut_middle(line.name, columns.name), columns.name)
         word = pad(line.word, columns.word) if texts[0] else line.word
         head = f"  {style.paint(line.tone, line.symbol)} {name}{gap}{style.paint(line.tone, word)}"
