@@ -86,7 +86,7 @@ def to_read(state: State, observed: Observed, selected: Collection[str] | None, 
 
 
 def _has_ended(entry: Entry, observed: Observed) -> bool:
-    """Whether it has ended, or may have: nobody reads the status of a batch that is not declared any more."""
+    """Whether it has ended, or may have: the status of an undeclared batch is not read."""
     reading = observed.readings.get(entry.batch_id)
     if reading is not None and reading.status is not None:
         return reading.status in _ENDED

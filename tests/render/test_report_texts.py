@@ -23,8 +23,8 @@ from batchform.render.documents.results import results_document
 from batchform.render.documents.status import status_document
 from batchform.render.documents.stream import waited_document
 from batchform.render.escape import width
-from batchform.render.layout import grid, wrap
-from batchform.render.style import Style
+from batchform.render.layout import Line, grid, table, wrap
+from batchform.render.style import Style, Tone
 from batchform.render.text.drift import refresh_text
 from batchform.render.text.history import history_text
 from batchform.render.text.results import results_text, warning_text
@@ -277,3 +277,24 @@ def test_a_grid_becomes_narrower_step_by_step() -> None:
         "  STATUS processing   NUMBER 9,800",
         "  STARTED 2026-11-23 09:00",
     ]
+
+
+def test_a_place_that_has_no_room_beside_the_text_keeps_its_line_number() -> None:
+    """It is cut at its beginning, and the row stays within the terminal."""
+    style = Style(color=False, columns=80)
+    rows = table(
+        [
+            Line(
+                symbol="~",
+                tone=Tone.YELLOW,
+                name="n" * 10,
+                word="start -> already started",
+                detail="y" * 30,
+                place=place,
+            )
+            for place in ("x y" * 20 + ":310", "z:1")
+        ],
+        style,
+    )
+    assert max(map(width, rows)) <= 80
+    assert any(row.endswith(":310") for row in rows)
