@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
+
+import batchform
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -26,6 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Without the long forms, properties are tried with fewer examples, the same in each run; with them, at random."""
     if config.option.markexpr == "not full":
         settings.load_profile("short")
+        # Hypothesis tries constants of the modules that are loaded, which otherwise depends on the tests before.
+        for module in walk_packages(batchform.__path__, "batchform."):
+            if not module.name.endswith("__main__"):
+                import_module(module.name)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import re
 from dataclasses import fields
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchform.charges import Charges
@@ -44,7 +44,21 @@ def spendings(draw: st.DrawFn) -> Spending:
     return Spending(by=tuple(by), groups=tuple(groups), total=draw(sums()))
 
 
+def one(value: str | None, charged: int | None, records: int = 10) -> Group:
+    """A group of one batch."""
+    unknown = int(charged is None)
+    return Group(
+        values=(value,), sums=Sums(starts=1, records=records, credits_charged=charged, credits_unknown=unknown)
+    )
+
+
+def of(*groups: Group, key: str = "month", **total: int | None) -> Spending:
+    """Groups by one key."""
+    return Spending(by=(key,), groups=groups, total=Sums(**{"starts": len(groups), **total}))  # type: ignore[arg-type]
+
+
 @given(spendings(), st.sampled_from(["", "#", "\N{FULL BLOCK}"]), styles)
+@example(of(one("a blank at the end of a wide label ", 1), key="actor"), "", Style(color=False, columns=40))
 def test_every_form_is_safe(spending: Spending, bar: str, style: Style) -> None:
     """No commands, no hidden characters. The table fits a terminal."""
     check_safe(history_by_text(spending, style, bar=bar), style)
@@ -78,19 +92,6 @@ def test_nothing_leaves_the_chart(spending: Spending) -> None:
     assert re.fullmatch(r'    x-axis \[("[\w .-]+"(, )?)+\]', names)
     assert re.fullmatch(r'    y-axis "(credits|records)" 0 --> \d+', axis)
     assert names.count('"') == 2 * (bars.count(",") + 1)
-
-
-def one(value: str | None, charged: int | None, records: int = 10) -> Group:
-    """A group of one batch."""
-    unknown = int(charged is None)
-    return Group(
-        values=(value,), sums=Sums(starts=1, records=records, credits_charged=charged, credits_unknown=unknown)
-    )
-
-
-def of(*groups: Group, key: str = "month", **total: int | None) -> Spending:
-    """Groups by one key."""
-    return Spending(by=(key,), groups=groups, total=Sums(**{"starts": len(groups), **total}))  # type: ignore[arg-type]
 
 
 def test_bars_are_as_long_as_the_credits() -> None:

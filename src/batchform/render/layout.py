@@ -220,7 +220,7 @@ def grid(
 def _card(headings: Sequence[str], cells: Sequence[str], style: Style) -> list[str]:
     """The first cell, and below it the others that have a value, each with its heading."""
     labelled = [f"{heading} {cell}" for heading, cell in zip(headings[1:], cells[1:], strict=True) if cell != "-"]
-    return [cut_middle(cells[0], style.columns), *_join(labelled, style.columns - 2, "  ")]
+    return [cut_middle(cells[0], style.columns).rstrip(), *_join(labelled, style.columns - 2, "  ")]
 
 
 # --- Text ------------------------------------------------------------------------------------------------------------
