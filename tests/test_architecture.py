@@ -46,6 +46,7 @@ PURE: Final = (
     "api.refusal",
     "api.results",
     "api.route",
+    "approval",
     "charges",
     "doctor",
     "drift",

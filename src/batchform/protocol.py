@@ -37,7 +37,7 @@ from batchform.state.events import AlreadyStarted, Intended, NotAttempted, Rejec
 from batchform.state.known import Cause, Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from batchform.api.contract import Reply, Request, StartMeaning
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from batchform.state.known import Entry
 
 T = TypeVar("T")
+M = TypeVar("M")
 
 SETTLE: Final = 10.0
 """The shortest settle time in seconds where starts are paid for."""
@@ -331,27 +332,9 @@ def list_all(
     service: Service, rules: Rules, wanted: Collection[str] | None = None
 ) -> Conversation[Listing | ServerProblem]:
     """List the wanted batches (None: all), with retries. Returns the problem of the last try when no answer came."""
-    request = contract.list_request(service)
-    waits, began = iter(rules.read_waits[:3]), None
-    while True:
-        reply = yield from _send(Send(request))
-        began = reply.sent_at if began is None else began
-        meaning = contract.list_meaning(reply, wanted)
-        match meaning:
-            case Listing():
-                return meaning
-            case Throttled():
-                continue
-            case Refused():
-                yield Stop(meaning.problem)
-                return meaning.problem
-            case NoAnswer():
-                wait = next(waits, None)
-                if wait is None or _is_over(reply, began, rules):
-                    return meaning.problem
-                yield Pause(wait)
-            case _:
-                assert_never(meaning)
+    step = Send(contract.list_request(service))
+    meaning = yield from _answered(step, rules, lambda reply: contract.list_meaning(reply, wanted))
+    return meaning if isinstance(meaning, Listing) else meaning.problem
 
 
 def results(
@@ -370,30 +353,32 @@ def results(
         The results, or the problem of the last try. A 400 or 404 is not retried, nor is an answer that is too large.
     """
     request = contract.results_request(order.service, order.batch_id, metadata=metadata)
+    step = Send(request, can_wait=can_wait)
+    meaning = yield from _answered(step, rules, lambda reply: results_meaning(reply, order.batch_id, items=items))
+    return meaning if isinstance(meaning, Results) else meaning.problem
+
+
+def _answered(
+    step: Send, rules: Rules, meaning_of: Callable[[Reply], M | Missing | Refused | Throttled | NoAnswer]
+) -> Conversation[M | Missing | Refused | NoAnswer]:
+    """The meaning of the first usable answer, else of the last try. What is too large is not asked for again."""
     waits, began = iter(rules.read_waits[:3]), None
     while True:
-        reply = yield from _send(Send(request, can_wait=can_wait))
+        reply = yield from _send(step)
         began = reply.sent_at if began is None else began
-        meaning = results_meaning(reply, order.batch_id, items=items)
-        match meaning:
-            case Results():
-                return meaning
-            case Throttled():
-                continue
-            case Refused():
-                yield Stop(meaning.problem)
-                return meaning.problem
-            case Missing():
-                return meaning.problem
-            case NoAnswer():
-                wait = next(waits, None)
-                is_large = isinstance(reply, Broken) and reply.too_large
-                if wait is None or is_large or _is_over(reply, began, rules):
-                    return meaning.problem
-                del reply  # it may be large
-                yield Pause(wait)
-            case _:
-                assert_never(meaning)
+        meaning = meaning_of(reply)
+        if isinstance(meaning, Throttled):
+            continue
+        if isinstance(meaning, Refused):
+            yield Stop(meaning.problem)
+        if not isinstance(meaning, NoAnswer):
+            return meaning
+        wait = next(waits, None)
+        is_large = isinstance(reply, Broken) and reply.too_large
+        if wait is None or is_large or _is_over(reply, began, rules):
+            return meaning
+        del reply  # it may be large
+        yield Pause(wait)
 
 
 def charge(order: Order, rules: Rules, entry: Entry, now: datetime) -> Conversation[Charged | None]:

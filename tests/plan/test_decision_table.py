@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from batchform.approval import approve, check_approval
 from batchform.errors import Exit, RefusedError
 from batchform.model import Batch, GuardName, Reading, ServerProblem, Service
-from batchform.plan import Action, Obstacle, Plan, Reason, approve, check_approval, is_expired
+from batchform.plan import Action, Obstacle, Plan, Reason, is_expired
 from batchform.render.words import next_step
 from batchform.state.known import Cause, Entry, Phase
 from batchform.status import Stage, stage

@@ -11,6 +11,7 @@ import click
 
 from batchform.api.pacing import WINDOW
 from batchform.apply import Result, carry_out, report
+from batchform.approval import approve, check_approval
 from batchform.cli import ci, environment, files, network, session
 from batchform.cli.options import (
     config_option,
@@ -29,7 +30,7 @@ from batchform.cli.progress import JsonProgress, TextProgress
 from batchform.errors import BatchformError, Exit, RefusedError, UsageError
 from batchform.model import RATE_LIMIT
 from batchform.observe import observe
-from batchform.plan import Action, Plan, approve, check_approval, check_guards, plan
+from batchform.plan import Action, Plan, check_guards, plan
 from batchform.protocol import rules
 from batchform.render.documents.report import report_document
 from batchform.render.escape import printable

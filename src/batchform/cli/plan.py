@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchform import __version__
+from batchform.approval import narrow, too_large
 from batchform.cli import ci, environment, files, session
 from batchform.cli.options import (
     config_option,
@@ -25,7 +26,7 @@ from batchform.cli.options import (
 )
 from batchform.errors import BatchformError, Exit, StateError
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Notice, Plan, blocked, narrow, plan, too_large
+from batchform.plan import Notice, Plan, blocked, plan
 from batchform.render.documents.plan import plan_document, summary
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.words import REASONS, batches, blocked_by_guard

@@ -16,8 +16,9 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from batchform.approval import too_large
 from batchform.model import MAX_RECORDS, Service
-from batchform.plan import Action, too_large
+from batchform.plan import Action
 from batchform.render.escape import printable
 from batchform.render.text.plan import stake_sentences
 from batchform.render.words import (

@@ -1,7 +1,7 @@
 """JSON -> Plan. A saved plan is an approval that may be damaged or forged, so every value is checked.
 
-Each fault ends in one message that names its place. An approval can only deny starts (`plan.approve`), so a forged plan
-starts nothing. The actions that a policy tool checked (`change.actions`) must match the action that is approved.
+Each fault ends in one message that names its place. An approval can only deny starts (`approval.approve`), so a forged
+plan starts nothing. The actions that a policy tool checked (`change.actions`) must match the action that is approved.
 """
 
 from __future__ import annotations

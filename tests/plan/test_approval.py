@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.apply import Result, report
+from batchform.approval import approve, narrow, too_large
 from batchform.errors import Exit
 from batchform.model import GuardName
-from batchform.plan import Action, Obstacle, approve, narrow, too_large
+from batchform.plan import Action, Obstacle
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import plan_from_document
 from batchform.render.words import why
