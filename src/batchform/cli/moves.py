@@ -26,10 +26,12 @@ from batchform.state.store import read, registers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from batchform.cli.terminal import Terminal
     from batchform.state.address import Address
+    from batchform.state.store import Place, Store
 
 _COMMAND = "state migrate"
 
@@ -56,15 +58,7 @@ class Move:
                 return
             self._fill(target, known, lambda: None)
         else:
-            with session.hold(
-                self.terminal,
-                file,
-                fresh=known,
-                run=self.run,
-                command=_COMMAND,
-                timeout=self.timeout,
-                patience=self.patience,
-            ) as old:
+            with self._hold(file, fresh=known) as old:
                 assert isinstance(old, local.Store)
                 probe(registers(target), BACKUP, JOURNAL, self.patience)
                 self._fill(target, old.state, lambda: old.leave(str(target)))
@@ -72,15 +66,7 @@ class Move:
 
     def _fill(self, target: Address, state: State, leave: Callable[[], None]) -> None:
         fresh = State(lineage=state.lineage, serial=state.serial, service=state.service, endpoint=state.endpoint)
-        with session.hold(
-            self.terminal,
-            target,
-            fresh=fresh,
-            run=self.run,
-            command=_COMMAND,
-            timeout=self.timeout,
-            patience=self.patience,
-        ) as new:
+        with self._hold(target, fresh=fresh) as new:
             assert isinstance(new, Remote)
             merge(new.state, state)  # refuses another state while nothing is changed
             # safety: from here on the journal continues a state, so no run begins with an empty one
@@ -111,15 +97,7 @@ class Move:
                     return
                 both = known if there.state is None else merge(known, there.state)
             else:
-                with session.hold(
-                    self.terminal,
-                    place,
-                    fresh=known,
-                    run=self.run,
-                    command=_COMMAND,
-                    timeout=self.timeout,
-                    patience=self.patience,
-                ) as old:
+                with self._hold(place, fresh=known) as old:
                     assert isinstance(old, Remote)
                     both = old.state if there.state is None else merge(old.state, there.state)
                     # safety: a file that is a copy refuses runs; one that is missing would begin with an empty state
@@ -128,6 +106,17 @@ class Move:
                     old.leave(home)
             replace_durably(files, replace(both, serial=both.serial + 2, home=""), self.run)
         self._done(known, str(target))
+
+    def _hold(self, place: Place, *, fresh: State) -> AbstractContextManager[Store]:
+        return session.hold(
+            self.terminal,
+            place,
+            fresh=fresh,
+            run=self.run,
+            command=_COMMAND,
+            timeout=self.timeout,
+            patience=self.patience,
+        )
 
     def _done(self, state: State, where: str) -> None:
         self.terminal.note(f"Moved: {count(len(state.entries), 'batch', 'batches')}.", f"Set BATCHFORM_STATE={where}.")
