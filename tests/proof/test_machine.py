@@ -272,13 +272,14 @@ def found(machine: type[History]) -> None:
         run_state_machine_as_test(machine, settings=quick)
 
 
-@pytest.mark.parametrize("machine", [Hasty, Careless])
+@pytest.mark.parametrize("machine", [pytest.param(Hasty, marks=pytest.mark.full), Careless])
 def test_the_histories_find_planted_bugs(machine: type[History], monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine finds planted bugs."""
     monkeypatch.setattr(protocol, "SETTLE", 0.0)  # otherwise the rules of `Hasty` are refused
     found(machine)
 
 
+@pytest.mark.full
 def test_the_histories_find_a_state_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted bug: undeclared batches are removed at once."""
     step = state_events.step

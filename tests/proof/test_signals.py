@@ -221,7 +221,7 @@ def trial(number: int, folder: Path, all_of_them: Crowd, traffic: dict[int, Traf
 
 
 @pytest.mark.parametrize(
-    ("count", "at_once"), [(50, 5), pytest.param(1_000, 4, marks=pytest.mark.full)], ids=["some", "all"]
+    ("count", "at_once"), [(30, 5), pytest.param(1_000, 4, marks=pytest.mark.full)], ids=["some", "all"]
 )
 def test_a_signal_at_any_moment_ends_the_run_in_good_order(
     count: int,

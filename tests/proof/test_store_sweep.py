@@ -234,9 +234,9 @@ def test_a_store_that_is_gone_from_any_request_on_loses_nothing(
 @pytest.mark.parametrize(
     ("to", "how"),
     [
-        ("the store", "after"),
         ("the file", "before"),
         pytest.param("the store", "before", marks=pytest.mark.full),
+        pytest.param("the store", "after", marks=pytest.mark.full),
         pytest.param("the file", "after", marks=pytest.mark.full),
     ],
 )

@@ -80,7 +80,6 @@ OURS = re.compile(
 )
 
 
-@settings(max_examples=400)
 @given(made=plans(), name=hostile(), words=hostile())
 @example(made=plan_of(change()), name="| x |", words="`|`")
 def test_text_from_outside_has_no_effect_in_the_comment(made: Plan, name: str, words: str) -> None:
