@@ -378,6 +378,42 @@ def test_a_run_that_hangs_is_unlocked(tmp_path: Path) -> None:
         here.all_is_well(20)
 
 
+def test_a_damaged_state_is_recovered(tmp_path: Path) -> None:
+    """A run was killed, and the state cannot be read. Its journal is kept; the account has what only the state knew."""
+    with land(tmp_path, 6, lease=3.0, latency=0.05) as here:
+        assert here.run("one", *APPLY, "--target", "batch-b-00000").code == 0
+        first = here.begin("one", *APPLY)
+        here.place.log.wait_for(6)
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        with environment(here.kind):
+            whole = here.registers().read(STATE)
+            assert whole is not None
+            here.registers().write(STATE, b"damaged", whole.tag)
+        damaged = here.contents()
+        for command in (APPLY, ("plan",)):
+            ended = here.run("two", *command)
+            assert ended.code == 1, ended
+            said = " ".join(ended.err.split())
+            assert f"{here.address}: It is not valid JSON" in said
+            assert "batchform state recover" in said
+        ended = here.run("two", "state", "recover")
+        assert ended.code == 1, ended
+        assert "This recovery has no approval" in ended.err
+        assert here.contents() == damaged
+        ended = here.run("two", "state", "recover", "--auto-approve")
+        assert ended.code == 0, ended
+        (copy,) = here.folder("two").glob("*.damaged-*")
+        assert copy.read_bytes() == b"damaged"
+        assert "Recovered " in ended.out
+        ended = here.run("two", "state", "recover")
+        assert (ended.code, ended.out) == (0, "The state is not damaged.\n"), ended
+        assert here.run("two", *APPLY).code == 0
+        assert judge.accepted(here.place.log.entries) == dict.fromkeys(ids(6), 1)
+        first_one, *others = (here.entries()[key].phase for key in ids(6))
+        assert (first_one, set(others)) == (Phase.ADOPTED, {Phase.STARTED})
+
+
 def test_a_state_file_needs_no_unlock(tmp_path: Path) -> None:
     """The kernel frees its lock."""
     with land(tmp_path, 1) as here:

@@ -260,7 +260,7 @@ def test_an_older_commit_that_takes_the_states_place(tmp_path: Path) -> None:
         (place.folder / STATE).write_bytes(older)
         ended = all_of_them.end(member)
         assert ended.code == Exit.ERROR, ended
-        assert "The state file was replaced by an older one" in ended.err
+        assert "The state was replaced by an older one" in ended.err
         sent = len(place.requests("start"))
         refused = all_of_them.run(place, *APPLY)
         assert refused.code == Exit.ERROR, refused

@@ -232,7 +232,7 @@ def test_who_commits_comes_from_the_configuration_or_the_environment(
 
 def test_commits_are_signed_where_git_is_set_up_for_it(place: Place) -> None:
     """By the checkout's own program; if it fails, nothing is pushed, and the message says so."""
-    sign = 'echo "[GNUPG:] SIG_CREATED " >&2\necho "-----BEGIN PGP SIGNATURE-----"'
+    sign = 'cat >/dev/null\necho "[GNUPG:] SIG_CREATED " >&2\necho "-----BEGIN PGP SIGNATURE-----"'
     for name, value in (("gpg.program", str(program(place.root, "sign", sign))), ("commit.gpgsign", "true")):
         git("config", name, value, folder=place.checkout)
     tag = place.registers().write("", b"one", None)

@@ -536,7 +536,7 @@ def test_a_journal_without_its_state_is_refused(world: World) -> None:
     """It says that there was one."""
     started_once(world)
     del world.space.held[STATE]
-    with pytest.raises(StateError, match="state file is missing"):
+    with pytest.raises(StateError, match="state is missing"):
         world.held("run-1")
     assert not world.header().open
 
@@ -954,7 +954,7 @@ def test_a_move_into_a_store_that_was_cut_off_refuses_runs_and_can_be_made_again
             assert store.commit(NOW)
         store.close()
         if not last:
-            with pytest.raises(StateError, match="state file is missing"):
+            with pytest.raises(StateError, match="state is missing"):
                 world.held("run-1")
     assert phases(world.state()) == {"b1": "started"}
     assert world.state().serial == 5

@@ -382,7 +382,7 @@ def test_a_journal_without_its_state_is_an_error(path: Path) -> None:
     """The journal continues an existing state. Beginning a new one would forget started batches."""
     journal_of(path, events(INTENDED), serial=1)
     path.unlink()
-    error = refused(path, "state file is missing")
+    error = refused(path, "state is missing")
     assert "serial 1" in error.detail
     assert "state recover" in error.detail
 

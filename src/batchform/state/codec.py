@@ -270,17 +270,14 @@ def parse_state(data: bytes) -> dict[str, Any]:
     """
     if not data.strip(b"\0 \t\r\n"):
         raise StateError(
-            "The state file is empty",
-            "An empty file does not count as a missing state, because started batches could be forgotten. Restore the"
-            " file from version control or from the .backup file beside it. To begin a new state, delete the file.",
+            "The state is empty",
+            "An empty file does not count as a missing state, because started batches could be forgotten. To begin"
+            " a new state, delete it.",
         )
     try:
         document = json.loads(data.decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise StateError(
-            "The state file is damaged",
-            f"It is not valid JSON ({error}). Restore it from version control or from the .backup file beside it.",
-        ) from error
+        raise StateError("The state is damaged", f"It is not valid JSON ({error}).") from error
     if not isinstance(document, dict) or "format_version" not in document:
         raise StateError("This is not a state file", "It is JSON without a `format_version`.")
     version = document["format_version"]
@@ -289,9 +286,9 @@ def parse_state(data: bytes) -> dict[str, Any]:
         raise StateError("The state is damaged", "`format_version` must have the form 1.0.")
     if (int(major), int(minor)) > (_MAJOR, _MINOR):
         raise NewerFormatError(
-            "The state file has a newer format",
+            "The state has a newer format",
             f"It has format {int(major)}.{int(minor)}, but this version reads formats up to {FORMAT_VERSION}. Upgrade"
-            " batchform. The file was not changed, and nothing was sent.",
+            " batchform. The state was not changed.",
         )
     return document
 
@@ -305,15 +302,11 @@ def decode_state(data: bytes, *, trust: bool = False) -> State:
 
     Raises:
         NewerFormatError: Only a newer version reads it.
-        StateError: The file cannot be used. The message says why and what to do.
+        StateError: The file cannot be used. The message says why; `reader.decoded` adds where and what to do.
     """
     document = parse_state(data)
     if not trust and document.get("digest") != digest(document):
-        raise StateError(
-            "The state file was changed by hand or is damaged",
-            "Its digest does not match its content. Restore it from version control, or run `batchform state recover`"
-            " to review the differences and accept them. Nothing was sent.",
-        )
+        raise StateError("The state was changed by hand or is damaged", "Its digest does not match its content.")
     try:
         batches, past, runs = document["batches"], document.get("past", {}), document["runs"]
         state = State(

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
 from batchform.state import disk
-from batchform.state.codec import decode_state
 from batchform.state.events import expire, fold
 from batchform.state.journal import Header, Journal
 from batchform.state.known import UNTOLD, check_belongs, check_home
 from batchform.state.lock import locked
 from batchform.state.merge import merge
-from batchform.state.reader import combine, names, not_older, same_lineage
+from batchform.state.reader import combine, decoded, names, not_older, same_lineage
 
 if TYPE_CHECKING:
     import os
@@ -127,7 +126,7 @@ class Store:
         on_disk = disk.read_bytes(self._files.state)
         base = self._base
         if on_disk != self._on_disk and on_disk is not None:
-            base = decode_state(on_disk)
+            base = decoded(names(self._files), on_disk)
             same_lineage(base, self.state.lineage, str(self._files.journal))
             not_older(base, self._base.serial, names(self._files))
             self._state, self._unfolded = fold(base, self._events, self._stories), []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchform.errors import StateError
-from batchform.state.codec import decode_state
+from batchform.state.codec import NewerFormatError, decode_state
 from batchform.state.disk import paths, read_bytes
 from batchform.state.known import State
 
@@ -62,9 +62,23 @@ def read(state_file: str | os.PathLike[str]) -> Known:
     return Known(state=fold(base, leftover.events, leftover.stories), leftover=len(leftover.events))
 
 
+def decoded(called: Names, data: bytes) -> State:
+    """The state in these bytes. Raises StateError with its name and what to do."""
+    try:
+        return decode_state(data)
+    except NewerFormatError as error:
+        raise NewerFormatError(error.summary, f"{called.state}: {error.detail}") from error
+    except StateError as error:
+        raise StateError(
+            error.summary,
+            f"{called.state}: {error.detail} Restore it from {called.kept}, or run `batchform state recover`, which"
+            " shows what can be kept.",
+        ) from error
+
+
 def combine(called: Names, state: bytes | None, journal: bytes | None) -> tuple[State | None, Replay | None]:
     """Return the state and the journal, after checking that they belong together."""
-    base = decode_state(state) if state is not None else None
+    base = decoded(called, state) if state is not None else None
     if journal is None:
         return base, None
     from batchform.state.journal import replay  # noqa: PLC0415  # needed only if there is a journal
@@ -76,7 +90,7 @@ def combine(called: Names, state: bytes | None, journal: bytes | None) -> tuple[
     if base is None:
         if header.serial > 0:
             raise StateError(
-                "The state file is missing",
+                "The state is missing",
                 f"{called.journal} continues serial {header.serial} of {called.state}, which does not exist. If a"
                 f" `state migrate` was interrupted, run it again. Else restore it from {called.kept}, or run `batchform"
                 " state recover`. Nothing was sent.",
@@ -101,7 +115,7 @@ def not_older(base: State, serial: int, called: Names) -> None:
     """Refuse a state that is older than the one with which the run began."""
     if base.serial < serial:  # safety: recorded outcomes are missing from it
         raise StateError(
-            "The state file was replaced by an older one",
+            "The state was replaced by an older one",
             f"{called.state} has serial {base.serial}, but a run began with serial {serial}: outcomes recorded in"
             f" between are missing. Those of the run itself are in {called.journal}. Restore the newer state from"
             f" {called.kept}, or run `batchform state recover`. Until then, no start is sent.",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from batchform.errors import OutcomeUnknownError, StateError
-from batchform.state.codec import decode_state, encode_state
+from batchform.state.codec import encode_state
 from batchform.state.events import expire, fold
 from batchform.state.known import UNTOLD, State, check_belongs, check_home
 from batchform.state.merge import merge
-from batchform.state.reader import not_older, same_lineage
+from batchform.state.reader import decoded, not_older, same_lineage
 from batchform.state.registers import SYSTEM, Down, Taken, Unsure
 from batchform.state.remote import takeover
 from batchform.state.remote.access import BACKUP, PATIENCE, STATE, Access
@@ -240,7 +240,7 @@ class Remote:
         called = self._access.called
         if held is None:
             raise StateError("The state is gone", f"{called.state} was deleted. Restore it from {called.kept}.")
-        base = decode_state(held.data)
+        base = decoded(called, held.data)
         same_lineage(base, self._base.lineage, called.journal)
         not_older(base, self._base.serial, called)
         self._adopt(held, base)
