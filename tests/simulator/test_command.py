@@ -29,9 +29,10 @@ def test_the_command_serves_until_a_signal(tmp_path: Path, number: signal.Signal
         try:
             assert call(url, "GET", BATCHES)[0] == 401
             assert call(url, "GET", BATCHES, Auth_Token="only-this")[0] == 200
-        finally:
             process.send_signal(number)
-        assert process.communicate(timeout=10) == ("", "")
+            assert process.communicate(timeout=10) == ("", "")
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert [json.loads(line)["status"] for line in log.read_text(encoding="utf-8").splitlines()] == [401, 200]
 
