@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from importlib import import_module
@@ -15,6 +16,8 @@ from pytest_socket import socket_allow_hosts
 import batchform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from _pytest.terminal import TerminalReporter
 
 # In CI batchform prints more, so the CI variables must not reach the tests.
@@ -40,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
         for module in walk_packages(batchform.__path__, "batchform."):
             if not module.name.endswith("__main__"):
                 import_module(module.name)
+
+
+@pytest.fixture(autouse=True)
+def _unfreeze() -> Iterator[None]:
+    """A command that ran in this process has frozen its objects. Hypothesis would not find its own among them."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
