@@ -137,8 +137,8 @@ def replace_durably(files: Paths, state: State, run: str, *, backup: bool = True
             temporary.unlink(missing_ok=True)
         raise StateError(
             "The state file cannot be written",
-            f"{files.state}: {error.strerror}. Every outcome is in the journal beside it, and the next run adds them to"
-            " the state. Do not delete the journal.",
+            f"{files.state}: {error.strerror}. What was recorded is in the journal beside it, and the next run adds it"
+            " to the state. Do not delete the journal.",
         ) from error
     return data
 
