@@ -31,7 +31,7 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("short", settings.get_profile("full"), max_examples=40, derandomize=True)
+settings.register_profile("short", settings.get_profile("full"), max_examples=25, derandomize=True)
 settings.load_profile("full")
 
 

@@ -179,14 +179,6 @@ def test_nothing_acknowledged_is_lost(machine: Machine, scene: str, record_prope
     record_property("counted", f"power loss, {scene}: {count}; 0 torn, 0 lost")
 
 
-def test_nothing_is_lost_when_the_recovery_is_cut_short(machine: Machine, record_property: Report) -> None:
-    """The power fails again at any step of the recovering run."""
-    count = Count()
-    run_through(machine, "nothing", (Count(), 4096), (count, 4096))
-    assert len(count.seen) > 2_000
-    record_property("counted", f"power loss, twice: {count}; 0 torn, 0 lost")
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("scene", SCENES)
 def test_nothing_is_lost_wherever_it_is_cut(machine: Machine, scene: str, record_property: Report) -> None:
