@@ -29,7 +29,7 @@ from batchform.model import NOTHING_OBSERVED
 from batchform.plan import Notice, Plan, blocked, plan
 from batchform.render.documents.plan import plan_document, summary
 from batchform.render.text.plan import notices_text, plan_text
-from batchform.render.words import REASONS, batches, blocked_by_guard
+from batchform.render.words import batches, blocked_by_guard, next_step
 
 if TYPE_CHECKING:
     from batchform.cli.session import Scope
@@ -145,7 +145,7 @@ def _exit(terminal: Terminal, made: Plan, *, differs: bool) -> Exit:
         return Exit.REFUSED
     if (left_out := too_large(made)) and not made.has_changes:
         what = f"{batches(len(left_out))} larger than approved, and nothing else to do"
-        ci.error(terminal, BatchformError("The plan starts nothing", f"{what}. {REASONS[left_out[0].reason].next}"))
+        ci.error(terminal, BatchformError("The plan starts nothing", f"{what}. {next_step(left_out[0])}"))
         return Exit.INCOMPLETE
     return Exit.CHANGES if differs else Exit.DONE
 
