@@ -1,7 +1,7 @@
 """The rules of ARCHITECTURE.md that no other tool checks.
 
-Which module may import what, what pure modules may not use, where code may branch on a reason, and that each cited
-heading of CONTRACT.md exists. import-linter checks the order of the layers.
+Which module may import what, what pure modules may not use, where code may branch on a reason, that each cited heading
+of CONTRACT.md exists, and that the page names the modules that there are. import-linter checks the order of the layers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import pkgutil
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -228,18 +229,64 @@ def test_tests_cite_headings_that_exist(path: Path) -> None:
         assert unknown_headings("", path.read_text("utf-8")) == []
 
 
-def test_every_pure_module_exists() -> None:
-    """A module that was renamed is still checked."""
-    assert [each for each in PURE if f"batchform.{each}" not in SOURCES] == []
+# --- What ARCHITECTURE.md says of the code ---------------------------------------------------------------------------
+
+PAGE: Final = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+
+
+def drawn() -> dict[str, bool]:
+    """The modules and packages in the drawing of the page, and whether each is marked pure."""
+    drawing = PAGE.partition("src/batchform/\n")[2].partition("\nschemas/")[0]
+    tokens = list(re.finditer(r"^  (?P<top>\w+)(?:\.py|/)|\b(?P<sub>\w+)/:|\b(?P<name>\w+)\.py", drawing, re.MULTILINE))
+    ends = [token.start() for token in tokens[1:]] + [len(drawing)]
+    found: dict[str, bool] = {}
+    top = package = ""
+    for token, end in zip(tokens, ends, strict=True):
+        if token["top"]:
+            name = top = package = token["top"]
+        elif token["sub"]:
+            name = package = f"{top}.{token['sub']}"
+        else:
+            name = f"{package}.{token['name']}"
+        found[name] = "(pure)" in drawing[token.end() : end]
+    return found
+
+
+def test_the_drawing_has_every_module() -> None:
+    """`cli` and `render` stand for their modules."""
+    names = [name.removeprefix("batchform.") for name in SOURCES]
+    modules = {name.partition(".")[0] if within(f"batchform.{name}", "cli", "render") else name for name in names}
+    assert set(drawn()) == modules - {"batchform", "__main__"}
+
+
+def test_the_drawing_marks_the_pure_modules() -> None:
+    """A module that is marked pure is checked, and one that is checked is marked."""
+    assert sorted(name for name, is_pure in drawn().items() if is_pure) == sorted(PURE)
+
+
+def test_the_order_of_the_layers_is_that_of_import_linter() -> None:
+    """The page has the layers that the linter checks."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    told = " ".join(PAGE.partition("**Imports point down:** `")[2].partition("`")[0].split())
+    assert told == " > ".join(layer.replace(" | ", ", ") for layer in layers)
 
 
 def test_the_table_of_decisions_names_what_exists() -> None:
-    """Every module and name under "Where is it decided" in ARCHITECTURE.md."""
-    table = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("Where is it decided")[2].partition("\n## ")[0]
-    named = re.findall(r"`([a-z_]+(?:\.\w+)+)`", table)
-    assert len(named) > 20
-    for name in named:
-        assert pkgutil.resolve_name(f"batchform.{name}") is not None
+    """Every name under "Where is it decided". One without a module is in the module of the name before it."""
+    table = PAGE.partition("Where is it decided")[2].partition("\n## ")[0]
+    named = 0
+    for row in table.splitlines()[4:]:
+        source = ""
+        for name in re.findall(r"`([A-Za-z_]+(?:\.\w+)*)`", row.rpartition(" | ")[2]):
+            if "." in name:
+                assert pkgutil.resolve_name(f"batchform.{name}") is not None
+                prefixes = [f"batchform.{name[: end.start()]}" for end in re.finditer(r"\.|$", name)]
+                source = [SOURCES[prefix] for prefix in prefixes if prefix in SOURCES][-1]
+            else:
+                assert re.search(rf"\b{name}\b", source), row
+            named += 1
+    assert named > 60
 
 
 @pytest.mark.parametrize(
