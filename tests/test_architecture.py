@@ -91,6 +91,9 @@ FORBIDDEN: Final = {
 RESULTS: Final = frozenset({"batchform.apply", "batchform.engine", "batchform.fetch"})
 """Modules that are not pure, whose result types `render` shows."""
 
+MUTABLE: Final = frozenset({"Watch", "World"})
+"""Public dataclasses that change: the deadline of an exchange, and the simulated server."""
+
 CITATION: Final = re.compile(r'Source: CONTRACT(?P<headings>(?:(?:,| and)? "[^"]+")*)')
 
 
@@ -206,6 +209,26 @@ def unknown_headings(module: str, source: str) -> list[str]:
     return found
 
 
+def bare_ignores(_: str, source: str) -> list[str]:
+    """Ignores without a reason after them."""
+    marks = r"#\s*(?:noqa(?:: [A-Z0-9, ]+)?|type: ignore(?:\[[a-z, -]+\])?|pragma: no \w+)"
+    return [line.strip() for line in source.splitlines() if re.search(rf"{marks}\s*$", line)]
+
+
+def mutable_values(_: str, source: str) -> list[str]:
+    """Public dataclasses that are not frozen and slotted."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name not in MUTABLE:
+            made = [each for each in node.decorator_list if re.match(r"(\w+\.)?dataclass\b", ast.unparse(each))]
+            found += [node.name for each in made if not {"frozen=True", "slots=True"} <= _options(each)]
+    return found
+
+
+def _options(decorator: ast.expr) -> set[str]:
+    return {ast.unparse(each) for each in decorator.keywords} if isinstance(decorator, ast.Call) else set()
+
+
 RULES: Final[tuple[Callable[[str, str], list[str]], ...]] = (
     foreign_libraries,
     simulator_imports,
@@ -213,6 +236,8 @@ RULES: Final[tuple[Callable[[str, str], list[str]], ...]] = (
     impure_names,
     branches_on_reasons,
     unknown_headings,
+    bare_ignores,
+    mutable_values,
 )
 
 
@@ -337,6 +362,13 @@ def test_the_table_of_decisions_names_what_exists() -> None:
         (unknown_headings, "model", '"""Source: CONTRACT "The other five operations"."""'),
         (unknown_headings, "model", '"""Source: CONTRACT "Start" and\n    "Money"."""'),
         (unknown_headings, "model", '"""Source: CONTRACT, operation create."""'),
+        (bare_ignores, "plan", "import click  # noqa: PLC0415"),
+        (bare_ignores, "plan", "import click  # noqa"),
+        (bare_ignores, "plan", "x = 1  # type: ignore[assignment]  # noqa: F841, E501"),
+        (bare_ignores, "plan", "x = 1  # pragma: no cover"),
+        (mutable_values, "plan", "@dataclass\nclass A:\n    pass"),
+        (mutable_values, "plan", "@dataclass(frozen=True)\nclass A:\n    pass"),
+        (mutable_values, "plan", "@dataclasses.dataclass(slots=True)\nclass A:\n    pass"),
     ],
 )
 def test_a_planted_break_is_found(rule: Callable[[str, str], list[str]], module: str, planted: str) -> None:
@@ -359,6 +391,10 @@ def test_a_planted_break_is_found(rule: Callable[[str, str], list[str]], module:
         (branches_on_reasons, "plan", "def f():\n    return Action.START, Reason.NEW"),
         (branches_on_reasons, "render.words", "x = change.reason is Reason.NEW"),
         (unknown_headings, "model", '"""Source: CONTRACT "Start", "28 days" (for phone only)."""'),
+        (bare_ignores, "plan", "import click  # noqa: PLC0415  # only with a terminal"),
+        (bare_ignores, "plan", "x = 1  # pragma: no cover - mypy needs it"),
+        (mutable_values, "plan", "@dataclass(frozen=True, slots=True)\nclass A:\n    pass"),
+        (mutable_values, "plan", "@dataclass\nclass _A:\n    pass"),
     ],
 )
 def test_what_is_allowed_is_not_found(rule: Callable[[str, str], list[str]], module: str, allowed: str) -> None:
