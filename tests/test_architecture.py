@@ -314,6 +314,17 @@ def test_the_table_of_decisions_names_what_exists() -> None:
     assert named > 60
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "CONTRACT.md", "cassettes/README.md"])
+def test_a_page_names_files_and_tests_that_exist(page: str) -> None:
+    """In backticks: paths from the root, and tests by the name of their file or function."""
+    text = (ROOT / page).read_text("utf-8")
+    paths = re.findall(r"`((?:src|tests|schemas|examples|cassettes|requirements|docs|\.github)/[\w./-]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    tests = {path.stem: path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    functions = {name for source in tests.values() for name in re.findall(r"def (test_\w+)", source)}
+    assert set(re.findall(r"`(test_\w+)`", text)) - tests.keys() - functions == set()
+
+
 @pytest.mark.parametrize(
     ("rule", "module", "planted"),
     [
