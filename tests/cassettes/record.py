@@ -43,7 +43,7 @@ _NOT_SAID: Final = frozenset({"auth-token", "user-agent"})
 """Request headers that no cassette holds: the secret, and what changes with each version."""
 
 _HEARD: Final = frozenset(
-    {"content-type", "content-length", "content-encoding", "transfer-encoding", "date", "reference-id"}
+    {"age", "content-type", "content-length", "content-encoding", "transfer-encoding", "date", "reference-id"}
 )
 """Response headers that are kept, beside those of the rate limit. A gateway's cookies and ids are nobody's business."""
 
