@@ -4,8 +4,7 @@ There are three groups of frozen values:
 
 - A `Request` is one of the four calls that batchform makes, without the token, which only the client has.
 - A `Reply` is what the client received. The client distinguishes only "nothing was sent", "something may have been
-  sent"
-  and "a complete answer".
+  sent" and "a complete answer".
 - A meaning is the interpretation of a `Reply`. There is one function for each call. Each is total: any status, headers
   and bytes have a meaning. If an answer is ambiguous, its meaning is the one that leads to another status read.
 

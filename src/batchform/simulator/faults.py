@@ -2,10 +2,9 @@
 
 A `Fault` says when it occurs (operation, batch, how often), whether the world still acts on the request, and its
 effect. An effect changes either the answer (`Answer`, `WrongBatchId`, `OddStatus`, `OddCredits`, `Items`,
-`SpoiltList`) or how it is sent (the
-wires: `Drop`, `Reset`, `Hang`, `Drip`, `HalfBody`, `NotHttp`). Acting is independent of the effect, because the
-expensive cases are those where the server has acted and the answer says otherwise. No socket is used in this module:
-`server` implements the wires.
+`SpoiltList`) or how it is sent (the wires: `Drop`, `Reset`, `Hang`, `Drip`, `HalfBody`, `NotHttp`). Acting is
+independent of the effect, because the expensive cases are those where the server has acted and the answer says
+otherwise. No socket is used in this module: `server` implements the wires.
 """
 
 from __future__ import annotations
