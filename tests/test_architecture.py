@@ -91,6 +91,9 @@ FORBIDDEN: Final = {
 RESULTS: Final = frozenset({"batchform.apply", "batchform.engine", "batchform.fetch"})
 """Modules that are not pure, whose result types `render` shows."""
 
+READ_THE_PAST: Final = ("charges", "cli.history", "estimate", "history", "state")
+"""What may read the spending of batches whose entries were deleted."""
+
 MUTABLE: Final = frozenset({"Watch", "World"})
 """Public dataclasses that change: the deadline of an exchange, and the simulated server."""
 
@@ -209,6 +212,15 @@ def unknown_headings(module: str, source: str) -> list[str]:
     return found
 
 
+def uses_of_the_past(module: str, source: str) -> list[str]:
+    """Uses of what is kept of deleted entries, which no decision about a start may read."""
+    if within(module, *READ_THE_PAST):
+        return []
+    nodes = ast.walk(ast.parse(source))
+    kept = [ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute) and node.attr == "past"]
+    return kept + [name for name in imports(source) if name == "batchform.state.merge.spending"]
+
+
 def bare_ignores(_: str, source: str) -> list[str]:
     """Ignores without a reason after them."""
     marks = r"#\s*(?:noqa(?:: [A-Z0-9, ]+)?|type: ignore(?:\[[a-z, -]+\])?|pragma: no \w+)"
@@ -236,6 +248,7 @@ RULES: Final[tuple[Callable[[str, str], list[str]], ...]] = (
     impure_names,
     branches_on_reasons,
     unknown_headings,
+    uses_of_the_past,
     bare_ignores,
     mutable_values,
 )
@@ -373,6 +386,8 @@ def test_a_page_names_files_and_tests_that_exist(page: str) -> None:
         (unknown_headings, "model", '"""Source: CONTRACT "The other five operations"."""'),
         (unknown_headings, "model", '"""Source: CONTRACT "Start" and\n    "Money"."""'),
         (unknown_headings, "model", '"""Source: CONTRACT, operation create."""'),
+        (uses_of_the_past, "plan", "x = state.past"),
+        (uses_of_the_past, "apply", "from batchform.state.merge import spending"),
         (bare_ignores, "plan", "import click  # noqa: PLC0415"),
         (bare_ignores, "plan", "import click  # noqa"),
         (bare_ignores, "plan", "x = 1  # type: ignore[assignment]  # noqa: F841, E501"),
@@ -402,6 +417,7 @@ def test_a_planted_break_is_found(rule: Callable[[str, str], list[str]], module:
         (branches_on_reasons, "plan", "def f():\n    return Action.START, Reason.NEW"),
         (branches_on_reasons, "render.words", "x = change.reason is Reason.NEW"),
         (unknown_headings, "model", '"""Source: CONTRACT "Start", "28 days" (for phone only)."""'),
+        (uses_of_the_past, "history", "from batchform.state.merge import spending"),
         (bare_ignores, "plan", "import click  # noqa: PLC0415  # only with a terminal"),
         (bare_ignores, "plan", "x = 1  # pragma: no cover - mypy needs it"),
         (mutable_values, "plan", "@dataclass(frozen=True, slots=True)\nclass A:\n    pass"),

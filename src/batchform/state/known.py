@@ -194,7 +194,7 @@ class State:
     """The whole state. `lineage` is its identity, made once; `serial` grows by 1 with each commit that changes it.
 
     `home` is the address of a state that lives in a store, empty for one on a disk. Read anywhere else it is a copy.
-    `past` has the spending of started batches whose entries were deleted. No decision depends on it.
+    `past` has the spending of started batches whose entries were deleted. No start depends on it.
     """
 
     lineage: str
