@@ -1,8 +1,8 @@
 """Every decision: (Config, State, Observed, now) -> Plan.
 
-Pure and total: no clock, file, socket or randomness, and a decision for every input. `decide` is the decision table: an
-`if` per row, in the order of the table in ARCHITECTURE.md. The first row that matches decides. Code branches on the
-action and the obstacle. The reason is only for people: no code outside `render` branches on it.
+Pure and total: no clock, file, socket or randomness, and a decision for every input. `decide` is the decision table, in
+the order of the rows in ARCHITECTURE.md. The first row that matches decides. Code branches on the action and the
+obstacle. The reason is only for people: no code outside `render` branches on it.
 """
 
 from __future__ import annotations
