@@ -108,7 +108,7 @@ def _ignore(path: Path) -> str:
     missing = [line for line in IGNORED if line not in present and f"*.{line.rpartition('.')[2]}" not in present]
     if not missing:
         return "has these lines, not changed"
-    added = ("# batchform: exist only during a run", *missing)
+    added = ("# batchform: commit the state, not these files", *missing)
     gap = "" if not old or old.endswith(b"\n") else "\n"
     with path.open("a", encoding="utf-8") as file:
         file.write(gap + "".join(f"{line}\n" for line in added))
