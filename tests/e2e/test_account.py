@@ -308,6 +308,19 @@ def test_an_import_starts_nothing_unless_it_is_asked_to(tmp_path: Path, warm: Wa
         place.paid_once([*batches])
 
 
+def test_an_import_names_the_plan_that_has_the_new_file(tmp_path: Path, warm: Warm) -> None:
+    """The default file needs no `-f`, a file in a folder is read with it. The files can be read together."""
+    with site(tmp_path, {"batches": {"b-1": {}, "b-2": {}, "b-3": {}, "b-4": {}}}) as place:
+        first = warm.run(place, "import", "b-1", "--out", "batchform.yaml")
+        second = warm.run(place, "import", "b-2", "--out", "more of it.yaml")
+        third = warm.run(place, "import", "b-3", "--out", "third.yaml", "-f", ".", "--state", "s.json")
+        other = warm.run(place, "import", "b-4", "--out", "other.txt", "-f", ".", "--state", "s.json")
+    assert "`batchform plan` shows" in first.out
+    assert "`batchform plan -f batchform.yaml -f 'more of it.yaml'` shows" in second.out
+    assert "`batchform plan -f .` shows" in third.out
+    assert "`batchform plan -f . -f other.txt` shows" in other.out
+
+
 def test_what_the_server_says_cannot_leave_its_comment(tmp_path: Path, warm: Warm) -> None:
     """The texts have line breaks (also the special ones of YAML), tags, quotes and control characters."""
     evil = [

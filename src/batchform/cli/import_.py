@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -108,8 +109,9 @@ def command(
         terminal.say("Nothing to import: the account has no such batch, or all of them are declared.")
         return Exit.DONE
     found = _declare(scope, chosen, skew, access)
-    _write(path, declarations_text(found.plan, found.declarations, hold=not no_hold))
-    terminal.say(*_summary(found, path, hold=not no_hold))
+    alone = not scope.config.files
+    _write(path, declarations_text(found.plan, found.declarations, hold=not no_hold, alone=alone))
+    terminal.say(*_summary(found, path, _plan_command(configs, path), hold=not no_hold))
     if adopt:
         _adopt(terminal, scope, found, access, timeout=lock_timeout, patience=store_timeout)
     return Exit.DONE
@@ -175,14 +177,25 @@ def _exists(out: Path) -> RefusedError:
     )
 
 
-def _summary(found: _Found, out: Path, *, hold: bool) -> list[str]:
+def _plan_command(configs: tuple[str, ...], out: Path) -> str:
+    """The command that plans with this configuration and the new file."""
+    files = [one for one in configs if os.path.lexists(one)]
+    known = {os.path.realpath(one) for one in files}
+    in_folder = os.path.realpath(out.parent) in known and out.suffix in {".yaml", ".yml"}
+    if not in_folder and os.path.realpath(out) not in known:
+        files.append(str(out))
+    words = [] if files == [DEFAULT_CONFIG] else [word for one in files for word in ("-f", one)]
+    return printable(shlex.join(["batchform", "plan", *words]))
+
+
+def _summary(found: _Found, out: Path, command: str, *, hold: bool) -> list[str]:
     running, blocked = (len(found.plan.having(action)) for action in (Action.ADOPT, Action.BLOCKED))
     rest = len(found.plan.changes) - running - blocked
     parts = [(running, "running"), (0 if hold else rest, "to start"), (blocked + (rest if hold else 0), "on hold")]
     counts = ", ".join(f"{number:,} {word}" for number, word in parts if number)
     return [
         f"Wrote {count(len(found.declarations), 'declaration')} to {printable(str(out))}: {counts}.",
-        "Nothing was started. `batchform plan` shows what apply would do.",
+        f"Nothing was started. `{command}` shows what apply would do.",
         *(["To release a batch, delete its line `hold: true`."] if hold and rest else []),
     ]
 

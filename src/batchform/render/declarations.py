@@ -57,17 +57,18 @@ def _slug(text: str) -> str:
     return _OTHER.sub("-", text).lstrip("._-")[:_LONGEST].rstrip("-")
 
 
-def declarations_text(plan: Plan, declarations: Iterable[Declaration], *, hold: bool = True) -> str:
+def declarations_text(plan: Plan, declarations: Iterable[Declaration], *, hold: bool = True, alone: bool = True) -> str:
     """The YAML file. With `hold`, every batch that is not started yet is declared on hold; else those that are blocked.
 
-    A blocked batch is on hold so that later plans do not report it again.
+    A blocked batch is on hold so that later plans do not report it again. Only a file that is `alone` names the
+    service: in a configuration of several files, one of them may do so.
     """
     release = "To release a batch, delete its line `hold: true`: then" if hold else "Read it before you apply:"
     lines = [
         f"# Imported from {printable(plan.endpoint)} on {moment(plan.at)}.",
         f"# {release} apply starts the batch if it is submitted, which spends credits.",
         "version: 1",
-        f"service: {plan.service.value}",
+        *([f"service: {plan.service.value}"] if alone else []),
         "batches:",
     ]
     for declaration in declarations:
