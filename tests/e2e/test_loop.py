@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -405,9 +406,11 @@ def test_every_example_is_valid_and_can_be_planned(example: str, tmp_path: Path)
 
 
 def test_the_demo_shows_the_loop_to_its_end() -> None:
-    """Start, wait, charge, results. Its last plan has no changes."""
+    """Start, wait, charge, results. Its last plan has no changes. The user's own settings do not matter."""
     command = [sys.executable, "-m", "batchform", "demo"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    settings = {"CLIENT_ID": "id", "CLIENT_SECRET": "secret", "MAX_RECORDS": "1", "STATE": "s3://bucket/key"}
+    environment = os.environ | {f"BATCHFORM_{name}": value for name, value in settings.items()}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "No changes. " in ended.stdout.split("$ batchform plan --refresh")[1]
     folder = next(line.split()[-1].rstrip(".") for line in ended.stdout.splitlines() if "The demo works in" in line)

@@ -118,8 +118,12 @@ class _Shell:
 
     def __init__(self, terminal: Terminal, folder: Path, url: str) -> None:
         self._terminal, self._folder = terminal, folder
-        drop = ("BATCHFORM_AUTH_TOKEN_FILE", "BATCHFORM_STATE")
-        self._environment = {name: value for name, value in os.environ.items() if name not in drop}
+        # Other credentials, limits or a state of the user would change what the demo does.
+        self._environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("BATCHFORM_") or name == "BATCHFORM_LOG"
+        }
         self._environment |= {"BATCHFORM_ENDPOINT": url, "BATCHFORM_AUTH_TOKEN": _TOKEN}
 
     def say(self, *sentences: str) -> None:
