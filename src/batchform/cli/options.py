@@ -77,13 +77,20 @@ override_option: Final = click.option(
     callback=_guards,
     help="Override this guard once. Repeatable.",
 )
+_LOCK_TIMEOUT: Final = "How long to wait for a lock that another run holds."
+
 lock_timeout_option: Final = click.option(
     "--lock-timeout",
     type=Duration(),
     metavar="DURATION",
-    help="How long to wait for a lock that another run holds. Default: 0s; in CI 10m.",
+    help=f"{_LOCK_TIMEOUT} Default: 0s, or in a store until that run shows that it works; in CI 10m.",
 )
 """Sets `lock_timeout` in seconds, None for the default."""
+
+repair_lock_timeout_option: Final = click.option(
+    "--lock-timeout", type=Duration(), metavar="DURATION", help=f"{_LOCK_TIMEOUT} Default: 0s."
+)
+"""The same for a command that a person runs."""
 
 store_timeout_option: Final = click.option(
     "--store-timeout",

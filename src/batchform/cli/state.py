@@ -11,7 +11,13 @@ import click
 
 from batchform.cli import environment, session
 from batchform.cli.files import check_outputs, companions, read_plain, read_state, write
-from batchform.cli.options import json_option, lock_timeout_option, state_option, store_timeout_option
+from batchform.cli.options import (
+    json_option,
+    lock_timeout_option,
+    repair_lock_timeout_option,
+    state_option,
+    store_timeout_option,
+)
 from batchform.cli.terminal import Waiting
 from batchform.config.selection import Item, select, select_one
 from batchform.errors import Exit, RefusedError, StateError, UsageError
@@ -112,7 +118,7 @@ def rm(
 
 @command.command()
 @state_option
-@lock_timeout_option
+@repair_lock_timeout_option
 @store_timeout_option
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
@@ -312,7 +318,7 @@ def lock(terminal: Terminal, /, *, state: str | None, as_json: bool, store_timeo
 @command.command()
 @click.argument("holder", metavar="RUN")
 @state_option
-@lock_timeout_option
+@repair_lock_timeout_option
 @store_timeout_option
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
@@ -380,7 +386,7 @@ def _lock_document(place: Place, patience: float) -> dict[str, Any]:
 @click.argument("ours")
 @click.argument("theirs")
 @click.option("--out", metavar="FILE", help="Write the result to this file instead of stdout. It may be OURS.")
-@lock_timeout_option
+@repair_lock_timeout_option
 @click.pass_obj
 def merge(terminal: Terminal, /, *, ours: str, theirs: str, out: str | None, lock_timeout: float | None) -> None:
     """Merge two diverged copies of one state.
