@@ -194,7 +194,7 @@ def test_the_library_for_parquet_is_an_extra(monkeypatch: pytest.MonkeyPatch) ->
     check_format(Format.CSV)
     with pytest.raises(UsageError, match="not installed") as caught:
         check_format(Format.PARQUET)
-    assert "pip install 'batchform[parquet]'" in caught.value.detail
+    assert "pip install pyarrow" in caught.value.detail
 
 
 @pytest.mark.usefixtures("nameless")

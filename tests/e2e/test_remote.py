@@ -286,7 +286,7 @@ def test_without_the_library_the_message_says_how_to_get_it(tmp_path: Path) -> N
             check=False,
         )
         assert ended.returncode == 1
-        assert "pip install 'batchform[remote]'" in ended.stderr
+        assert "pip install obstore" in ended.stderr
         assert "Traceback" not in ended.stderr
 
 

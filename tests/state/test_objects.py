@@ -208,7 +208,7 @@ def test_the_library_that_is_missing_is_named(bare: pytest.MonkeyPatch) -> None:
     bare.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(UsageError) as caught:
         objects("moto")
-    assert "pip install 'batchform[remote]'" in caught.value.detail
+    assert "pip install obstore" in caught.value.detail
 
 
 @pytest.mark.parametrize("region", ["", "region = eu-central-1\n"])

@@ -249,7 +249,7 @@ def _parquet() -> tuple[Any, Any]:
     except ImportError as error:
         raise UsageError(
             "The library for Parquet is not installed",
-            "`--format parquet` needs it: `pip install 'batchform[parquet]'`. Nothing was sent or written.",
+            "`--format parquet` needs it: `pip install pyarrow`. Nothing was sent or written.",
         ) from error
     return pa, parquet
 

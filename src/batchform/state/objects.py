@@ -154,7 +154,7 @@ def _open(address: Bucket, timeout: str) -> S3Store | GCSStore | AzureStore:
     except ImportError:
         raise UsageError(
             "The library for remote states is not installed",
-            f"{address} needs it: `pip install 'batchform[remote]'`. Nothing was sent.",
+            f"{address} needs it: `pip install obstore`. Nothing was sent.",
         ) from None
     common: dict[str, Any] = {
         "retry_config": {"max_retries": 0},  # safety: a retry after a lost answer is refused, though we wrote
