@@ -30,9 +30,10 @@ def check_approval(approved: Plan, here: State | Plan) -> None:
         ("state file", approved.lineage, here.lineage),
     ):
         if theirs != ours and theirs is not None:  # safety: the reviewer approved starts somewhere else
+            here_is = f"this one is for {ours}" if ours is not None else "here is no state yet"
             raise RefusedError(
                 f"The plan was made for another {what}",
-                f"The plan was made for {theirs}, this apply is for {ours}. Nothing was sent. Make a new plan here.",
+                f"The plan was made for {theirs}, {here_is}. Nothing was sent. Make a new plan here.",
             )
 
 

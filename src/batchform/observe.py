@@ -14,7 +14,7 @@ from batchform.charges import MOST, summed, to_read
 from batchform.engine import Task
 from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
-from batchform.plan import SURELY_EXPIRED, Action, is_expired, plan
+from batchform.plan import SURELY_EXPIRED, Action, Obstacle, is_expired, plan
 from batchform.protocol import Order, Rules, Verdict, charge, check_rules, confirm, list_all, patient, refresh, verify
 from batchform.state.known import BEYOND, Phase, check_belongs
 
@@ -96,12 +96,13 @@ def charges(subject: Subject, observed: Observed, engine: Engine, rules: Rules, 
 def _to_read(changes: tuple[Change, ...], state: State, observed: Observed) -> Iterator[Change]:
     """The batches that the plan would VERIFY, and those with an unknown attempt that the list has.
 
-    Without a list, also the batches that the plan would START.
+    Without a list, also the batches that the plan would START, and those that were not found before.
     """
     for change in changes:
         entry = state.entries.get(change.batch_id)
         is_listed = entry is not None and entry.uncertain and change.batch_id in observed.readings
-        unlisted = change.action is Action.START and not observed.listed  # safety: it may have been started elsewhere
+        # safety: it may have been started elsewhere
+        unlisted = not observed.listed and (change.action is Action.START or change.obstacle is Obstacle.NOT_FOUND)
         if change.action is Action.VERIFY or is_listed or unlisted:
             yield change
 

@@ -55,9 +55,6 @@ SETTLE: Final = 10.0
 IN_FLIGHT: Final = 20.0
 """Seconds that a request without an answer may take to arrive: a proxy can hold it after the connection broke."""
 
-_UNDER_WAY: Final = frozenset({None, 408, 502, 504})
-"""HTTP statuses after which the server may still receive or carry out a start; None is no complete answer."""
-
 _DECLINED: Final = frozenset({400, 404})
 """HTTP statuses that refuse a start, unless an earlier attempt may have been accepted."""
 
@@ -216,7 +213,7 @@ def start(order: Order, rules: Rules) -> Conversation[None]:
             case Doubtful():
                 problem = meaning.problem
                 yield Record(Unknown(problem=problem))  # safety: read the status before the start is sent again
-                patience = patient(rules, took) if problem.status in _UNDER_WAY else rules
+                patience = patient(rules, took) if _may_be_under_way(problem) else rules
                 verdict = yield from verify(order, patience, problem=problem, doubt=doubt)
                 if not verdict.released:
                     return
@@ -419,6 +416,14 @@ def seen(reading: Reading) -> Seen:
 
 def _found_started(status: str, *, ours: bool) -> Started | AlreadyStarted:
     return Started(status=status, evidence=Evidence.STATUS) if ours else AlreadyStarted(status=status)
+
+
+def _may_be_under_way(problem: ServerProblem) -> bool:
+    """Whether the server may still receive or carry out a start: after no complete answer, and after most errors.
+
+    A 5xx can come from a gateway that has passed the request on.
+    """
+    return problem.status is None or problem.status == 408 or problem.status >= 500
 
 
 def patient(rules: Rules, took: float = 0.0) -> Rules:

@@ -181,6 +181,14 @@ def test_without_the_list_the_single_read_decides(status: str | None, decided: A
     assert action(lab, config(["a"]), seen(lab, config(["a"]), refresh=False)) == [decided]
 
 
+def test_without_the_list_what_was_not_found_is_read_again() -> None:
+    """Its batch may be there now, and a state that says otherwise is no answer."""
+    for server, decided in ((Server(["a"]), Action.START), (Server([]), Action.BLOCKED)):
+        lab = lab_of(server, replace(entry(Phase.SEEN), found=False))
+        assert action(lab, config(["a"]), seen(lab, config(["a"]), refresh=False)) == [decided]
+        assert calls(lab) == ["a"]
+
+
 def test_nothing_is_asked_where_there_is_nothing_to_ask() -> None:
     """Without a list, an unknown attempt and a batch to start there is no request."""
     lab = lab_of(Server(["a"]), entry(Phase.STARTED, status="completed"))

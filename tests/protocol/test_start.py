@@ -359,13 +359,17 @@ def test_problems_are_kept() -> None:
     assert rejected.problem == ServerProblem(status=400, title="No 400", detail="because")
 
 
-TIMEOUTS = ["lost", "408", "502", "504"]
+TIMEOUTS = ["lost", "408", "500", "502", "503", "504", "524"]
 
 
 @pytest.mark.parametrize(
     ("case", "reply", "took", "pause"),
     [
-        *((case, reply, 0.0, 30) for case, reply in (*DOUBTFUL.items(), ("504", failed(504))) if case in TIMEOUTS),
+        *(
+            (case, reply, 0.0, 30)
+            for case, reply in (*DOUBTFUL.items(), ("504", failed(504)), ("524", answer(524)))
+            if case in TIMEOUTS
+        ),
         *((case, reply, 0.0, 10) for case, reply in DOUBTFUL.items() if case not in TIMEOUTS),
         ("cut after 8 s", LOST, 8.0, 22),
         ("cut at the deadline", LOST, 20.0, 10),

@@ -87,8 +87,8 @@ def command(
 ) -> int:
     """Show what apply would do.
 
-    Compares the configuration with the state file. Without --refresh it needs no token and no network. It takes no
-    lock, and writes only the files that you name.
+    Compares the configuration with the state. Without --refresh it needs no token, and no network for a state file. It
+    takes no lock, and writes only the files that you name.
     """
     key = ci.key(configs, state)
     others = (out, gitlab_report, approved_file)

@@ -268,7 +268,7 @@ class Remote:
         name = self._spill().name
         return OutcomeUnknownError(
             error.summary,
-            f"{error.detail} What was heard is in {name}: add it with `batchform state push {name}`.",
+            f"{error.detail} What is not in the state is in {name}: add it with `batchform state push {name}`.",
         )
 
     def _unsaved(self, down: Down) -> StateError | OutcomeUnknownError:
