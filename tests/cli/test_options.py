@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import click
 import pytest
 
+from batchform.cli.apply import _at_once
 from batchform.cli.main import _COMMANDS, batchform
+from batchform.state.address import Branch
 
 
 def commands(group: click.Group, path: str = "") -> list[tuple[str, click.Command]]:
@@ -49,3 +52,8 @@ def test_the_list_of_commands_has_their_first_sentence() -> None:
         assert command is not None
         assert command.help is not None
         assert command.help.startswith(text.rstrip(".")), name
+
+
+def test_more_requests_are_in_flight_for_a_state_on_a_branch() -> None:
+    """A push has the intents of one group, and pushes are 10 s apart."""
+    assert (_at_once(Path("batchform.state.json")), _at_once(Branch(name="batchform-state"))) == (8, 32)

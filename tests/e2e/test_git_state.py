@@ -113,6 +113,21 @@ def everything(folder: Path) -> dict[str, bytes | str]:
     return found
 
 
+@pytest.mark.full
+def test_a_push_has_a_group_of_32_starts(tmp_path: Path) -> None:
+    """Unless `--parallelism` says otherwise. Pushes are 10 s apart, so they decide how long a run takes."""
+    pushes: list[int] = []
+    for options in ((), ("--parallelism", "8")):
+        folder = tmp_path / f"{len(pushes)}"
+        folder.mkdir()
+        with clones(folder, 33) as here:
+            ended = here.run("one", *APPLY, *options)
+            assert ended.code == 0, ended
+            pushes.append(here.server.gate.pushes)
+    few, many = pushes
+    assert many - few == 3, pushes  # five groups of at most 8, not two
+
+
 def test_a_run_changes_nothing_in_its_checkout(tmp_path: Path) -> None:
     """Neither files nor refs, objects or configuration. The next machine finds everything on the branch."""
     with clones(tmp_path, 5) as here:

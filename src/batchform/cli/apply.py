@@ -35,7 +35,7 @@ from batchform.protocol import rules
 from batchform.render.documents.report import report_document
 from batchform.render.escape import printable
 from batchform.render.words import batches, credits_words, stake, told_by_author
-from batchform.state.address import Bucket
+from batchform.state.address import Branch, Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from batchform.protocol import Rules
     from batchform.state.events import Event
     from batchform.state.store import Place, Store
+
+_AT_ONCE: Final = 8
+_AT_ONCE_ON_A_BRANCH: Final = 32
+"""Each push has one group of starts, and pushes are 10 s apart: 25 at once make the 150 a minute that are allowed."""
 
 _LONG: Final = 55  # minutes
 _SEVERITY = (Exit.DONE, Exit.TIMEOUT, Exit.INCOMPLETE, Exit.ERROR, Exit.HANGUP, Exit.INTERRUPTED, Exit.TERMINATED)
@@ -82,7 +86,9 @@ class _Run:
 @click.option("--auto-approve", is_flag=True, help="Do not ask. Guards still apply.")
 @click.option("--no-refresh", is_flag=True, help="Do not list the account. Read each batch to start instead.")
 @click.option(
-    "--parallelism", type=click.IntRange(1, 64), default=8, show_default=True, help="The most requests in flight."
+    "--parallelism",
+    type=click.IntRange(1, 64),
+    help=f"The most requests in flight. [default: {_AT_ONCE}; {_AT_ONCE_ON_A_BRANCH} for a state on a branch]",
 )
 @lock_timeout_option
 @store_timeout_option
@@ -111,7 +117,7 @@ def command(
     excludes: tuple[str, ...],
     auto_approve: bool,
     no_refresh: bool,
-    parallelism: int,
+    parallelism: int | None,
     lock_timeout: float | None,
     store_timeout: float,
     as_json: bool,
@@ -150,7 +156,7 @@ def command(
             approved=approved,
             auto_approve=auto_approve,
             refresh=not no_refresh,
-            parallelism=parallelism,
+            parallelism=parallelism or _at_once(scope.state_file),
             overridden=overridden,
             as_json=as_json,
             report=Path(report_file) if report_file is not None else None,
@@ -162,6 +168,11 @@ def command(
     if not wait or code not in {Exit.DONE, Exit.INCOMPLETE}:
         return code
     return max(code, _wait(run, seconds), key=_SEVERITY.index)
+
+
+def _at_once(state_file: Place) -> int:
+    """How many requests are in flight, unless `--parallelism` says it."""
+    return _AT_ONCE_ON_A_BRANCH if isinstance(state_file, Branch) else _AT_ONCE
 
 
 def _locked(run: _Run, lock_timeout: float | None, store_timeout: float) -> Exit:
