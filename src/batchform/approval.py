@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 def check_approval(approved: Plan, here: State | Plan) -> None:
     """Refuse an approval that was given for another service, endpoint or state.
 
+    A plan that was made before there was a state is for any state of its service and endpoint: the first apply makes
+    the state, and a second one finds nothing more to start.
+
     Raises:
         RefusedError: It was.
     """
