@@ -18,7 +18,7 @@ from batchform.config import schema
 from batchform.config.scalars import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NAME = "config-1"
 """The schema of a configuration file."""
@@ -48,6 +48,7 @@ class Judge:
         self.schema: dict[str, Any] = _written_out(loaded, loaded.get("$defs", {}))
         keywords = {
             "additionalProperties": self._additional_properties,
+            "pattern": _pattern,
             "properties": self._properties,
             "propertyNames": self._property_names,
             "required": _required,
@@ -122,15 +123,30 @@ def _required(_: Any, keys: Any, value: Any, __: Any) -> Iterator[ValidationErro
                 yield ValidationError(f"{key!r} is a required property", path=(key,))
 
 
-def _type(validator: Any, types: Any, value: Any, around: Any) -> Iterator[ValidationError]:
+_EXACT = {"array": list, "boolean": bool, "integer": int, "object": dict, "string": str}
+"""The types whose values most files have. A subclass or another type goes the long way."""
+
+
+def _type(validator: Any, types: Any, value: Any, around: Any) -> Iterable[ValidationError]:
     """As in jsonschema, but an unquoted scalar that some YAML parsers take for something else is no text.
 
     A date-time may be one: a parser that does not take it for text takes it for a time.
     """
+    if isinstance(types, str) and type(value) is _EXACT.get(types):
+        return ()
     if type(value) is Plain and around.get("format") != "date-time":
-        yield ValidationError(f"{value!r} is not quoted")
-    else:
-        yield from _STOCK["type"](validator, types, value, around) or ()
+        return (ValidationError(f"{value!r} is not quoted"),)
+    return _STOCK["type"](validator, types, value, around) or ()
+
+
+_compiled = cache(re.compile)
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterable[ValidationError]:
+    """As in jsonschema, with expressions that are compiled once."""
+    if not isinstance(value, str) or _compiled(pattern).search(value):
+        return ()
+    return (ValidationError(f"{value!r} does not match {pattern!r}"),)
 
 
 def _written_out(node: Any, definitions: dict[str, Any]) -> Any:
