@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -52,9 +53,9 @@ def one(value: str | None, charged: int | None, records: int = 10) -> Group:
     )
 
 
-def of(*groups: Group, key: str = "month", **total: int | None) -> Spending:
+def of(*groups: Group, key: str = "month", **total: Any) -> Spending:
     """Groups by one key."""
-    return Spending(by=(key,), groups=groups, total=Sums(**{"starts": len(groups), **total}))  # type: ignore[arg-type]
+    return Spending(by=(key,), groups=groups, total=Sums(starts=len(groups), **total))
 
 
 @given(spendings(), st.sampled_from(["", "#", "\N{FULL BLOCK}"]), styles)

@@ -17,8 +17,8 @@ from batchform.render.documents.saved import plan_from_document
 from batchform.render.documents.state import state_document
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.text.state import state_list_text
-from batchform.state.codec import decode_state
-from batchform.state.disk import MAX_BYTES
+from batchform.state.disk import MAX_BYTES, paths
+from batchform.state.reader import decoded, names
 
 if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
@@ -41,7 +41,7 @@ def command(terminal: Terminal, /, *, file: str, as_json: bool) -> None:
         if notices:
             terminal.message(notices)
         return
-    state = decode_state(data)
+    state = decoded(names(paths(file)), data)
     terminal.data(json.dumps(state_document(state), indent=2) if as_json else state_list_text(state, terminal.style))
 
 

@@ -271,15 +271,15 @@ def parse_state(data: bytes) -> dict[str, Any]:
     if not data.strip(b"\0 \t\r\n"):
         raise StateError(
             "The state is empty",
-            "An empty file does not count as a missing state, because started batches could be forgotten. To begin"
-            " a new state, delete it.",
+            "An empty file does not count as a missing state, because started batches could be forgotten. Delete it"
+            " only if there never was a state.",
         )
     try:
         document = json.loads(data.decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise StateError("The state is damaged", f"It is not valid JSON ({error}).") from error
     if not isinstance(document, dict) or "format_version" not in document:
-        raise StateError("This is not a state file", "It is JSON without a `format_version`.")
+        raise StateError("This is not a state file", "It is JSON without a `format_version`. Is it the wrong file?")
     version = document["format_version"]
     major, _, minor = version.partition(".") if isinstance(version, str) else ("", "", "")
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (major, minor)):
