@@ -14,7 +14,7 @@ from batchform.approval import approve
 from batchform.config.loader import load
 from batchform.estimate import ENOUGH, LAST, Rate, rate_of
 from batchform.model import NOTHING_OBSERVED, Batch, Config, Costs, Guard, GuardName, Service
-from batchform.plan import plan
+from batchform.planner import plan
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import load_plan
 from batchform.render.markdown import plan_markdown

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 from batchform.engine import ForeignAnswers, Interrupted, Stopped, Task, Unrecordable
 from batchform.errors import Exit, StateError
 from batchform.model import BEYOND_START, Status
-from batchform.plan import Action, Obstacle, check_guards, is_expired
+from batchform.plan import Action, Obstacle, is_expired
+from batchform.planner import check_guards
 from batchform.protocol import Order, Rules, check_rules, seen, start
 from batchform.state.events import (
     AlreadyStarted,

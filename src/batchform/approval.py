@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from batchform.errors import RefusedError
 from batchform.model import MAX_RECORDS
-from batchform.plan import Action, Notice, Obstacle, Reason, guard_checks
+from batchform.plan import Action, Notice, Obstacle, Reason
+from batchform.planner import guard_checks
 
 if TYPE_CHECKING:
     from batchform.plan import Change, Plan

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import NOTHING_OBSERVED, GuardName
-from batchform.plan import Action, Notice, Obstacle, plan
+from batchform.plan import Action, Notice, Obstacle
+from batchform.planner import plan
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -14,7 +14,8 @@ from batchform.charges import MOST, summed, to_read
 from batchform.engine import Task
 from batchform.errors import ServerError
 from batchform.model import BEYOND_START, NOTHING_OBSERVED, Observed
-from batchform.plan import SURELY_EXPIRED, Action, Obstacle, is_expired, plan
+from batchform.plan import SURELY_EXPIRED, Action, Obstacle, is_expired
+from batchform.planner import plan
 from batchform.protocol import Order, Rules, Verdict, charge, check_rules, confirm, list_all, patient, refresh, verify
 from batchform.state.known import BEYOND, Phase, check_belongs
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.errors import Exit
 from batchform.model import Status
-from batchform.plan import Action, Obstacle, expiring, plan
+from batchform.plan import Action, Obstacle, expiring
+from batchform.planner import plan
 from batchform.state.known import Phase
 
 if TYPE_CHECKING:

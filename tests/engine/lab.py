@@ -21,7 +21,7 @@ from batchform.engine import Engine, Task
 from batchform.errors import OutcomeUnknownError
 from batchform.model import Batch, Config, Service
 from batchform.observe import Subject, observe
-from batchform.plan import plan
+from batchform.planner import plan
 from batchform.protocol import Order, Rules, start
 from batchform.source_text import Place
 from batchform.state.events import Event, Intended, NotAttempted, Rejected, Released, Started, Unknown, fold

@@ -13,7 +13,8 @@ from batchform.engine import Stopped
 from batchform.errors import Exit, ServerError
 from batchform.model import NOTHING_OBSERVED, Config, Observed, ServerProblem, Source
 from batchform.observe import Subject, observe
-from batchform.plan import Action, plan
+from batchform.plan import Action
+from batchform.planner import plan
 from batchform.state.known import Cause, Entry, Phase
 from tests.engine.lab import ENDPOINT, FRESH, NOW, PREFIX, RULES, Crash, Fate, Lab, Server, batch_of, config, failed
 

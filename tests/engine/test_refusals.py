@@ -14,7 +14,7 @@ from batchform.engine import Engine, Unrecordable
 from batchform.errors import BatchformError, RefusedError, StateError, UsageError
 from batchform.model import NOTHING_OBSERVED, Guard, GuardName, Service, Source
 from batchform.observe import Subject, account, observe
-from batchform.plan import plan
+from batchform.planner import plan
 from batchform.protocol import Rules, rules
 from batchform.state.events import Intended, Seen, Started
 from batchform.state.known import Evidence

@@ -13,7 +13,8 @@ from batchform.apply import Outcome, Report, Result, carry_out, reference_id, re
 from batchform.engine import End, ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import Exit, OutcomeUnknownError
 from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Source
-from batchform.plan import Action, Change, Plan, Reason, plan
+from batchform.plan import Action, Change, Plan, Reason
+from batchform.planner import plan
 from batchform.state.events import (
     AlreadyStarted,
     Declared,

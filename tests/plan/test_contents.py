@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.model import Observed, Reading, Service, Source
-from batchform.plan import Action, Change, Obstacle, Reason, RecordsSource, expiring, plan
+from batchform.plan import Action, Change, Obstacle, Reason, RecordsSource, expiring
+from batchform.planner import plan
 from batchform.render.words import why
 from batchform.state.known import Cause, Phase, State
 from tests.plan.words import ENDPOINT, NOW, PLACE, ago, ahead, batch, config, entry, listed, rejected, started

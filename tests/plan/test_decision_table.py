@@ -1,7 +1,7 @@
 """The decision table from the design, row by row: declaration, entry and reading -> action.
 
-Nothing here is derived from `plan.py`. Rows stand in the order of the design; each has its boundaries, and the second
-table holds batches that fit two rows, so that the order of the rows is held, too.
+Nothing here is derived from `planner.py`. Rows stand in the order of the design; each has its boundaries, and the
+second table holds batches that fit two rows, so that the order of the rows is held, too.
 """
 
 from __future__ import annotations

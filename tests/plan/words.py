@@ -7,12 +7,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from batchform.model import Batch, Config, Guard, GuardName, Observed, Reading, ServerProblem, Service, Source
-from batchform.plan import Change, Plan, plan
+from batchform.planner import plan
 from batchform.source_text import Place
 from batchform.state.known import Cause, Entry, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+    from batchform.plan import Change, Plan
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -22,7 +22,8 @@ import pytest
 from batchform.approval import approve
 from batchform.errors import BatchformError, StateError
 from batchform.model import NOTHING_OBSERVED, Batch, Config, Observed, Reading, Service, Source
-from batchform.plan import Action, plan
+from batchform.plan import Action
+from batchform.planner import plan
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import load_plan
 from batchform.source_text import Place

@@ -15,7 +15,8 @@ from batchform.apply import report
 from batchform.approval import approve, narrow
 from batchform.drift import drift
 from batchform.model import MAX_RECORDS, NOTHING_OBSERVED, Batch, Config, GuardName, Observed, Reading, Service, Source
-from batchform.plan import Action, Change, Plan, Reason, plan
+from batchform.plan import Action, Change, Plan, Reason
+from batchform.planner import plan
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import plan_from_document
 from batchform.state.events import Event, Forgotten, Intended, Seen, Started, What, fold

@@ -14,7 +14,7 @@ from batchform.config.loader import load
 from batchform.engine import ForeignAnswers, Interrupted, ServiceDown, Starved, Stopped, Unrecordable
 from batchform.errors import OutcomeUnknownError
 from batchform.model import NOTHING_OBSERVED, GuardName, Observed, Reading, ServerProblem, Source
-from batchform.plan import plan
+from batchform.planner import plan
 from batchform.render.documents.saved import plan_from_document
 from batchform.state.codec import decode_state
 from batchform.state.event_codec import decode_event

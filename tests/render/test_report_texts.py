@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from batchform.config.loader import load
 from batchform.drift import drift, known_plan
 from batchform.fetch import Fetched, Kind
 from batchform.model import Batch, Config, Observed, Reading, ServerProblem, Service, Source
-from batchform.plan import Plan, plan
+from batchform.planner import plan
 from batchform.render.declarations import Declaration, declarations_text, names_for
 from batchform.render.documents.history import history_document
 from batchform.render.documents.plan import plan_document, refresh_document
@@ -36,6 +37,9 @@ from batchform.status import Pace, Snapshot, snapshot
 from tests import strategies as bf
 from tests.render.test_schemas import strict, through_json
 from tests.render.test_text import check_safe, styles
+
+if TYPE_CHECKING:
+    from batchform.plan import Plan
 
 PLAIN = Style(color=False)
 COLOUR = Style(color=True)

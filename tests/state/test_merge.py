@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from batchform.errors import StateError
 from batchform.model import NOTHING_OBSERVED, Batch, Config, Observed, Reading, Service, Source
-from batchform.plan import Action, Reason, plan
+from batchform.plan import Action, Reason
+from batchform.planner import plan
 from batchform.state.events import FORGET_AFTER, Event, Seen, expire, fold
 from batchform.state.known import BEYOND, PAST_KEPT, RUNS_KEPT, Phase, Run, State
 from batchform.state.merge import charge_order, merge, spending, start_order

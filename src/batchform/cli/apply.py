@@ -30,7 +30,8 @@ from batchform.cli.progress import JsonProgress, TextProgress
 from batchform.errors import BatchformError, Exit, RefusedError, UsageError
 from batchform.model import RATE_LIMIT
 from batchform.observe import observe
-from batchform.plan import Action, Plan, check_guards, plan
+from batchform.plan import Action, Plan
+from batchform.planner import check_guards, plan
 from batchform.protocol import rules
 from batchform.render.documents.report import report_document
 from batchform.render.escape import printable

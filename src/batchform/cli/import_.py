@@ -19,7 +19,8 @@ from batchform.config.selection import Item, select
 from batchform.errors import Exit, RefusedError, UsageError
 from batchform.model import Batch, Config, Observed, Service
 from batchform.observe import account
-from batchform.plan import Action, plan
+from batchform.plan import Action
+from batchform.planner import plan
 from batchform.protocol import Rules
 from batchform.render.declarations import Declaration, declarations_text, names_for
 from batchform.render.escape import printable

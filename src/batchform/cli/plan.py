@@ -26,7 +26,8 @@ from batchform.cli.options import (
 )
 from batchform.errors import BatchformError, Exit, StateError
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import Notice, Plan, blocked, plan
+from batchform.plan import Notice, Plan, blocked
+from batchform.planner import plan
 from batchform.render.documents.plan import plan_document, summary
 from batchform.render.text.plan import notices_text, plan_text
 from batchform.render.words import batches, blocked_by_guard, next_step

@@ -24,7 +24,8 @@ from batchform.cli.options import (
 from batchform.drift import drift, known_plan
 from batchform.errors import Exit
 from batchform.observe import charges, observe
-from batchform.plan import Action, blocked, plan
+from batchform.plan import Action, blocked
+from batchform.planner import plan
 from batchform.protocol import rules
 from batchform.render.documents.plan import refresh_document
 from batchform.render.text.drift import refresh_text

@@ -11,7 +11,7 @@ from batchform.cli import environment, session
 from batchform.cli.options import config_option, proxy_option, refresh_option, settle_option, state_option
 from batchform.config.selection import Item, select_one
 from batchform.model import NOTHING_OBSERVED
-from batchform.plan import plan
+from batchform.planner import plan
 from batchform.render.text.why import Case, why_text
 
 if TYPE_CHECKING:
