@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from batchform.state.registers import Clocks, Held, Registers, Tag
     from batchform.state.remote.reader import Holding
 
-_FOLD_FROM: Final = 128 << 10  # bytes of journal, so that its writes do not grow with the run
+_FOLD_FROM: Final = 256 << 10  # bytes of journal, so that its writes do not grow with the run. A fold costs many writes
 
 
 class Remote:
