@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchform.state.address import Bucket
-from batchform.state.codec import encode_state
+from batchform.state.codec import decode_state, encode_state
 from batchform.state.known import Phase
 from batchform.state.objects import Objects
 from batchform.state.remote.access import JOURNAL, STATE
@@ -447,6 +447,31 @@ def test_a_state_file_moves_into_a_store(kind: str, tmp_path: Path) -> None:
         ended = here.run("one", *APPLY, **local)
         assert ended.code == 1, ended
         assert "This state is a copy" in ended.err
+        here.all_is_well(3)
+
+
+def test_a_state_returns_to_the_store_that_it_has_left(tmp_path: Path) -> None:
+    """From the file that it moved to, and from no other; what happened there goes with it."""
+    with land(tmp_path, 3) as here:
+        local = {"BATCHFORM_STATE": "batchform.state.json"}
+        file = here.folder("one") / "batchform.state.json"
+        assert here.run("one", *APPLY, "--target", next(iter(declared(ids(3))))).code == 0
+        assert here.run("one", "state", "migrate", "batchform.state.json").code == 0
+        assert here.run("one", *APPLY, **local).code == 0
+        other = file.with_name("other.json")
+        other.write_bytes(file.read_bytes())
+        ended = here.run("one", "state", "migrate", here.address, BATCHFORM_STATE="other.json")
+        assert ended.code == 1, ended
+        assert "Choose another address. Nothing was changed." in " ".join(ended.err.split())
+        before = decode_state(file.read_bytes())
+        for _ in range(2):
+            ended = here.run("one", "state", "migrate", here.address, **local)
+            assert ended.code == 0, ended
+        assert here.run("one", *APPLY, **local).code == 1  # a copy
+        assert here.run("one", *APPLY).code == 0
+        state = decode_state(here.contents()[0] or b"")
+        assert (state.home, set(state.entries)) == (here.address, set(ids(3)))
+        assert state.serial > before.serial
         here.all_is_well(3)
 
 

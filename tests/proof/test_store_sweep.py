@@ -238,6 +238,8 @@ def test_a_store_that_is_gone_from_any_request_on_loses_nothing(
         pytest.param("the store", "before", marks=pytest.mark.full),
         pytest.param("the store", "after", marks=pytest.mark.full),
         pytest.param("the file", "after", marks=pytest.mark.full),
+        pytest.param("the store again", "before", marks=pytest.mark.full),
+        pytest.param("the store again", "after", marks=pytest.mark.full),
     ],
 )
 def test_a_move_that_dies_at_any_request_leaves_one_state_and_can_be_made_again(
@@ -247,10 +249,13 @@ def test_a_move_that_dies_at_any_request_leaves_one_state_and_can_be_made_again(
     file = "moved.json"
 
     def step(case: Case, number: int) -> bool:
-        old, new = (file, case.address) if to == "the store" else (case.address, file)
+        old, new = (case.address, file) if to == "the file" else (file, case.address)
         move = ("state", "migrate", "--state", old, new)
         path = case.place.folder / file
         points.toll.begin()
+        if to == "the store again":
+            assert case.run(*APPLY, "--state", new).code == 0
+            assert case.run("state", "migrate", "--state", new, old).code == 0
         assert case.run(*APPLY, "--state", old).code == 0
         ended = case.run(*move, die={"at": number, "how": how})
         assert ended.code in {0, -9}, ended

@@ -912,6 +912,35 @@ def test_a_state_that_left_is_a_copy(world: World) -> None:
         world.held("run-2")
 
 
+@pytest.mark.parametrize("home", ["", "/home/ci/other.json", "/home/ci/batchform.state.json"])
+def test_a_state_that_left_returns_only_from_where_it_went(world: World, home: str) -> None:
+    """A run, or a move from elsewhere, is refused. Nothing new need have happened there."""
+    started_once(world)
+    store = world.held("run-1")
+    store.leave("/home/ci/batchform.state.json")
+    store.close()
+    left = world.state()
+    store = Remote(
+        world.engine(),
+        fresh=replace(left, entries={}, home=home),
+        run="migrate",
+        folder=world.folder,
+        holder=who("migrate"),
+        clocks=world.time.clocks,
+    )
+    if home != left.home:
+        with pytest.raises(StateError, match="copy"):
+            store.take(None, world.time.sleep)
+        assert world.state() == left
+        return
+    store.take(None, world.time.sleep)
+    store.join(replace(left, serial=left.serial + 5))
+    assert store.commit(NOW)
+    store.close()
+    assert world.state() == replace(left, serial=left.serial + 6, home=WHERE)
+    world.held("run-2").close()
+
+
 def test_a_state_that_was_changed_does_not_leave(world: World) -> None:
     """The same command again sees the change."""
     started_once(world)

@@ -2,7 +2,8 @@
 
 The old place is made a copy before the new one is complete, so at no moment two states can both go on. A move that ends
 in between leaves no state that a run would use; the same command again completes it. Until then, the new place refuses
-runs: in a store because its journal continues a state that is missing, in a file because it is a copy, too.
+runs: in a store because its journal continues a state that is missing, in a file because it is a copy, too. So is what
+an earlier move left in the store: it becomes the state again only for a move from where it says that the state is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from batchform.state.known import State
 from batchform.state.lock import locked
 from batchform.state.merge import merge
 from batchform.state.probe import probe
+from batchform.state.reader import decoded
 from batchform.state.remote.access import BACKUP, JOURNAL, STATE, Access
 from batchform.state.remote.store import Remote
 from batchform.state.store import read, registers
@@ -52,20 +54,37 @@ class Move:
             StateError: The file is a copy of another state, the store is not usable, or has another state.
         """
         known = read_state(file)
+        there = self._at(target)
+        if there is not None and there.home not in {str(target), str(file.absolute())}:
+            raise StateError(
+                "This is a copy of another state",
+                f"{target} is a copy of {there.home}, not of {file}. Choose another address. Nothing was changed.",
+            )
         if known.home == str(target):
-            if Access(registers(target), self.patience).read(STATE) is not None:
+            if there is not None and there.home == str(target):
                 self.terminal.note(f"The state is at {target} already.")
                 return
-            self._fill(target, known, lambda: None)
+            self._fill(target, known, file, lambda: None)
         else:
             with self._hold(file, fresh=known) as old:
                 assert isinstance(old, local.Store)
                 probe(registers(target), BACKUP, JOURNAL, self.patience)
-                self._fill(target, old.state, lambda: old.leave(str(target)))
+                self._fill(target, old.state, file, lambda: old.leave(str(target)))
         self._done(known, str(target))
 
-    def _fill(self, target: Address, state: State, leave: Callable[[], None]) -> None:
-        fresh = State(lineage=state.lineage, serial=state.serial, service=state.service, endpoint=state.endpoint)
+    def _at(self, target: Address) -> State | None:
+        access = Access(registers(target), self.patience)
+        held = access.read(STATE)
+        return None if held is None else decoded(access.called, held.data)
+
+    def _fill(self, target: Address, state: State, file: Path, leave: Callable[[], None]) -> None:
+        fresh = State(
+            lineage=state.lineage,
+            serial=state.serial,
+            service=state.service,
+            endpoint=state.endpoint,
+            home=str(file.absolute()),
+        )
         with self._hold(target, fresh=fresh) as new:
             assert isinstance(new, Remote)
             merge(new.state, state)  # refuses another state while nothing is changed

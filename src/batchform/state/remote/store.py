@@ -52,7 +52,19 @@ class Remote:
         patience: float = PATIENCE,
         clocks: Clocks = SYSTEM,
     ) -> None:
-        """Nothing is read or written yet: see `take`."""
+        """Nothing is read or written yet: see `take`.
+
+        Args:
+            registers: The engine.
+            fresh: The state to begin with when there is none. Its `home` is where a move comes from, else empty: a copy
+                that was left behind there, and only such a copy, becomes the state again.
+            run: The id of this run.
+            folder: Where a file goes that holds what the store did not take.
+            holder: Who holds it, for those who wait.
+            story: Who runs what, for the history.
+            patience: Seconds for which a request is tried.
+            clocks: Time.
+        """
         self._access = Access(registers, patience, clocks)
         self.lease = Lease(self._access, run, story, holder, fresh)
         self._fresh, self._folder = fresh, folder
@@ -120,7 +132,8 @@ class Remote:
     def _adopt(self, held: Held | None, base: State) -> None:
         """Build on this state from now on."""
         if held is not None:
-            check_home(base, self._access.where)
+            if not self._fresh.home or base.home != self._fresh.home:
+                check_home(base, self._access.where)
             self._before = held.data if self._state_tag is None else self._before
         self._state_tag = None if held is None else held.tag
         self._base = base
@@ -187,11 +200,11 @@ class Remote:
             raise self._spilling(self.lease.fence)
         while True:
             state = expire(self.state, now)
-            moved = self._joined is not None and self._state_tag is None
+            moved = self._joined is not None and self._base.home != self._access.where
             changed = moved or state.content != self._base.content
             if not changed:
                 break
-            state = replace(state, serial=self._base.serial + 1, home=self._access.where)
+            state = replace(state, serial=state.serial + 1, home=self._access.where)
             data = encode_state(state)
             self._keep_backup()
             try:
