@@ -485,3 +485,22 @@ def test_a_state_does_not_move_onto_another(tmp_path: Path) -> None:
         ended = here.run("one", "state", "migrate", here.address, BATCHFORM_STATE="mine.json")
         assert ended.code == 1, ended
         assert (here.contents()[0], other.read_bytes()) == (before, encode_state(EMPTY))
+
+
+def test_a_state_that_was_put_into_a_store_by_hand_is_not_moved_onto(tmp_path: Path) -> None:
+    """The error says what it is, and both stay as they are."""
+    with land(tmp_path, 2) as here:
+        assert here.run("one", *APPLY).code == 0
+        state = here.contents()[0]
+        assert state is not None
+        by_hand = encode_state(replace(decode_state(state), home=""))
+        with environment(here.kind):
+            held = here.registers().read(STATE)
+            assert held is not None
+            here.registers().write(STATE, by_hand, held.tag)
+        other = here.folder("one") / "mine.json"
+        other.write_bytes(by_hand)
+        ended = here.run("one", "state", "migrate", here.address, BATCHFORM_STATE="mine.json")
+        assert ended.code == 1, ended
+        assert "was put there by hand" in " ".join(ended.err.split())
+        assert (here.contents()[0], other.read_bytes()) == (by_hand, by_hand)

@@ -55,7 +55,7 @@ class Move:
         """
         known = read_state(file)
         there = self._at(target)
-        if there is not None and there.home not in {str(target), str(file.absolute())}:
+        if there is not None and there.home not in {"", str(target), str(file.absolute())}:
             raise StateError(
                 "This is a copy of another state",
                 f"{target} is a copy of {there.home}, not of {file}. Choose another address. Nothing was changed.",
