@@ -16,6 +16,7 @@ from batchform.cli import files
 from batchform.errors import UsageError
 from batchform.state.codec import encode_state
 from batchform.state.journal import Header, Journal
+from tests.cli.in_process import run
 from tests.state.samples import EMPTY
 
 if TYPE_CHECKING:
@@ -71,32 +72,27 @@ NOT_WRITTEN = [
     ],
     ids=lambda words: f"{words[0]} {words[-1]}",
 )
-def test_no_option_writes_the_state_or_the_configuration(place: Path, words: list[str], file: str) -> None:
+def test_no_option_writes_the_state_or_the_configuration(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], file: str
+) -> None:
     """Nor their companions, by any spelling, nor a folder or a link. Nothing is removed, and nothing is sent."""
     before = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
-    environment = {"BATCHFORM_ENDPOINT": "http://127.0.0.1:9", "BATCHFORM_AUTH_TOKEN": "t0ken-of-the-tests"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "batchform", *words, file],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 1
-    assert f"`{words[-1]}` cannot write this file" in ended.stderr
+    monkeypatch.setenv("BATCHFORM_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("BATCHFORM_AUTH_TOKEN", "t0ken-of-the-tests")
+    assert run(*words, file) == 1
+    assert f"`{words[-1]}` cannot write this file" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.parametrize("file", NOT_WRITTEN)
-def test_the_comment_of_a_failure_writes_none_of_them(place: Path, file: str) -> None:
+def test_the_comment_of_a_failure_writes_none_of_them(
+    place: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
     """The configuration does not load, so the command fails before it knows its files."""
     (place / "batchform.yaml").write_text("batchs: {}\n", encoding="utf-8")
     before = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
-    ended = subprocess.run(
-        [sys.executable, "-m", "batchform", "plan", "--markdown", file], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1
-    assert "Unknown key" in ended.stderr
+    assert run("plan", "--markdown", file) == 1
+    assert "Unknown key" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
 
 
@@ -111,7 +107,12 @@ def test_a_saved_plan_is_not_overwritten_by_the_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", ["a.json", "./a.json", "folder/../a.json", "hard.json"])
 @pytest.mark.parametrize("exists", [True, False])
-def test_two_options_do_not_write_the_same_file(place: Path, exists: bool, other: str) -> None:  # noqa: FBT001  # a table
+def test_two_options_do_not_write_the_same_file(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    exists: bool,  # noqa: FBT001  # a table
+    other: str,
+) -> None:
     """The second would replace the first. Nothing is written."""
     if exists:
         (place / "a.json").write_text("kept")
@@ -119,12 +120,11 @@ def test_two_options_do_not_write_the_same_file(place: Path, exists: bool, other
         os.link("a.json", "hard.json")
     elif other == "hard.json":
         pytest.skip("a hard link to nothing")
-    command = [sys.executable, "-m", "batchform", "plan", "--out", "a.json", "--markdown", other]
     (place / STATE).unlink()
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert "`--markdown` cannot write this file" in ended.stderr
-    assert "is already the file of `--out`. Name another file. Nothing was sent or written." in ended.stderr
+    assert run("plan", "--out", "a.json", "--markdown", other) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "`--markdown` cannot write this file" in said
+    assert "is already the file of `--out`. Name another file. Nothing was sent or written." in said
     assert (place / "a.json").exists() == exists
     assert not exists or (place / "a.json").read_text() == "kept"
 

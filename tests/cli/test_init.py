@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batchform.cli.init import IGNORED, STARTER
-from batchform.cli.main import main
 from batchform.config import loader, schema
+from tests.cli.in_process import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-
-def run(*words: str) -> int:
-    """The exit code of a command."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["batchform", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return int(ended.value.code or 0)
 
 
 def test_what_it_writes_is_valid_and_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,23 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import py_compile
-import sys
 import types
 from pathlib import Path
 
 import pytest
 
 from batchform.cli import version
-from batchform.cli.main import main
-
-
-def run(*words: str) -> int:
-    """The exit code of a command."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["batchform", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return int(ended.value.code or 0)
+from tests.cli.in_process import run
 
 
 @pytest.mark.parametrize(

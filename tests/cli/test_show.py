@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from batchform.cli.main import main
+from tests.cli.in_process import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,11 +28,7 @@ def test_a_file_that_cannot_be_shown_is_named(
     """With what to do."""
     file = tmp_path / "state.json"
     file.write_text(json.dumps(document), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["batchform", "show", str(file)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert ended.value.code == 1
+    assert run("show", str(file)) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert file.name in said
     assert says in said

@@ -97,23 +97,27 @@ def test_each_ends_in_one_clear_error(name: str, tmp_path: Path) -> None:
 
 
 V, B = "version: 1\n", "version: 1\nbatches:\n"
-MANY = {
-    "duplicates": (V + "a:\n" * 1_000_000, "BF112", True),
-    "keys": (lines("{}:\n", 1_000_000), "BF113", True),
-    "tags": (f"a: [{'!,' * 1_000_000}]\n", "BF115", True),
-    "unknown": (V + lines("key-{}:\n", 700_000), "BF202", True),
-    "missing": (B + lines(" uk-{}:\n", 700_000), "BF203", True),
-    "same-id": (B + lines(" b{}: {{batch_id: same}}\n", 240_000), "BF301", True),
-    "version-last": ("batches:\n" + lines(" uk-{}:\n", 700_000) + V, "BF203", True),
-    "begins-well": (B + lines(" g{0}: {{batch_id: g{0}}}\n", 4000) + lines(" b{}: {{x: 1}}\n", 240_000), "BF202", True),
-    "one-batch": (f"{B} uk: {{{lines('a{}: 1,', 700_000)}}}\n", "BF202", True),
-    "shared": (f"{B} a: &a {{x: 1}}\n" + lines(" b{}: *a\n", 300_000), "BF202", False),
-    "empty-mappings": (f"[{'{},' * 4_000_000}]", "BF111", False),
-    "empty-lists": (f"[{'[],' * 4_000_000}]", "BF111", False),
-    "scalars": (f"[{'a,' * 8_000_000}]", "BF111", False),
-    "unique-keys": (f"{{{lines('{}x,', 1_700_000)}}}", "BF111", False),
-    "aliases": (f"[&a 1, {'*a,' * 5_000_000}]", "BF111", False),
-    "anchors": (f"[{lines('&a{} x,', 1_200_000)}]", "BF111", False),
+MANY: dict[str, tuple[Callable[[], str], str, bool]] = {
+    "duplicates": (lambda: V + "a:\n" * 1_000_000, "BF112", True),
+    "keys": (lambda: lines("{}:\n", 1_000_000), "BF113", True),
+    "tags": (lambda: f"a: [{'!,' * 1_000_000}]\n", "BF115", True),
+    "unknown": (lambda: V + lines("key-{}:\n", 700_000), "BF202", True),
+    "missing": (lambda: B + lines(" uk-{}:\n", 700_000), "BF203", True),
+    "same-id": (lambda: B + lines(" b{}: {{batch_id: same}}\n", 240_000), "BF301", True),
+    "version-last": (lambda: "batches:\n" + lines(" uk-{}:\n", 700_000) + V, "BF203", True),
+    "begins-well": (
+        lambda: B + lines(" g{0}: {{batch_id: g{0}}}\n", 4000) + lines(" b{}: {{x: 1}}\n", 240_000),
+        "BF202",
+        True,
+    ),
+    "one-batch": (lambda: f"{B} uk: {{{lines('a{}: 1,', 700_000)}}}\n", "BF202", True),
+    "shared": (lambda: f"{B} a: &a {{x: 1}}\n" + lines(" b{}: *a\n", 300_000), "BF202", False),
+    "empty-mappings": (lambda: f"[{'{},' * 4_000_000}]", "BF111", False),
+    "empty-lists": (lambda: f"[{'[],' * 4_000_000}]", "BF111", False),
+    "scalars": (lambda: f"[{'a,' * 8_000_000}]", "BF111", False),
+    "unique-keys": (lambda: f"{{{lines('{}x,', 1_700_000)}}}", "BF111", False),
+    "aliases": (lambda: f"[&a 1, {'*a,' * 5_000_000}]", "BF111", False),
+    "anchors": (lambda: f"[{lines('&a{} x,', 1_200_000)}]", "BF111", False),
 }
 SHORT = {"duplicates", "keys", "same-id", "empty-mappings", "anchors"}
 """One of each kind. Only the long form of the suite runs the others."""
@@ -124,7 +128,8 @@ SHORT = {"duplicates", "keys", "same-id", "empty-mappings", "anchors"}
 )
 def test_a_file_of_sixteen_megabytes_is_refused_in_bounded_memory(name: str, tmp_path: Path) -> None:
     """At the first thousand problems, fifty of them shown in full, or at a cap of the reader."""
-    text, code, is_full = MANY[name]
+    make, code, is_full = MANY[name]
+    text = make()
     assert len(text) <= MAX_BYTES
     (tmp_path / "batchform.yaml").write_text(text, encoding="utf-8")
     said, kilobytes = refused(tmp_path / "batchform.yaml")

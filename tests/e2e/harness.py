@@ -192,7 +192,7 @@ class Warm:
         self._process, self._folder = process, folder
 
     def begin(self, place: Site, *words: str, **more: Any) -> None:
-        """Start a command. `more` is passed to the process unchanged."""
+        """Start a command. `more` is passed to the process unchanged: `environment` in the place of that of `place`."""
         for name in ("out", "err"):
             (self._folder / name).write_bytes(b"")
         job = {

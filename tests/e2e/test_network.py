@@ -13,7 +13,7 @@ import pytest
 
 from tests.api.proxies import SENT, Cut, Relay
 from tests.api.servers import RawServer
-from tests.e2e.harness import Site, site
+from tests.e2e.harness import FAST, Site, Warm, site, warmed
 from tests.e2e.routes import Front, behind_tls, real_proxy
 
 if TYPE_CHECKING:
@@ -190,12 +190,20 @@ def test_a_proxy_that_inspects(tmp_path: Path) -> None:
 
 # --- a proxy that ends its tunnels ------------------------------------------------------------------------------------
 
+APPLY = ("apply", "--auto-approve")
 STEPS = [cut for cut in Cut if cut not in {Cut.NEVER, Cut.AFTER_ANSWER}]
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """One warm process for all of these tests."""
+    with warmed("tests.e2e.warm", FAST, tmp_path_factory.mktemp("warm")) as ready:
+        yield ready
 
 
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
 @pytest.mark.parametrize("cut", STEPS, ids=str)
-def test_a_proxy_that_is_cut_at_any_step_of_a_start(tmp_path: Path, cut: Cut, *, for_good: bool) -> None:
+def test_a_proxy_that_is_cut_at_any_step_of_a_start(tmp_path: Path, warm: Warm, cut: Cut, *, for_good: bool) -> None:
     """Never a second accepted start, and every outcome right, in this run and after the next."""
     batches = {"b1": {"records": 10}}
     cuts = (Cut.AFTER_ANSWER, *(cut,) * (1000 if for_good else 1))  # the list has a tunnel of its own
@@ -203,7 +211,7 @@ def test_a_proxy_that_is_cut_at_any_step_of_a_start(tmp_path: Path, cut: Cut, *,
         relay = Relay(("localhost", front.port), cuts=cuts)
         with RawServer(relay) as proxy:
             through = front.environment(HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}")
-            ended = place.run("apply", "--auto-approve", fast=True, **through)
+            ended = warm.run(place, *APPLY, environment=place.environment(**through))
             first = place.accepted()
         expected = (4 if cut in SENT else 3) if for_good else 0
         assert ended.code == expected, ended
@@ -211,11 +219,11 @@ def test_a_proxy_that_is_cut_at_any_step_of_a_start(tmp_path: Path, cut: Cut, *,
         assert first == ({} if for_good and cut not in {Cut.AFTER_REQUEST, Cut.WITHIN_ANSWER} else {"b1": 1})
         if cut not in SENT:
             assert len(place.requests("start")) == (0 if for_good else 1)
-        direct = front.environment()
-        healed = place.run("apply", "--auto-approve", fast=True, **direct)
+        direct = place.environment(**front.environment())
+        healed = warm.run(place, *APPLY, environment=direct)
         assert healed.code == 0, healed
         place.paid_once(["b1"])
-        place.all_is_well(lambda: place.run("apply", "--auto-approve", **direct))
+        place.all_is_well(lambda: warm.run(place, *APPLY, environment=direct))
 
 
 # --- OAuth2 -----------------------------------------------------------------------------------------------------------

@@ -350,13 +350,10 @@ def test_a_disk_that_stays_full(folder: Folders, dying: Warm, call: str, record_
     ("call", "number", "what"),
     [
         ("write", 3, KILL),
-        ("fsync", 4, KILL),
         ("rename", 2, KILL),
-        ("unlink", 1, KILL),
         ("write", 4, "error=ENOSPC"),
         ("fsync", 5, "error=EIO"),
         ("openat", 6, "error=EACCES"),
-        ("rename", 1, "error=EROFS"),
     ],
 )
 def test_some_system_calls(folder: Folders, dying: Warm, call: str, number: int, what: str) -> None:
