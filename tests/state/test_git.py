@@ -119,7 +119,7 @@ def test_a_push_on_an_old_tip_is_refused_by_the_server(place: Place) -> None:
     late = one._commit(one._look(), FILE, blob, "late")  # the same
     old = place.says("rev-parse", REF)
     other.write("", b"two", tag)
-    assert one._push(old, late.commit) is False  # the same
+    assert one._push(old, late.commit) == "[rejected] (stale info)"  # the same
     held = one.read("")
     assert held is not None
     assert held.data == b"two"
@@ -142,16 +142,36 @@ def test_a_lost_answer_is_read_back(place: Place, server: GitServer) -> None:
 
 def test_a_branch_that_always_moves_is_not_written_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """After five tries the answer is open, and `replace` tries again later."""
-    one = place.registers()
+    one, other = place.registers(), place.registers()
     pushes: list[str] = []
 
-    def moved(_self: Git, _old: str, new: str) -> bool:
+    def moved(self: Git, old: str, new: str) -> str:
+        if self is other:
+            return push(self, old, new)
+    push = Git._push
         pushes.append(new)
-        return False
+        held = other.read(".journal")
+        other.write(".journal", b"%d" % len(pushes), None if held is None else held.tag)
+        return "[rejected] (stale info)"
 
     monkeypatch.setattr(Git, "_push", moved)
     found = unsure(lambda: one.write("", b"one", None))
-    assert (found.why, len(pushes)) == (Why.OTHER, 5)
+    assert (found.why, found.detail, len(pushes)) == (Why.OTHER, "the branch moves", 5)
+
+
+def test_a_refusal_that_no_other_push_has_caused_is_not_pushed_again(place: Place) -> None:
+    """For example a lock that a dead process left on the server: five pushes would be refused as one is."""
+    one = place.registers()
+    tag = one.write("", b"one", None)
+    lock = place.origin / f"{REF}.lock"
+    lock.touch()
+    before = len([at for at in one._pushes if at > 0])
+    found = unsure(lambda: one.write("", b"two", tag))
+    assert found.why is Why.OTHER
+    assert found.detail.startswith("[remote rejected]")
+    assert len([at for at in one._pushes if at > 0]) == before + 1
+    lock.unlink()
+    assert one.write("", b"two", tag)
 
 
 def test_a_branch_that_was_cut_short_by_hand_goes_on(place: Place) -> None:
@@ -208,6 +228,19 @@ def test_a_branch_with_something_else_is_refused(what: str, place: Place) -> Non
 
 def test_a_commit_says_who_wrote_what(place: Place) -> None:
     """With the run and its job; a journal that cannot be read is written all the same."""
+@pytest.mark.parametrize("there", [f"{BRANCH}/other", BRANCH.partition("/")[0]], ids=["below", "above"])
+def test_a_name_that_another_branch_excludes_is_named(there: str, place: Place) -> None:
+    """One repository cannot hold `a` and `a/b`; another push would not help."""
+    git("update-ref", f"refs/heads/{there}", "refs/heads/main", folder=place.origin)
+    one = Git(Branch(name=BRANCH if there.startswith(f"{BRANCH}/") else f"{BRANCH}/state"), place.checkout)
+    found = unsure(lambda: one.write("", b"one", None))
+    assert found.why in LASTING
+    error = not_usable(one.where, Down(found, writing=True))
+    assert error.summary == "The name of the branch is not free"
+    assert "Choose another name." in error.detail
+    assert f"'refs/heads/{there}' exists" in error.detail
+
+
     one = place.registers()
     holder = {"Operation": "apply", "Who": "anna@ci", "Info": "https://ci.example.test/42"}
     header = Header(lineage="l", serial=1, service=EMPTY.service, endpoint="e", run="r1", epoch=1, holder=holder)
@@ -246,6 +279,17 @@ def test_commits_are_signed_where_git_is_set_up_for_it(place: Place) -> None:
 
 
 # --- The checkout ----------------------------------------------------------------------------------------------------
+
+def test_a_signature_that_takes_too_long_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example a key that waits for a touch. It is not the store that does not answer."""
+    git("config", "gpg.program", str(program(place.root, "sign", "sleep 60")), folder=place.checkout)
+    git("config", "commit.gpgsign", "true", folder=place.checkout)
+    one = place.registers()
+    one.read("")
+    monkeypatch.setattr(Git, "timeout", 1.0)
+    found = unsure(lambda: one.write("", b"one", None))
+    assert (found.why, found.detail) == (Why.UNSIGNED, "git commit-tree took longer than 1 s")
+
 
 
 def test_every_kind_of_checkout_will_do(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,8 +414,26 @@ def test_a_repository_that_is_not_there_is_no_missing_branch(place: Place) -> No
     """Nor is a server that is not there."""
     git("remote", "set-url", "origin", str(place.root / "nowhere.git"), folder=place.checkout)
     assert unsure(lambda: place.registers().read("")).why is Why.NO_BUCKET
-    git("remote", "set-url", "origin", "http://127.0.0.1:9/origin.git", folder=place.checkout)
-    assert unsure(lambda: place.registers().read("")).why is Why.SILENT
+    git("remote", "set-url", "origin", f"http://x:{PASSWORD}@127.0.0.1:9/origin.git", folder=place.checkout)
+    found = unsure(lambda: place.registers().read(""))
+    assert found.why is Why.SILENT
+    assert "Failed to connect to 127.0.0.1 port 9" in found.detail
+    assert PASSWORD not in found.detail
+
+
+def test_the_server_is_quoted_and_a_credential_helper_is_not() -> None:
+    """The first says what is wrong, such as a list of allowed addresses. The second may say a secret."""
+    said = (
+        "+ printf password=secret\n"
+        "remote: The owner has an IP allow list enabled, and 192.0.2.7 is not permitted.\n"
+        f"fatal: unable to access 'https://x:{PASSWORD}@host/': The requested URL returned error: 403\n"
+    )
+    found = _unsure(_Ended(128, b"", said))
+    assert found.why is Why.FORBIDDEN
+    assert found.detail == (
+        "The owner has an IP allow list enabled, and 192.0.2.7 is not permitted. unable to access ... The requested URL"
+        " returned error: 403"
+    )
 
 
 @pytest.mark.parametrize(("status", "why"), [(403, Why.FORBIDDEN), (503, Why.OTHER)])
@@ -403,6 +465,26 @@ def test_a_rule_of_the_server_is_named_without_secrets(place: Place) -> None:
 
 def test_a_git_that_takes_too_long_is_ended_with_its_children(
     place: Place, server: GitServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("says", ["Gitea: Internal Server Error", "GitLab: Internal API unreachable"])
+def test_a_server_with_a_problem_of_its_own_is_no_rule(says: str, place: Place) -> None:
+    """It refuses like a rule, but only for a while: the write is tried as long as with any other failure."""
+    program(place.origin / "hooks", "pre-receive", f'echo "{says}" >&2; exit 1')
+    found = unsure(lambda: place.registers().write("", b"one", None))
+    assert found.why not in LASTING
+    assert says in found.detail
+
+
+def test_a_push_that_github_cannot_store_is_no_rule(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer has no other sign of it."""
+    one = place.registers()
+    said = "remote: fatal error in commit_refs        \nerror: failed to push some refs\n"
+    ended = _Ended(1, b"To x\n!\ta:b\t[remote rejected] (failure)\nDone\n", said)
+    run = Git._run
+    monkeypatch.setattr(Git, "_run", lambda *words, **more: ended if words[1] == "push" else run(*words, **more))
+    found = unsure(lambda: one.write("", b"one", None))
+    assert (found.why, found.detail) == (Why.OTHER, "[remote rejected] (failure) fatal error in commit_refs")
+
+
 ) -> None:
     """What it sent may still take place, so the answer is open."""
     one = place.registers()
@@ -443,7 +525,26 @@ def test_a_git_that_cannot_be_run_any_more_is_no_answer(place: Place) -> None:
     """For example if the folder is gone."""
     one = place.registers()
     one._root = place.root / "gone"  # as if it had been removed
-    assert unsure(lambda: one.read("")).why is Why.OTHER
+    assert unsure(lambda: one.read("")).why is Why.MACHINE
+
+
+@pytest.mark.parametrize("does", ["echo fatal: No space left on device >&2; exit 128", "sleep 60"])
+def test_a_failure_on_this_machine_is_not_one_of_the_store(
+    does: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For example a full disk."""
+    one = place.registers()
+    programs = place.root / "programs"
+    programs.mkdir()
+    program(programs, "git", f'[ "$1" = hash-object ] && {{ {does}; }}\nPATH={os.environ["PATH"]} exec git "$@"')
+    monkeypatch.setitem(one._environment, "PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(Git, "timeout", 1.0)
+    found = unsure(lambda: one.write("", b"one", None))
+    assert found.why is Why.MACHINE
+    error = not_usable(one.where, Down(found, writing=True))
+    assert error.summary == "git failed on this machine"
+    assert "git hash-object" in error.detail
 
 
 # --- What is refused before anything is sent -------------------------------------------------------------------------

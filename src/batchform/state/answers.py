@@ -81,13 +81,23 @@ _UNSIGNED: Final = (
     "`commit.gpgsign` is set, and the key cannot be used without a question. Make the key usable for this run, or set"
     " `git config commit.gpgsign false`."
 )
+_NOT_FREE: Final = (
+    "git cannot hold a branch `a` and a branch `a/b` in one repository, and `origin` has one of the two. Choose another"
+    " name."
+)
+_MACHINE: Final = (
+    "batchform uses a temporary repository in `TMPDIR` and the settings of this checkout. Check the free space there,"
+    " and what git says."
+)
 _GIT: Final[Mapping[Why, tuple[str, str]]] = {
     Why.NO_CREDENTIALS: ("There are no usable credentials for {where}", _ORIGIN_CREDENTIALS),
     Why.NO_BUCKET: ("The repository of `origin` is not there", _ORIGIN),
     Why.FORBIDDEN: ("`origin` refuses these credentials", "They may not read the repository. Use others."),
     Why.RULE: ("A rule of the git server refuses the push", _RULE),
     Why.FOREIGN: ("The branch does not hold a batchform state", _FOREIGN),
+    Why.NOT_FREE: ("The name of the branch is not free", _NOT_FREE),
     Why.UNSIGNED: ("The commit cannot be signed", _UNSIGNED),
+    Why.MACHINE: ("git failed on this machine", _MACHINE),
 }
 _NO_PUSH: Final = ("`origin` does not let us push", _PUSH)
 _ELSE: Final = ("The store does not answer", "It gave no usable answer in time. Run again when it is back.")

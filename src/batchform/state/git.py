@@ -82,6 +82,9 @@ _NOT_GIVEN: Final = re.compile(
 
 _SILENT_ENVIRONMENT: Final = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GCM_INTERACTIVE": "never"}
 
+_REMOTE: Final = frozenset({"fetch", "ls-remote", "push"})
+"""What depends on `origin`. All other commands of git work in the temporary repository."""
+
 _ANSWERS: Final = {
     Why.NO_CREDENTIALS: (
         r"could not read (Username|Password)|unable to get password|Authentication failed|Permission denied \("
@@ -102,6 +105,17 @@ _MOVED: Final = re.compile(
     r"|fetch first|non-fast-forward)"
 )
 """The answers to a push whose condition did not hold."""
+
+_NOT_FREE: Final = re.compile(r"exists; cannot create|[Dd]irectory.file conflict")
+"""The answers to a push that would create a branch `a/b` beside a branch `a`."""
+
+_PASSING: Final = re.compile(
+    r"\(failure\)|commit_refs|[Ii]nternal ([Ss]erver [Ee]rror|API)|unpacker error|[Tt]ime(d |-)?out"
+)
+"""What GitHub, GitLab and Gitea answer to a push while they have a problem of their own."""
+
+_SPEAKERS: Final = "remote|fatal|error|ERROR|ssh"
+"""Whose lines on stderr are shown: those of the server, of git and of ssh, not those of a credential helper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +214,8 @@ class Git:
                     raise Unsure(Why.REFUSED)
                 self._tip = None  # until the push has an answer
                 after = self._commit(tip, file, new, self._message(name, data))
-                if self._push(tip.commit, after.commit):
+                refusal = self._push(tip.commit, after.commit)
+                if not refusal:
                     self._tip = after
                     return new
         raise Unsure(Why.OTHER, "the branch moves")
@@ -211,6 +226,8 @@ class Git:
         found = [line.partition("\t")[0] for line in refs if line.partition("\t")[2] == self._ref]
         if not found:
             self._tip = _Tip("", {})  # proven: the server was asked, and named no such branch
+                if self._look().commit == tip.commit:
+                    raise Unsure(Why.OTHER, refusal)  # the branch was not the cause, so a new commit would not help
         elif self._tip is None or self._tip.commit != found[0]:
             words = ("--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "origin")
             self._do("fetch", *words, f"+{self._ref}:refs/batchform/tip")
@@ -237,30 +254,33 @@ class Git:
         listed = "".join(f"{' '.join(about)}\t{path}\0" for path, about in files.items())
         tree = self._do("mktree", "-z", given=listed.encode(errors="surrogateescape")).decode().strip()
         words = [*(["-p", tip.commit] if tip.commit else []), *(["-S"] if self._signs else []), "-F", "-", tree]
-        ended = self._run("commit-tree", *words, given=message.encode(errors="replace"))
-        if ended.code != 0:
-            raise Unsure(Why.UNSIGNED if self._signs else Why.OTHER, _clean(ended.err))
-        return _Tip(ended.out.decode().strip(), files, datetime.now(UTC))
+        try:
+            out = self._do("commit-tree", *words, given=message.encode(errors="replace"))
+        except Unsure as unsure:
+            raise Unsure(Why.UNSIGNED if self._signs else unsure.why, unsure.detail) from None
+        return _Tip(out.decode().strip(), files, datetime.now(UTC))
 
-    def _push(self, old: str, new: str) -> bool:
-        """Move the branch from `old` ("": create it) to `new`. False: it had another tip."""
+    def _push(self, old: str, new: str) -> str:
+        """Move the branch from `old` ("": create it) to `new`; returns "", or the refusal if it had another tip."""
         # safety: the server compares the old tip under its own lock, so of two pushes on one tip one takes place
         self._pushes.append(time.monotonic())
         lease = f"--force-with-lease={self._ref}:{old}"
         ended = self._run("push", "--porcelain", "--no-verify", lease, "origin", f"{new}:{self._ref}")
         if ended.code == 0:
-            return True
+            return ""
         answer = re.search(r"^!\t.*\t(\[.*)$", ended.out.decode(errors="replace"), re.MULTILINE)
         if answer is None or answer[1].startswith("[remote failure]"):
             raise _unsure(ended)
         if _MOVED.match(answer[1]):
-            return False
-        said = " ".join(re.findall(r"^remote: *(.*\S)", ended.err, re.MULTILINE))
-        raise Unsure(Why.RULE, _clean(f"{answer[1]} {said}"))
+            return refusal
+        raise Unsure(Why.OTHER if _PASSING.search(refusal) else Why.RULE, refusal)
 
     def _message(self, name: str, data: bytes) -> str:
         """Who wrote what. CI systems start nothing for a commit with `[skip ci]`."""
         if name == ".journal":
+        refusal = _clean(f"{answer[1]} {_said(ended.err, 'remote')}")
+        if _NOT_FREE.search(refusal):
+            raise Unsure(Why.NOT_FREE, refusal)
             try:
                 header = replay(data.partition(b"\n")[0] + b"\n", "").header
             except StateError:
@@ -288,9 +308,12 @@ class Git:
         try:
             return _run(words, self._root, self._environment, self.timeout, given)
         except TimeoutError:
-            raise Unsure(Why.SILENT, f"git {words[0]} took longer than {self.timeout:.0f} s") from None
+            why = Why.SILENT if words[0] in _REMOTE else Why.MACHINE
+            raise Unsure(why, f"git {words[0]} took longer than {self.timeout:.0f} s") from None
+            if words[0] not in _REMOTE:
+                raise Unsure(Why.MACHINE, f"git {words[0]}: {_clean(ended.err)}")
         except OSError as error:
-            raise Unsure(Why.OTHER, f"git {words[0]}: {error.strerror}") from None
+            raise Unsure(Why.MACHINE, f"git {words[0]}: {error.strerror}") from None
 
 
 class _Checkout:
@@ -392,14 +415,18 @@ def _run(
 
 
 def _unsure(ended: _Ended) -> Unsure:
-    """What a failure of git says, without its text."""
+    """What a failure of git means, and what it says about it."""
     why = next((why for why, pattern in _ANSWERS.items() if re.search(pattern, ended.err)), Why.SILENT)
-    status = re.search(r"returned error: (\d{3})\b", ended.err, re.ASCII)
-    return Unsure(why, status[1] if status else "")
+    return Unsure(why, _clean(_said(ended.err, _SPEAKERS)))
+
+
+def _said(text: str, speakers: str) -> str:
+    """What these speakers say in a text of git."""
+    return " ".join(re.findall(rf"^(?:{speakers}): *(.*\S)", text, re.MULTILINE))
 
 
 def _clean(text: str) -> str:
-    """Text of git or a server on one line, without addresses and whatever may be a token."""
+    """Text of git or a server on one line, without addresses and whatever may be a token. Names of refs stay."""
     text = re.sub(r"\S*(?:://|@)\S*", "...", text)
-    text = re.sub(r"[A-Za-z0-9+/_=-]{30,}", "...", text)
+    text = re.sub(r"(?<![A-Za-z0-9+/_=-])(?!refs/)[A-Za-z0-9+/_=-]{30,}", "...", text)
     return " ".join(re.sub(r"[^ -~]+", " ", text).split())[:200]

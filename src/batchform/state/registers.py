@@ -54,15 +54,19 @@ class Why(StrEnum):
     """The branch holds something else."""
     RULE = "rule"
     """A rule or hook of the git server refuses the push."""
+    NOT_FREE = "not_free"
+    """The repository has a branch whose name excludes this one."""
     UNSIGNED = "unsigned"
     """The commit cannot be signed."""
+    MACHINE = "machine"
+    """git failed on this machine, for a reason that is not the store's."""
     SILENT = "silent"
     """No answer: not connected, cut, or out of time."""
     OTHER = "other"
 
 
 LASTING: Final = frozenset(
-    {Why.FORBIDDEN, Why.NO_CREDENTIALS, Why.NO_BUCKET, Why.REGION, Why.FOREIGN, Why.RULE, Why.UNSIGNED}
+    {Why.FORBIDDEN, Why.NO_CREDENTIALS, Why.NO_BUCKET, Why.REGION, Why.FOREIGN, Why.RULE, Why.NOT_FREE, Why.UNSIGNED}
 )
 """Answers that waiting rarely changes: tried for `_LASTING_PATIENCE` seconds only."""
 
