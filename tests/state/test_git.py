@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import subprocess
+import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,11 +146,11 @@ def test_a_branch_that_always_moves_is_not_written_for_ever(place: Place, monkey
     """After five tries the answer is open, and `replace` tries again later."""
     one, other = place.registers(), place.registers()
     pushes: list[str] = []
+    push = Git._push
 
     def moved(self: Git, old: str, new: str) -> str:
         if self is other:
             return push(self, old, new)
-    push = Git._push
         pushes.append(new)
         held = other.read(".journal")
         other.write(".journal", b"%d" % len(pushes), None if held is None else held.tag)
@@ -226,8 +228,6 @@ def test_a_branch_with_something_else_is_refused(what: str, place: Place) -> Non
     assert error.summary == "The branch does not hold a batchform state"
 
 
-def test_a_commit_says_who_wrote_what(place: Place) -> None:
-    """With the run and its job; a journal that cannot be read is written all the same."""
 @pytest.mark.parametrize("there", [f"{BRANCH}/other", BRANCH.partition("/")[0]], ids=["below", "above"])
 def test_a_name_that_another_branch_excludes_is_named(there: str, place: Place) -> None:
     """One repository cannot hold `a` and `a/b`; another push would not help."""
@@ -241,6 +241,8 @@ def test_a_name_that_another_branch_excludes_is_named(there: str, place: Place) 
     assert f"'refs/heads/{there}' exists" in error.detail
 
 
+def test_a_commit_says_who_wrote_what(place: Place) -> None:
+    """With the run and its job; a journal that cannot be read is written all the same."""
     one = place.registers()
     holder = {"Operation": "apply", "Who": "anna@ci", "Info": "https://ci.example.test/42"}
     header = Header(lineage="l", serial=1, service=EMPTY.service, endpoint="e", run="r1", epoch=1, holder=holder)
@@ -278,8 +280,6 @@ def test_commits_are_signed_where_git_is_set_up_for_it(place: Place) -> None:
     assert place.says("rev-list", "--count", REF) == "1"
 
 
-# --- The checkout ----------------------------------------------------------------------------------------------------
-
 def test_a_signature_that_takes_too_long_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """For example a key that waits for a touch. It is not the store that does not answer."""
     git("config", "gpg.program", str(program(place.root, "sign", "sleep 60")), folder=place.checkout)
@@ -290,6 +290,8 @@ def test_a_signature_that_takes_too_long_is_named(place: Place, monkeypatch: pyt
     found = unsure(lambda: one.write("", b"one", None))
     assert (found.why, found.detail) == (Why.UNSIGNED, "git commit-tree took longer than 1 s")
 
+
+# --- The checkout ----------------------------------------------------------------------------------------------------
 
 
 def test_every_kind_of_checkout_will_do(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,8 +465,6 @@ def test_a_rule_of_the_server_is_named_without_secrets(place: Place) -> None:
     assert error.detail.isprintable()
 
 
-def test_a_git_that_takes_too_long_is_ended_with_its_children(
-    place: Place, server: GitServer, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("says", ["Gitea: Internal Server Error", "GitLab: Internal API unreachable"])
 def test_a_server_with_a_problem_of_its_own_is_no_rule(says: str, place: Place) -> None:
     """It refuses like a rule, but only for a while: the write is tried as long as with any other failure."""
@@ -485,6 +485,8 @@ def test_a_push_that_github_cannot_store_is_no_rule(place: Place, monkeypatch: p
     assert (found.why, found.detail) == (Why.OTHER, "[remote rejected] (failure) fatal error in commit_refs")
 
 
+def test_a_git_that_takes_too_long_is_ended_with_its_children(
+    place: Place, server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it sent may still take place, so the answer is open."""
     one = place.registers()
@@ -620,6 +622,25 @@ def test_a_git_that_makes_no_repository_is_named(place: Place, monkeypatch: pyte
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     with pytest.raises(UsageError, match="git cannot be used"):
         place.registers()
+
+
+@pytest.mark.parametrize("fails", ["each", "the repository"])
+def test_a_machine_without_a_temporary_folder_is_named(
+    fails: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a container with a read-only disk. It is not git that is missing."""
+    if fails == "each":
+        monkeypatch.setattr(tempfile, "tempdir", str(place.root / "nowhere"))
+    else:
+        monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(UsageError, match="git cannot be used") as caught:
+        place.registers()
+    assert "No such file" in caught.value.detail or "No space" in caught.value.detail
+
+
+def full(**_more: str) -> str:
+    """A disk without space."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_commit_of_any_time_is_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,12 @@ class Git:
         checkout = _Checkout(self.where, self._ref, folder or Path.cwd(), self.timeout)
         self._signs = checkout.signs
         self._root = checkout.root
-        private = Path(tempfile.mkdtemp(prefix="batchform-git-"))
+        try:
+            private = Path(tempfile.mkdtemp(prefix="batchform-git-"))
+        except OSError as error:
+            raise UsageError(
+                "git cannot be used", f"There is no folder for temporary files: {error.strerror}. Nothing was sent."
+            ) from None
         weakref.finalize(self, shutil.rmtree, private, ignore_errors=True)
         config = (*_FALLBACK, *checkout.kept, *_FIXED)
         self._environment = {
@@ -184,9 +189,10 @@ class Git:
         words = ("--quiet", "--bare", "--template=", f"--object-format={checkout.object_format}", str(private))
         try:
             self._do("init", *words)
-        except Unsure:
+        except Unsure as unsure:
             raise UsageError(
-                "git cannot be used", f"It cannot make a repository in {private.parent}. Nothing was sent."
+                "git cannot be used",
+                f"It cannot make a repository in {private.parent}: {unsure.detail}. Nothing was sent.",
             ) from None
 
     def rest(self, in_flight: int) -> float:
@@ -218,6 +224,8 @@ class Git:
                 if not refusal:
                     self._tip = after
                     return new
+                if self._look().commit == tip.commit:
+                    raise Unsure(Why.OTHER, refusal)  # the branch was not the cause, so a new commit would not help
         raise Unsure(Why.OTHER, "the branch moves")
 
     def _look(self) -> _Tip:
@@ -226,8 +234,6 @@ class Git:
         found = [line.partition("\t")[0] for line in refs if line.partition("\t")[2] == self._ref]
         if not found:
             self._tip = _Tip("", {})  # proven: the server was asked, and named no such branch
-                if self._look().commit == tip.commit:
-                    raise Unsure(Why.OTHER, refusal)  # the branch was not the cause, so a new commit would not help
         elif self._tip is None or self._tip.commit != found[0]:
             words = ("--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "origin")
             self._do("fetch", *words, f"+{self._ref}:refs/batchform/tip")
@@ -271,6 +277,9 @@ class Git:
         answer = re.search(r"^!\t.*\t(\[.*)$", ended.out.decode(errors="replace"), re.MULTILINE)
         if answer is None or answer[1].startswith("[remote failure]"):
             raise _unsure(ended)
+        refusal = _clean(f"{answer[1]} {_said(ended.err, 'remote')}")
+        if _NOT_FREE.search(refusal):
+            raise Unsure(Why.NOT_FREE, refusal)
         if _MOVED.match(answer[1]):
             return refusal
         raise Unsure(Why.OTHER if _PASSING.search(refusal) else Why.RULE, refusal)
@@ -278,9 +287,6 @@ class Git:
     def _message(self, name: str, data: bytes) -> str:
         """Who wrote what. CI systems start nothing for a commit with `[skip ci]`."""
         if name == ".journal":
-        refusal = _clean(f"{answer[1]} {_said(ended.err, 'remote')}")
-        if _NOT_FREE.search(refusal):
-            raise Unsure(Why.NOT_FREE, refusal)
             try:
                 header = replay(data.partition(b"\n")[0] + b"\n", "").header
             except StateError:
@@ -301,6 +307,8 @@ class Git:
         """
         ended = self._run(*words, given=given)
         if ended.code != 0:
+            if words[0] not in _REMOTE:
+                raise Unsure(Why.MACHINE, f"git {words[0]}: {_clean(ended.err)}")
             raise _unsure(ended)
         return ended.out
 
@@ -310,8 +318,6 @@ class Git:
         except TimeoutError:
             why = Why.SILENT if words[0] in _REMOTE else Why.MACHINE
             raise Unsure(why, f"git {words[0]} took longer than {self.timeout:.0f} s") from None
-            if words[0] not in _REMOTE:
-                raise Unsure(Why.MACHINE, f"git {words[0]}: {_clean(ended.err)}")
         except OSError as error:
             raise Unsure(Why.MACHINE, f"git {words[0]}: {error.strerror}") from None
 
@@ -352,9 +358,9 @@ class _Checkout:
     def _ask(self, *words: str, may_fail: bool = False) -> str:
         try:
             ended = _run(words, self._folder, self._environment, self._timeout)
-        except FileNotFoundError:
-            raise self._error("git is not installed", "It needs the command `git`.") from None
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and error.filename == "git":  # not the folder for temporary files
+                raise self._error("git is not installed", "It needs the command `git`.") from None
             raise self._error("git cannot be used", f"`git {words[0]}`: {error.strerror or 'out of time'}.") from None
         if ended.code == 0 or may_fail:
             return ended.out.decode(errors="surrogateescape")
