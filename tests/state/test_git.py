@@ -643,6 +643,16 @@ def full(**_more: str) -> str:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def test_an_origin_of_another_user_is_trusted_where_git_trusts_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shared repository on a disk: git asks for `safe.directory`, and its server on this machine asks once more."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    (place.root / "config").write_text('[safe]\n\tdirectory = "/odd \\\\ \\" folder"\n\tdirectory = *\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(place.root / "config"))
+    assert place.registers().write("", b"one", None)
+
+
 def test_a_commit_of_any_time_is_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time is only shown."""
     monkeypatch.setenv("GIT_COMMITTER_DATE", "@999999999999 +0000")

@@ -170,6 +170,7 @@ class Git:
         self._root = checkout.root
         try:
             private = Path(tempfile.mkdtemp(prefix="batchform-git-"))
+            (private / "trusted").write_text(_trusting(checkout.trusted), errors="surrogateescape")
         except OSError as error:
             raise UsageError(
                 "git cannot be used", f"There is no folder for temporary files: {error.strerror}. Nothing was sent."
@@ -180,7 +181,8 @@ class Git:
             **{name: value for name, value in os.environ.items() if not _NOT_GIVEN.fullmatch(name)},
             **_SILENT_ENVIRONMENT,
             "GIT_DIR": str(private),
-            "GIT_CONFIG_GLOBAL": os.devnull,
+            # A git server on this machine reads this file, and none of the variables below.
+            "GIT_CONFIG_GLOBAL": str(private / "trusted"),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_COUNT": str(len(config)),
             **{f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(config)},
@@ -354,6 +356,7 @@ class _Checkout:
                 "A state is in one place. `git remote get-url --all --push origin` shows them; keep one.",
             )
         self.kept = [(key, value) for key, value in config if _KEPT.fullmatch(key)]
+        self.trusted = [value for key, value in config if key == "safe.directory"]
 
     def _ask(self, *words: str, may_fail: bool = False) -> str:
         try:
@@ -383,6 +386,12 @@ def _entries(listed: str) -> Iterator[tuple[str, str]]:
     for entry in listed.split("\0")[:-1]:
         key, newline, value = entry.partition("\n")
         yield key, value if newline else "true"
+
+
+def _trusting(folders: Iterable[str]) -> str:
+    """A configuration of git by which repositories in these folders may belong to another user."""
+    quoted = (folder.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for folder in folders)
+    return "".join(["[safe]\n", *(f'\tdirectory = "{folder}"\n' for folder in quoted)])
 
 
 def _run(
