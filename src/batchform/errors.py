@@ -114,5 +114,9 @@ class OutcomeUnknownError(BatchformError):
     exit_code = Exit.UNKNOWN
 
 
+class StateGoneError(OutcomeUnknownError):
+    """The state was deleted while this run held it, and its intents with it."""
+
+
 class ServerError(BatchformError):
     """The server refused the credentials, or gave no usable answer to a request that the command needs."""

@@ -19,6 +19,7 @@ import pytest
 
 from batchform.state.address import Branch
 from batchform.state.git import Git
+from batchform.state.known import Phase
 from batchform.state.reader import read as read_file
 from batchform.state.remote.access import JOURNAL, STATE
 from batchform.state.remote.reader import read
@@ -198,6 +199,43 @@ def test_a_runner_that_is_suspended_past_its_lease_sends_nothing_more(tmp_path: 
         assert len(here.place.requests("start")) == sent
         assert here.contents() == contents
         here.all_is_well(30)
+
+
+def test_a_branch_that_is_deleted_during_a_run_is_restored_from_what_the_run_kept(tmp_path: Path) -> None:
+    """By a bot that removes stale branches, for example. Nothing else knows what was started, so no claim is made."""
+    with clones(tmp_path, 20, latency=0.3) as here:
+        assert here.run("one", *APPLY, "--target", "batch-b-00000").code == 0
+        first = here.begin("one", *APPLY, "--parallelism", "4")
+        here.place.log.wait_for(5)
+        git("update-ref", "-d", f"refs/heads/{BRANCH}", folder=tmp_path / "origin.git")
+        ended = here.place.end(first)
+        assert ended.code == 4, ended
+        assert "The state was deleted during the run" in ended.err
+        assert "The intents are recorded" not in ended.out
+        (spilled,) = here.folder("one").glob("batchform.outcomes-*.journal")
+        ended = here.run("one", "state", "push", spilled.name, BATCHFORM_STATE="git:another")
+        assert ended.code == 1, ended
+        assert "There is no state" in ended.err
+        for says in ("Pushed: ", "The state has all of this already."):
+            ended = here.run("one", "state", "push", spilled.name)
+            assert ended.code == 0, ended
+            assert says in ended.err
+        assert {entry.phase for entry in here.entries().values()} >= {Phase.STARTED}
+        assert here.run("two", *APPLY).code == 0
+        adopted = {batch_id for batch_id, entry in here.entries().items() if entry.phase is Phase.ADOPTED}
+        assert adopted == {"b-00000"}  # of the run before
+        assert here.place.accepted() == dict.fromkeys(ids(20), 1)
+
+
+def test_a_deleted_branch_is_restored_from_a_copy(tmp_path: Path) -> None:
+    """Which `state pull` made: with its history, and under its name only."""
+    with clones(tmp_path, 3) as here:
+        assert here.run("one", *APPLY).code == 0
+        assert here.run("one", "state", "pull", "copy.json").code == 0
+        git("update-ref", "-d", f"refs/heads/{BRANCH}", folder=tmp_path / "origin.git")
+        ended = here.run("one", "state", "push", "copy.json")
+        assert ended.code == 0, ended
+        here.all_is_well(3)
 
 
 def test_pushes_without_answers_cost_nothing(tmp_path: Path) -> None:

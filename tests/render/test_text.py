@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchform.apply import Outcome, Report, Result
-from batchform.engine import Interrupted
-from batchform.errors import BatchformError, ConfigError, Problem, Severity
+from batchform.engine import Interrupted, Unrecordable
+from batchform.errors import BatchformError, ConfigError, OutcomeUnknownError, Problem, Severity, StateGoneError
 from batchform.model import ServerProblem, Service
 from batchform.plan import NEAR, Action, Change, Plan, Reason, span
 from batchform.render.escape import width
@@ -242,6 +242,14 @@ def test_many_ordinary_lines_are_folded_and_problems_are_not() -> None:
     table = lines.split("\n\n")[0].splitlines()
     assert [line.split()[1:4] for line in table[:2]] == [["41", "batches", "started"], ["60", "batches", "not"]]
     assert len(table) == 2 + 5 + 50 + 50
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknownError, StateGoneError])
+def test_only_intents_that_are_in_the_store_are_promised(error: type[OutcomeUnknownError]) -> None:
+    """Whoever deleted the state deleted them, too."""
+    report = Report(outcomes=tuple(_outcomes(1, Result.STARTED)), end=Unrecordable(error=error("gone")))
+    text = report_text(report, PLAIN, state_path="s")
+    assert ("The intents are recorded" in text) == (error is OutcomeUnknownError)
 
 
 def test_an_outcome_that_is_not_on_disk_is_never_folded() -> None:

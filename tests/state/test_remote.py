@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchform.errors import OutcomeUnknownError, StateError, StateLockedError
+from batchform.errors import OutcomeUnknownError, StateError, StateGoneError, StateLockedError
 from batchform.state.codec import decode_state, encode_state
 from batchform.state.events import Intended, fold
 from batchform.state.journal import replay
@@ -589,7 +589,7 @@ def test_the_journal_deleted_under_a_run_fences_it(world: World) -> None:
     store = world.held("run-1")
     store.record(of("run-1", INTENDED))
     del world.space.held[JOURNAL]
-    with pytest.raises(OutcomeUnknownError):
+    with pytest.raises(StateGoneError, match="deleted during the run"):
         store.record(of("run-1", STARTED, first=2))
     assert not store.sure()
     store.close()

@@ -221,16 +221,22 @@ def push(
 ) -> None:
     """Merge FILE into the state: a copy of it, or the outcomes that a run could not write to its store.
 
-    Nothing is overwritten, and a second push changes nothing. What either records as started stays started.
+    Nothing is overwritten, and a second push changes nothing. What either records as started stays started. A state
+    that was deleted from its store is restored from such a FILE, as far as FILE has it.
     """
     place = environment.state_file(state)
-    theirs = _pushed(Path(file))
+    theirs, recorded_for = _pushed(Path(file))
     if theirs.home not in {"", str(place)}:
         raise StateError(
             "This is a copy of another state",
             f"{file} is a copy of {theirs.home}, not of {place}. Use --state with that address. Nothing was changed.",
         )
-    known, run = read_state(place), environment.new_run()
+    # safety: a state of another place would go on there and here
+    if recorded_for == str(place) and not isinstance(place, Path) and read(place).state is None:
+        known = State(lineage=theirs.lineage, serial=theirs.serial, service=theirs.service, endpoint=theirs.endpoint)
+    else:
+        known = read_state(place)
+    run = environment.new_run()
     with session.hold(
         terminal, place, fresh=known, run=run, command="state push", timeout=lock_timeout, patience=store_timeout
     ) as store:
@@ -240,8 +246,8 @@ def push(
     terminal.note(f"Pushed: {batches} of {printable(file)}." if changed else "The state has all of this already.")
 
 
-def _pushed(file: Path) -> State:
-    """The state in a file, or that of the events in a journal."""
+def _pushed(file: Path) -> tuple[State, str]:
+    """The state in a file, or that of the events in a journal; and the address it was recorded for, "" for a file."""
     try:
         data = read_plain(file, _LARGEST + 1)
     except (OSError, ValueError) as error:
@@ -250,13 +256,14 @@ def _pushed(file: Path) -> State:
     if len(data) > _LARGEST:
         raise UsageError("The file is too large", f"{file} has more than {_LARGEST >> 20} MB. Nothing was changed.")
     if data.lstrip()[:1] == b"{":
-        return read_state(file)  # with its journal
+        known = read_state(file)  # with its journal
+        return known, known.home
     found = replay(data, str(file))
     header = found.header
     if header is None or found.torn:
         raise StateError("The journal is damaged", f"{file} is cut off. Nothing was changed.")
-    empty = State(lineage=header.lineage, service=header.service, endpoint=header.endpoint)
-    return fold(empty, found.events, found.stories)
+    empty = State(lineage=header.lineage, serial=header.serial, service=header.service, endpoint=header.endpoint)
+    return fold(empty, found.events, found.stories), header.holder.get("Path", "")
 
 
 @command.command()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from batchform.apply import Result
 from batchform.engine import Stopped, Unrecordable
+from batchform.errors import StateGoneError
 from batchform.plan import Reason
 from batchform.render.escape import pad, printable, width
 from batchform.render.layout import Line, labelled, table, wrap
@@ -138,8 +139,10 @@ def _ended(report: Report, state_path: str, style: Style) -> list[str]:
     if unrecorded or isinstance(report.end, Unrecordable):
         lost = f"{count(unrecorded, 'outcome is', 'outcomes are')} shown above but not recorded in {path}. "
         kept = "The intents are recorded: the next apply reads the status of these batches before it sends a start."
+        if isinstance(report.end, Unrecordable) and isinstance(report.end.error, StateGoneError):
+            kept = ""
         why = end_text(report.end, accepted=report.accepted)
-        return wrap(f"{why} {lost if unrecorded else ''}{kept}", style.columns, rest="  ")
+        return wrap(f"{why} {lost if unrecorded else ''}{kept}".rstrip(), style.columns, rest="  ")
     started = len(report.having(Result.STARTED))
     none = "No batch is known to be" if report.having(Result.UNKNOWN) else "No batch was"
     kept = f"{count(started, 'batch was', 'batches were') if started else none} started."

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from batchform.errors import OutcomeUnknownError, StateError
+from batchform.errors import OutcomeUnknownError, StateError, StateGoneError
 from batchform.state.answers import ignores_conditions
 from batchform.state.journal import Header, encode_header, encode_line, replay
 from batchform.state.registers import Down, Taken, Unsure, Why
@@ -264,12 +264,20 @@ class Lease:
         return header is not None and (header.run, header.epoch) == (self._run, self._header.epoch)
 
     def _fenced(self, taken: Taken) -> OutcomeUnknownError:
-        """Another run holds the journal, for good. From here on nothing is written."""
-        header = None if taken.now is None else _header_of(taken.now)
+        """Another run holds the journal, for good, or there is none. From here on nothing is written."""
+        called = self._access.called
+        if taken.now is None:
+            self.fence = StateGoneError(
+                "The state was deleted during the run",
+                f"{called.journal} is gone. Nothing more was sent. Before the next apply, restore it from"
+                f" {called.kept}, if you have one.",
+            )
+            return self.fence
+        header = _header_of(taken.now)
         self.fence = OutcomeUnknownError(
             "Another run has taken over the state",
-            f"{self._access.called.journal} "
-            + (f"is now written by {who(header)}." if header else "was removed or replaced by hand.")
+            f"{called.journal} "
+            + (f"is now written by {who(header)}." if header else "was replaced by hand.")
             + " Nothing more was sent.",
         )
         return self.fence
