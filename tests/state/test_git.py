@@ -308,6 +308,7 @@ def test_every_kind_of_checkout_will_do(place: Place, monkeypatch: pytest.Monkey
         tag = place.registers(folder).write("", b"%d" % number, tag)
     monkeypatch.setenv("GIT_DIR", str(place.checkout / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(place.checkout / ".git" / "index"))
+    monkeypatch.setenv("GIT_QUARANTINE_PATH", str(place.root))
     assert place.registers(place.root).write("", b"from a hook", tag)
 
 
