@@ -196,6 +196,21 @@ def test_a_protected_branch_takes_every_write(place: Place) -> None:
     assert place.registers().write("", b"two", tag)
 
 
+def test_an_origin_that_pushes_elsewhere_is_named(place: Place) -> None:
+    """To a fork or a copy: what is written there is never read. Also if two commits of one second are the same."""
+    elsewhere = place.root / "elsewhere"
+    elsewhere.mkdir()
+    git("config", "remote.origin.pushurl", bare(elsewhere).as_uri(), folder=place.checkout)
+    one = place.registers()
+    one.write("", b"one", None)
+    for data in (b"one", b"two"):
+        found = unsure(lambda: one.write("", data, None))  # noqa: B023  # called at once
+        assert found.why is Why.APART
+    error = not_usable(one.where, Down(found, writing=True))
+    assert error.summary == "`origin` reads from one place and pushes to another"
+    assert "git remote get-url --push origin" in error.detail
+
+
 # --- The branch ------------------------------------------------------------------------------------------------------
 
 

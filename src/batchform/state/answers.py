@@ -85,6 +85,10 @@ _NOT_FREE: Final = (
     "git cannot hold a branch `a` and a branch `a/b` in one repository, and `origin` has one of the two. Choose another"
     " name."
 )
+_APART: Final = (
+    "The address for pushes (`git remote get-url --push origin`) has another state of this branch than the one for"
+    " reads (`git remote get-url origin`). It is another repository, or one of the two lags. Use one address for both."
+)
 _MACHINE: Final = (
     "batchform uses a temporary repository in `TMPDIR` and the settings of this checkout. Check the free space there,"
     " and what git says."
@@ -95,6 +99,7 @@ _GIT: Final[Mapping[Why, tuple[str, str]]] = {
     Why.FORBIDDEN: ("`origin` refuses these credentials", "They may not read the repository. Use others."),
     Why.RULE: ("A rule of the git server refuses the push", _RULE),
     Why.FOREIGN: ("The branch does not hold a batchform state", _FOREIGN),
+    Why.APART: ("`origin` reads from one place and pushes to another", _APART),
     Why.NOT_FREE: ("The name of the branch is not free", _NOT_FREE),
     Why.UNSIGNED: ("The commit cannot be signed", _UNSIGNED),
     Why.MACHINE: ("git failed on this machine", _MACHINE),

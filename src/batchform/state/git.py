@@ -101,8 +101,8 @@ _ANSWERS: Final = {
 """What a failed git says on stderr, in the order in which it is looked for."""
 
 _MOVED: Final = re.compile(
-    r"\[rejected\]|\[remote rejected\] \((failed to update ref|cannot lock ref|incorrect old value|reference already"
-    r"|fetch first|non-fast-forward)"
+    r"\[rejected\]|\[up to date\]|\[remote rejected\] \((failed to update ref|cannot lock ref|incorrect old value"
+    r"|reference already|fetch first|non-fast-forward)"
 )
 """The answers to a push whose condition did not hold."""
 
@@ -227,7 +227,8 @@ class Git:
                     self._tip = after
                     return new
                 if self._look().commit == tip.commit:
-                    raise Unsure(Why.OTHER, refusal)  # the branch was not the cause, so a new commit would not help
+                    # A new commit would not help. git itself refuses if a push finds another tip than a read.
+                    raise Unsure(Why.OTHER if refusal.startswith("[remote") else Why.APART, refusal)
         raise Unsure(Why.OTHER, "the branch moves")
 
     def _look(self) -> _Tip:
@@ -274,9 +275,9 @@ class Git:
         self._pushes.append(time.monotonic())
         lease = f"--force-with-lease={self._ref}:{old}"
         ended = self._run("push", "--porcelain", "--no-verify", lease, "origin", f"{new}:{self._ref}")
-        if ended.code == 0:
+        answer = re.search(r"^[!=]\t.*\t(\[.*)$", ended.out.decode(errors="replace"), re.MULTILINE)
+        if ended.code == 0 and answer is None:
             return ""
-        answer = re.search(r"^!\t.*\t(\[.*)$", ended.out.decode(errors="replace"), re.MULTILINE)
         if answer is None or answer[1].startswith("[remote failure]"):
             raise _unsure(ended)
         refusal = _clean(f"{answer[1]} {_said(ended.err, 'remote')}")

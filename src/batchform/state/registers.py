@@ -54,6 +54,8 @@ class Why(StrEnum):
     """The branch holds something else."""
     RULE = "rule"
     """A rule or hook of the git server refuses the push."""
+    APART = "apart"
+    """`origin` reads from one place and pushes to another."""
     NOT_FREE = "not_free"
     """The repository has a branch whose name excludes this one."""
     UNSIGNED = "unsigned"
