@@ -311,7 +311,8 @@ class Git:
         ended = self._run(*words, given=given)
         if ended.code != 0:
             if words[0] not in _REMOTE:
-                raise Unsure(Why.MACHINE, f"git {words[0]}: {_clean(ended.err)}")
+                # Without space it cannot say anything: what it prints goes to a file, too.
+                raise Unsure(Why.MACHINE, f"git {words[0]}: {_clean(ended.err) or f'exit code {ended.code}'}")
             raise _unsure(ended)
         return ended.out
 
