@@ -137,6 +137,12 @@ class Site:
 
     # --- checks against the log of the simulator ---
 
+    def sent_no_more(self, sent: int) -> None:
+        """After so many starts, a run that was suspended sent at most that of the one thread past the last check."""
+        late = self.requests("start")[sent:]
+        assert len(late) <= 1
+        assert not any(entry.accepted for entry in late)
+
     def requests(self, operation: str, batch_id: str | None = None) -> list[simulator.Entry]:
         """The requests that the simulator got."""
         return [

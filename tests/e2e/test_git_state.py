@@ -196,7 +196,7 @@ def test_a_runner_that_is_suspended_past_its_lease_sends_nothing_more(tmp_path: 
         ended = here.place.end(first)
         assert ended.code == 4, ended
         assert "Another run has taken over the state" in ended.err
-        assert len(here.place.requests("start")) == sent
+        here.place.sent_no_more(sent)
         assert here.contents() == contents
         here.all_is_well(30)
 

@@ -478,6 +478,27 @@ def test_credentials_that_expire_are_named(world: World) -> None:
     assert (world.folder / "batchform.outcomes-run-1.journal").exists()
 
 
+def test_a_store_that_is_down_is_not_asked_for_the_backup(world: World) -> None:
+    """Each try can take long. Once the store is back, it gets the state that there was."""
+    started_once(world)
+    before = world.space.held[STATE].data
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    engine.faults.extend([FAILED] * 100)
+    with pytest.raises(OutcomeUnknownError):
+        store.record(of("run-1", STARTED, first=2))
+    asked: list[str] = []
+    engine.before = lambda _, name: asked.append(name)
+    with pytest.raises(OutcomeUnknownError):
+        store.commit(NOW)
+    assert BACKUP not in asked
+    engine.faults.clear()
+    store.record(of("run-1", STARTED, first=3, batch="b2"))
+    assert store.commit(NOW)
+    store.close()
+    assert world.space.held[BACKUP].data == before
+
+
 def test_a_state_that_cannot_be_written_leaves_its_journal(world: World) -> None:
     """All is in the store, so nothing is spilled, and the next run folds it in."""
     engine = world.engine()

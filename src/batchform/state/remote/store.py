@@ -260,9 +260,9 @@ class Remote:
 
     def _keep_backup(self) -> None:
         """Before the first commit: keep the state there was. No start depends on it, so one try is enough."""
-        before, self._before = self._before, None
-        if before is None:
+        if self._before is None or self._access.down:  # each try can take half a minute
             return
+        before, self._before = self._before, None
         with contextlib.suppress(Unsure, Taken, Down):
             held = self._access.registers.read(BACKUP)
             if held is None or held.data != before:
