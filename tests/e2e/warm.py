@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import batchform.api.client
 import batchform.api.pacing
@@ -19,6 +19,9 @@ import batchform.cli.apply
 import batchform.engine  # noqa: F401  # imported once for all commands
 from batchform.cli import environment
 from tests.e2e.fast import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def prepare(job: dict[str, Any]) -> None:
@@ -39,13 +42,23 @@ def prepare(job: dict[str, Any]) -> None:
         environment.new_run = lambda: run_id
 
 
-if __name__ == "__main__":
+def serve(live: Callable[[dict[str, Any], float], None]) -> None:
+    """Fork a process for each line of stdin, which runs `live(job, factor)`, and print its exit code."""
+    factor = float(sys.argv[1])
     while line := sys.stdin.readline():
         child = os.fork()
         if child == 0:
-            factor = float(sys.argv[1])
-            prepare(json.loads(line))
-            run(factor)
+            live(json.loads(line), factor)
+            sys.exit()
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
+
+
+def _live(job: dict[str, Any], factor: float) -> None:
+    prepare(job)
+    run(factor)
+
+
+if __name__ == "__main__":
+    serve(_live)

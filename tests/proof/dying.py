@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.e2e.fast import run
-from tests.e2e.warm import prepare
+from tests.e2e.warm import prepare, serve
 from tests.proof.plants import PLANTS
 
 if TYPE_CHECKING:
@@ -102,11 +100,4 @@ def live(job: dict[str, Any], factor: float) -> None:
 
 
 if __name__ == "__main__":
-    while line := sys.stdin.readline():
-        child = os.fork()
-        if child == 0:
-            live(json.loads(line), float(sys.argv[1]))
-            sys.exit()
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+    serve(live)

@@ -9,10 +9,8 @@ whether it still holds the state are those of the machine, so a slow machine doe
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -26,7 +24,7 @@ from batchform.state import registers
 from batchform.state.git import Git
 from batchform.state.objects import Objects
 from tests.e2e import fast
-from tests.e2e.warm import prepare
+from tests.e2e.warm import prepare, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,11 +80,4 @@ def live(job: dict[str, Any], factor: float) -> None:
 
 
 if __name__ == "__main__":
-    while line := sys.stdin.readline():
-        child = os.fork()
-        if child == 0:
-            live(json.loads(line), float(sys.argv[1]))
-            sys.exit()
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+    serve(live)
