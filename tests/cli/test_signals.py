@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchform.cli.signals import Signals
+from batchform.cli.signals import Ended, Signals, letting_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,3 +40,35 @@ def test_the_first_signal_is_answered_at_once(in_flight: int, text: str, capfd: 
         signal.raise_signal(signal.SIGINT)
     assert came == [signal.SIGINT, signal.SIGINT]
     assert capfd.readouterr().err == text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_is_held_is_released_once_a_signal_comes(number: signal.Signals) -> None:
+    """A second signal does not disturb the release."""
+    came: list[str] = []
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    def command() -> None:
+        with letting_go():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGHUP)
+                came.append("released")
+
+    with pytest.raises(Ended) as ended:
+        command()
+    assert (ended.value.signum, came) == (number, ["released"])
+
+
+def test_without_a_signal_all_is_as_before() -> None:
+    """An ignored signal stays ignored (nohup), and a default one ends the process again."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with letting_go():
+        assert signal.getsignal(signal.SIGTERM) not in {signal.SIG_DFL, signal.SIG_IGN}
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

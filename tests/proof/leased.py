@@ -1,7 +1,7 @@
 """Warm like `tests.e2e.warm`, for commands on a remote state: `python -m tests.proof.leased FACTOR`.
 
 The job's `lease` and `timeout` take the place of a minute and 15 seconds. Its `die` says at which
-request to the store the command dies, and whether before or after it.
+request to the store the command gets a signal (KILL), and whether before or after it.
 
 The clock with which a run watches another one, and waits for its store, is faster by FACTOR. The clocks that tell a run
 whether it still holds the state are those of the machine, so a slow machine does not lose its lease.
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def mortal(at: int, how: str) -> None:
-    """From now on request number `at` is the last one."""
+def mortal(at: int, how: str, by: int = signal.SIGKILL) -> None:
+    """Send this signal to the command before or after request number `at`."""
     count = 0
     turn = threading.Lock()
 
@@ -42,12 +42,12 @@ def mortal(at: int, how: str) -> None:
                 count += 1
                 is_it = count == at
             if is_it and how == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), by)
             try:
                 return call(*words)
             finally:
                 if is_it:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), by)
 
         return counted
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -172,6 +173,26 @@ def test_a_command_that_dies_at_any_request_to_its_store_is_made_good(
     taken = points.sweep(count, step)
     assert taken > 8
     record_property("counted", f"store sweep: killed {how} each of {taken} requests, all recovered")
+
+
+@pytest.mark.parametrize("how", ["after", pytest.param("before", marks=pytest.mark.full)])
+def test_a_command_that_is_ended_at_any_request_to_its_store_lets_go_of_it(
+    how: str, points: Points, record_property: Callable[[str, object], None]
+) -> None:
+    """By TERM, as CI systems cancel a job: the next run need not wait for the end of the lease."""
+    held = 0
+
+    def step(case: Case, number: int) -> bool:
+        nonlocal held
+        ended = case.apply(die={"at": number, "how": how, "by": signal.SIGTERM})
+        assert ended.code in {0, 143}, ended
+        held += case.run("state", "lock").code != 0
+        return ended.code == 0
+
+    taken = points.sweep(2, step)  # from the commit on, the signal changes nothing
+    assert taken > 5
+    assert held <= 1  # a claim whose answer was not heard yet
+    record_property("counted", f"store sweep: ended {how} each of {taken} requests, {held} times not released")
 
 
 @pytest.mark.parametrize("fault", mostly_full("lost"))

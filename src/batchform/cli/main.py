@@ -10,6 +10,7 @@ import importlib
 import keyword
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -165,7 +166,7 @@ def _guarded(terminal: Terminal) -> int:
         if isinstance(error.__cause__, EOFError):  # click takes it for Ctrl-D, but a module could not be read
             return _show(terminal, _CUT_OFF)
         _show(terminal, BatchformError("Interrupted", "No request was in flight."))
-        return Exit.INTERRUPTED
+        return Exit(128 + getattr(error.__cause__ or error, "signum", signal.SIGINT))
     except OSError as error:
         return _show(terminal, _unusable(error))
     except MemoryError:

@@ -138,4 +138,6 @@ class Move:
         )
 
     def _done(self, state: State, where: str) -> None:
-        self.terminal.note(f"Moved: {count(len(state.entries), 'batch', 'batches')}.", f"Set `BATCHFORM_STATE={where}`.")
+        self.terminal.note(
+            f"Moved: {count(len(state.entries), 'batch', 'batches')}.", f"Set `BATCHFORM_STATE={where}`."
+        )

@@ -146,12 +146,13 @@ def hold(
         StateLockedError: Another run holds the lock.
         StateError: The state cannot be used, or belongs to another service or endpoint.
     """
-    from batchform.state.store import hold as hold_state  # noqa: PLC0415  # only for commands that write
+    from batchform.cli.signals import letting_go  # noqa: PLC0415  # only for commands that write
+    from batchform.state.store import hold as hold_state  # noqa: PLC0415  # the same
 
     now = clock.now()
     if timeout is None and in_ci():
         timeout = CI_LOCK_TIMEOUT
-    with hold_state(
+    held = hold_state(
         file,
         fresh=fresh,
         run=run,
@@ -161,7 +162,8 @@ def hold(
         timeout=timeout,
         patience=patience,
         sleep=Waiting(terminal, "Waiting for another run to release the lock ...", at_once=True),
-    ) as store:
+    )
+    with letting_go(), held as store:
         if store.recovered:
             events = "1 event" if store.recovered == 1 else f"{store.recovered:,} events"
             terminal.message(f"Recovered {events} from an interrupted run.")

@@ -1,7 +1,7 @@
 """INT, TERM and HUP end a run in good order.
 
 While requests can be in flight, a signal goes to the engine. At a prompt it ends the command at once. During a commit
-it waits.
+it waits. Before and after that, a command that holds a state lets go of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from batchform.engine import Engine
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_RUDE = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a process at once, unless it is handled."""
+
+_SIGNALS = (signal.SIGINT, *_RUDE)
 
 
 class Interruption(BatchformError):  # noqa: N818  # a signal is no error
@@ -30,6 +33,34 @@ class Interruption(BatchformError):  # noqa: N818  # a signal is no error
     def __init__(self, signum: int) -> None:
         super().__init__("Interrupted", "No batch was started.")
         self.exit_code = Exit(128 + signum)  # type: ignore[misc]  # the code depends on the signal
+
+
+class Ended(KeyboardInterrupt):
+    """TERM or HUP came while no request was in flight: what Python raises for INT."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.signum = signum
+
+
+@contextlib.contextmanager
+def letting_go() -> Iterator[None]:
+    """TERM and HUP raise `Ended`, so that what is held is released. Later ones are ignored, but not Ctrl-C."""
+
+    def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # Python's signature
+        for number in _RUDE:
+            signal.signal(number, signal.SIG_IGN)
+        raise Ended(signum)
+
+    for number in _RUDE:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in _RUDE:
+            if signal.getsignal(number) is end:
+                signal.signal(number, signal.SIG_DFL)
 
 
 class Signals:
