@@ -102,12 +102,12 @@ _ANSWERS: Final = {
 
 _MOVED: Final = re.compile(
     r"\[rejected\]|\[up to date\]|\[remote rejected\] \((failed to update ref|cannot lock ref|incorrect old value"
-    r"|reference already|fetch first|non-fast-forward)"
+    r"|reference already|reference does not|fetch first|non-fast-forward)"
 )
 """The answers to a push whose condition did not hold."""
 
-_NOT_FREE: Final = re.compile(r"exists; cannot create|[Dd]irectory.file conflict")
-"""The answers to a push that would create a branch `a/b` beside a branch `a`."""
+_NOT_FREE: Final = re.compile(r"exists; cannot create|[Dd]irectory.file conflict|refname conflict")
+"""The answers to a push that would create a branch `a/b` beside a branch `a`. The last one is that of git 2.53."""
 
 _PASSING: Final = re.compile(
     r"\(failure\)|commit_refs|[Ii]nternal ([Ss]erver [Ee]rror|API)|unpacker error|[Tt]ime(d |-)?out"
