@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchform.errors import StateError, UsageError
+from batchform.errors import BatchformError, StateError, UsageError
 from batchform.state.address import Bucket
 from batchform.state.objects import Objects, _unsure
 from batchform.state.registers import Held, Unsure, Why
@@ -147,6 +147,7 @@ def test_an_answer_without_a_tag_is_no_yes() -> None:
         ("gs://bucket/key", {"GOOGLE_APPLICATION_CREDENTIALS": "keyless.json"}, "set `GOOGLE_BEARER_TOKEN`"),
         ("gs://bucket/key", {"GOOGLE_APPLICATION_CREDENTIALS": "missing.json"}, "the key file of a service account"),
         ("s3://bucket/key", {"AWS_S3_EXPRESS": "topsecret"}, "one of the `AWS_` variables"),
+        ("s3://bucket/key", {"AWS_SECRET_ACCESS_KEY": "topsecret"}, "only one of `AWS_ACCESS_KEY_ID`"),
         ("gs://bucket/key", {"GOOGLE_BASE_URL": "http://store.example.test"}, "begins with `https://`"),
         ("az://container/key", {"AZURE_STORAGE_ENDPOINT": "http://store.example.test/a"}, "begins with `https://`"),
         ("s3://bucket/key", {"AWS_ENDPOINT_URL": "store.example.test"}, "begins with `https://`"),
@@ -196,11 +197,86 @@ def test_missing_credentials_are_named(given: dict[str, str], bare: pytest.Monke
     assert set(given) & set(re.findall(r"[A-Z_]{9,}", caught.value.detail))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such/file", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/team"},
+        {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/no"},
+    ],
+)
+def test_a_token_file_that_is_missing_is_about_credentials(given: dict[str, str], bare: pytest.MonkeyPatch) -> None:
+    """As in a pod whose volume is not there. It is not the store that does not answer."""
+    for name, value in given.items():
+        bare.setenv(name, value)
+    with pytest.raises(StateError, match="no usable credentials"):
+        read(objects("moto"), 0.0)
+
+
 def test_a_refusal_of_the_machine_itself_is_about_credentials() -> None:
     """The library asks a virtual machine for credentials that the environment does not hold."""
     said = "Generic GCS error: Error performing token request: Error performing GET http://169.254.169.254/x - Server "
-    unsure = _unsure(RuntimeError(said + "returned non-2xx status code: 404 Not Found: no"))
+    unsure = _unsure(RuntimeError(said + "returned non-2xx status code: 404 Not Found: no"), "key")
     assert (unsure.why, unsure.detail) == (Why.NO_CREDENTIALS, "404")
+
+
+def test_a_refusal_of_a_metadata_server_elsewhere_is_about_credentials(bare: pytest.MonkeyPatch) -> None:
+    """Its 404 is not that of a bucket."""
+    with Toll(server("moto")) as toll:
+        toll.begin(1, "404 -", for_good=True)
+        bare.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{toll.port}")
+        bare.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server('moto')}")
+        with pytest.raises(StateError, match="no usable credentials") as caught:
+            read(objects("moto"), 0.0)
+    assert "`AWS_PROFILE`" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "given"),
+    [
+        ("s3://bucket/key", "AWS_ACCESS_KEY_ID", {}),
+        ("s3://bucket/key", "AWS_SECRET_ACCESS_KEY", {}),
+        ("s3://bucket/key", "AWS_SESSION_TOKEN", {}),
+        ("s3://bucket/key", "AWS_REGION", {}),
+        ("gs://bucket/key", "GOOGLE_BEARER_TOKEN", {}),
+        ("az://container/key", "AZURE_STORAGE_ACCOUNT_NAME", {}),
+        ("az://container/key", "AZURE_STORAGE_TOKEN", {"AZURE_STORAGE_ACCOUNT_NAME": "account"}),
+    ],
+)
+def test_a_line_break_in_a_credential_is_named(
+    address: str, name: str, given: dict[str, str], bare: pytest.MonkeyPatch
+) -> None:
+    """Secrets are often pasted with one at their end. The library would panic when it signs the first request."""
+    for key, value in {**given, name: "topsecret\n"}.items():
+        bare.setenv(key, value)
+    scheme, _, rest = address.partition("://")
+    with pytest.raises(UsageError) as caught:
+        Objects(Bucket(scheme=scheme, bucket=rest.partition("/")[0], key="key"))
+    assert caught.value.summary == f"{name} is not usable"
+    assert "line break" in caught.value.detail
+    assert "topsecret" not in str(caught.value) + caught.value.detail
+
+
+def test_a_panic_of_the_library_is_an_answer_like_any_other(
+    bare: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Here from a token with a line break in a file. It is no `Exception`, so nothing else would catch it."""
+    token = tmp_path / "token"
+    token.write_text("topsecret\n")
+    bare.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{server('moto')}/credentials")
+    bare.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(token))
+    bare.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server('moto')}")
+    one = objects("moto")
+    for ask in (lambda: one.read(""), lambda: one.write("", b"one", None)):
+        with pytest.raises(Unsure) as caught:
+            ask()
+        assert caught.value.why is Why.NO_CREDENTIALS
+    assert "topsecret" not in capfd.readouterr().err
+
+
+def test_an_interruption_is_not_taken_for_an_answer() -> None:
+    """Ctrl-C ends the command."""
+    with pytest.raises(KeyboardInterrupt):
+        _unsure(KeyboardInterrupt(), "key")
 
 
 def test_the_library_that_is_missing_is_named(bare: pytest.MonkeyPatch) -> None:
@@ -241,3 +317,40 @@ def test_a_profile_that_does_not_exist_is_not_repeated(bare: pytest.MonkeyPatch,
         objects("moto")
     assert "AWS_PROFILE is not usable" in caught.value.summary
     assert "topsecret" not in str(caught.value)
+
+
+PROFILES = """
+[profile empty]
+region = eu-central-1
+[profile half]
+aws_access_key_id = topsecret
+[profile process]
+credential_process = /bin/false topsecret
+[profile chain]
+role_arn = arn:aws:iam::123456789012:role/team
+source_profile = topsecret
+[profile sign-in]
+sso_start_url = https://example.test/topsecret
+sso_region = eu-central-1
+sso_account_id = 123456789012
+sso_role_name = team
+region = eu-central-1
+"""
+
+
+@pytest.mark.parametrize("profile", ["empty", "half", "process", "chain", "sign-in"])
+def test_a_profile_without_credentials_is_named(profile: str, bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Wherever boto3 finds that out: when it reads the profile, or when it asks for the credentials."""
+    config = tmp_path / "config"
+    config.write_text(PROFILES)
+    bare.setenv("AWS_CONFIG_FILE", str(config))
+    bare.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    bare.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    bare.setenv("HOME", str(tmp_path))
+    bare.setenv("AWS_PROFILE", profile)
+    bare.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server('moto')}")
+    with pytest.raises(BatchformError) as caught:
+        read(objects("moto"), 0.0)
+    assert re.search("AWS_PROFILE is not usable|no usable credentials", caught.value.summary)
+    assert "aws sts get-caller-identity" in caught.value.detail
+    assert "topsecret" not in str(caught.value) + caught.value.detail

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _CREDENTIALS: Final[Mapping[str, str]] = {
     "s3": "On GitHub, `aws-actions/configure-aws-credentials` sets them (with `permissions: id-token: write`)."
-    " Elsewhere, set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary ones, `AWS_SESSION_TOKEN`.",
+    " Elsewhere, set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary ones, `AWS_SESSION_TOKEN`; or"
+    " `AWS_PROFILE`, also for the profile `default`, which `aws sts get-caller-identity` has to accept.",
     "gs": "Set `GOOGLE_BEARER_TOKEN` to an access token: on GitHub, the output `access_token` of"
     " `google-github-actions/auth` with `token_format: access_token`. Or set `GOOGLE_APPLICATION_CREDENTIALS` to the"
     " key file of a service account.",
@@ -41,7 +42,8 @@ _WRITE: Final[Mapping[str, str]] = {
     "az": "batchform needs the role `Storage Blob Data Contributor` on the container.",
 }
 _SETTINGS: Final[Mapping[str, str]] = {
-    "s3": "one of the `AWS_` variables has a value that the library cannot use.",
+    "s3": "one of the `AWS_` variables has a value that the library cannot use, or only one of `AWS_ACCESS_KEY_ID` and"
+    " `AWS_SECRET_ACCESS_KEY` is set.",
     "gs": "`GOOGLE_APPLICATION_CREDENTIALS` has to name the key file of a service account. The library does not read"
     " keyless files (`external_account`): set `GOOGLE_BEARER_TOKEN` to an access token instead.",
     "az": "set `AZURE_STORAGE_ACCOUNT_NAME` to the storage account. `AZURE_STORAGE_ACCOUNT_KEY`, if set, is a key as"

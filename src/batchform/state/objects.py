@@ -10,7 +10,7 @@ import os
 import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from batchform.errors import UsageError
 from batchform.state.answers import unusable_settings
@@ -27,14 +27,11 @@ if TYPE_CHECKING:
 _NO_CREDENTIALS: Final = (
     "performing token request",
     "az account get-access-token",
-    "federated token file",
-    "//169.254.",
-    "//sts.",
-    "//metadata.google",
-    "//oauth2.",
-    "//login.microsoft",
+    "token file",
+    "credential provider",
+    "InvalidHeaderValue",
 )
-"""Parts of an error that say that the library found no credentials, or asked for some in vain."""
+"""Parts of an error that say that the library found no usable credentials, or asked for some in vain."""
 
 _CODES: Final[Mapping[str, Why]] = {
     "AuthenticationFailed": Why.NO_CREDENTIALS,
@@ -96,8 +93,8 @@ class Objects:
             found = obstore.get(self._store, self._key + name)
             tag = self._tag(found.meta.get("e_tag"), found.meta.get("version"))
             return Held(bytes(found.bytes()), tag, found.meta.get("last_modified"))
-        except Exception as error:  # noqa: BLE001  # whatever it was, the answer is not known
-            unsure = _unsure(error)
+        except BaseException as error:  # noqa: BLE001  # whatever it was, the answer is not known
+            unsure = _unsure(error, self._key + name)
             if unsure.why is Why.ABSENT:
                 return None
             raise unsure from None
@@ -110,8 +107,8 @@ class Objects:
         try:
             put = obstore.put(self._store, self._key + name, data, mode=mode, use_multipart=False)
             return self._tag(put.get("e_tag"), put.get("version"))
-        except Exception as error:  # noqa: BLE001  # the same
-            unsure = _unsure(error)
+        except BaseException as error:  # noqa: BLE001  # the same
+            unsure = _unsure(error, self._key + name)
             if unsure.why is Why.THROTTLED:
                 self.every = max(self.every, THROTTLED_EVERY)
             raise unsure from None
@@ -123,18 +120,22 @@ class Objects:
         return tag
 
 
-def _unsure(error: Exception) -> Unsure:
-    """What an error of the library says, without its text.
+def _unsure(error: BaseException, key: str) -> Unsure:
+    """What an error of the library says, without its text. `key` is the one of the request.
 
     Source: the error codes of Amazon S3, of the XML API of Cloud Storage and of the Blob service.
     """
     if isinstance(error, Unsure):
         return error
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # no Exception, for the library
+        raise error
     text, _, debug = str(error).partition("\n\nDebug source:")
     status = re.search(r"status code: (\d{3})\b", text, re.ASCII)
     code = re.search(r"<Code>([A-Za-z]{1,60})</Code>", text, re.ASCII)
     detail = " ".join(found[1] for found in (status, code) if found)
-    if any(part in text for part in _NO_CREDENTIALS):
+    asked = re.search(r"Error performing [A-Z]+ (https?://\S+) in ", text, re.ASCII)
+    elsewhere = asked is not None and not unquote(urlsplit(asked[1]).path).endswith(f"/{key}")
+    if elsewhere or any(part in text for part in _NO_CREDENTIALS):
         return Unsure(Why.NO_CREDENTIALS, detail)
     if "redirect without LOCATION" in text:
         return Unsure(Why.REGION, "301")
@@ -156,6 +157,7 @@ def _open(address: Bucket, timeout: str) -> S3Store | GCSStore | AzureStore:
             "The library for remote states is not installed",
             f"{address} needs it: `pip install obstore`. Nothing was sent.",
         ) from None
+    _check_headers(address.scheme)
     common: dict[str, Any] = {
         "retry_config": {"max_retries": 0},  # safety: a retry after a lost answer is refused, though we wrote
         "client_options": {
@@ -172,6 +174,30 @@ def _open(address: Bucket, timeout: str) -> S3Store | GCSStore | AzureStore:
         return kinds[address.scheme](address.bucket, **common)
     except Exception:  # noqa: BLE001  # whatever it was, it is in the settings; its text may hold a secret
         raise unusable_settings(address) from None
+
+
+_IN_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+    ),
+    "gs": ("GOOGLE_BEARER_TOKEN",),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_TOKEN", "AZURE_STORAGE_SAS_TOKEN"),
+}
+
+
+def _check_headers(scheme: str) -> None:
+    """Refuse what no header can hold: the library panics at it. Raises UsageError."""
+    for name in _IN_HEADERS[scheme]:
+        if re.search(r"[\x00-\x1f\x7f]", os.environ.get(name, "")):
+            raise UsageError(
+                f"{name} is not usable",
+                "It has a line break or another control character, perhaps at its end. Set it again without."
+                " Nothing was sent.",
+            )
 
 
 _ENDPOINTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -216,6 +242,7 @@ def _aws() -> dict[str, Any]:
         from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  # the same
 
         session = boto3.Session(profile_name=profile)
+        provider = Boto3CredentialProvider(session)
     except ImportError:
         raise UsageError(
             "AWS_PROFILE needs boto3",
@@ -223,8 +250,12 @@ def _aws() -> dict[str, Any]:
             " into the environment: `aws configure export-credentials --format env`. Nothing was sent.",
         ) from None
     except Exception as error:  # noqa: BLE001  # boto3 raises many kinds; all mean the same here
-        raise UsageError("AWS_PROFILE is not usable", f"boto3 says {type(error).__name__}. Nothing was sent.") from None
-    given: dict[str, Any] = {"credential_provider": Boto3CredentialProvider(session)}
+        raise UsageError(
+            "AWS_PROFILE is not usable",
+            f"boto3 found no credentials for this profile ({type(error).__name__}). `aws sts get-caller-identity` has"
+            " to work with it. Nothing was sent.",
+        ) from None
+    given: dict[str, Any] = {"credential_provider": provider}
     if session.region_name:
         given["region"] = session.region_name
     return given
