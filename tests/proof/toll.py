@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
+    import ssl
     from types import TracebackType
 
 CODES: Final = {"500": "InternalError", "503": "InternalError", "403": "AccessDenied", "412": "PreconditionFailed"}
@@ -26,7 +27,7 @@ Beside these, a status and a code, such as `429 SlowDown`; the code `-` stands f
 class Toll:
     """Listens on a port of its own; use it with `with`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._store = port
         self._lock = threading.Lock()
         self.count = 0
@@ -54,6 +55,8 @@ class Toll:
             request_queue_size = 64
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._server.server_address[1]
         self._over = threading.Event()
 

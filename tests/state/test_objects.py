@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import sys
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from batchform.errors import BatchformError, StateError, UsageError
 from batchform.state.address import Bucket
@@ -130,6 +132,68 @@ def test_an_answer_without_a_tag_is_no_yes() -> None:
             one.read("")
         toll.without = ""
         assert (one.read("") or Held(b"", "")).data == b"one"
+
+
+def test_an_authority_of_the_company_is_named_and_trusted(
+    bare: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A store with a certificate of its own, or a proxy that inspects TLS: one variable, as for the service."""
+    authority, context, file = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tmp_path / "ca.pem"
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(file))
+    with Toll(server("moto"), context) as toll, environment("moto", toll.port):
+        bare.setenv("AWS_ENDPOINT_URL_S3", f"https://127.0.0.1:{toll.port}")
+        bare.setenv("AWS_ALLOW_INVALID_CERTIFICATES", "true")
+        with pytest.raises(StateError, match="certificate of the store is not accepted") as caught:
+            read(objects("moto"), 0.0)
+        assert "`BATCHFORM_CA_BUNDLE`" in caught.value.detail
+        assert "UnknownIssuer" in caught.value.detail
+        bare.setenv("BATCHFORM_CA_BUNDLE", str(file))
+        assert objects("moto").read("") is None
+        bare.setenv("BATCHFORM_CA_BUNDLE", str(tmp_path / "none"))
+        with pytest.raises(UsageError, match="The CA file cannot be used"):
+            objects("moto")
+    capfd.readouterr()  # the handshakes that failed
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}, "connection refused"),
+        (
+            {"AWS_ENDPOINT_URL_S3": "https://store.invalid", "HTTPS_PROXY": "http://u:topsecret@127.0.0.1:1"},
+            "the proxy",
+        ),
+    ],
+)
+def test_a_store_that_cannot_be_reached_is_named(given: dict[str, str], says: str, bare: pytest.MonkeyPatch) -> None:
+    """With what names its place, and the proxy that counts."""
+    with environment("moto"):
+        for name, value in given.items():
+            bare.setenv(name, value)
+        with pytest.raises(StateError, match="The store cannot be reached") as caught:
+            read(objects("moto"), 0.0)
+    assert says in caught.value.detail
+    assert "`HTTPS_PROXY`" in caught.value.detail
+    assert "topsecret" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "debug", "why", "detail"),
+    [
+        ("HTTP error", "kind: Connect, dns error", Why.UNREACHABLE, "no address for its host name"),
+        ("HTTP error", "kind: Connect, ProxyAuthRequired", Why.UNREACHABLE, "407 from the proxy"),
+        ("HTTP error", "kind: Connect, TimedOut", Why.UNREACHABLE, "connect"),
+        ("HTTP error", "kind: Timeout", Why.SILENT, "timeout"),
+        ("HTTP error", "", Why.SILENT, "RuntimeError"),
+        ("Unable to extract metadata from headers: ETag Header missing", "", Why.OTHER, "without ETag"),
+        ("Content-Length Header missing from response", "", Why.OTHER, "without Content-Length"),
+    ],
+)
+def test_an_error_without_a_status_has_a_meaning(text: str, debug: str, why: Why, detail: str) -> None:
+    """A few fixed words of the library are all that is read."""
+    unsure = _unsure(RuntimeError(f"{text}\n\nDebug source:\n{debug}"), "key")
+    assert (unsure.why, unsure.detail) == (why, detail)
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------

@@ -49,6 +49,16 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "az": "set `AZURE_STORAGE_ACCOUNT_NAME` to the storage account. `AZURE_STORAGE_ACCOUNT_KEY`, if set, is a key as"
     " the portal shows it.",
 }
+_CERTIFICATE: Final = (
+    "If your company's authority issued it, or a proxy that inspects TLS, set `BATCHFORM_CA_BUNDLE` to a file with the"
+    " certificate of that authority. If it is not valid yet or any more, check the clock of this machine, too."
+)
+_PROXY: Final = " Where only a proxy reaches it, set `HTTPS_PROXY`: `BATCHFORM_PROXY` does not count for a store."
+_NETWORK: Final[Mapping[str, str]] = {
+    "s3": f"Check the network, `AWS_REGION` and, if it is set, `AWS_ENDPOINT_URL_S3`.{_PROXY}",
+    "gs": f"Check the network.{_PROXY}",
+    "az": f"Check the network, and `AZURE_STORAGE_ACCOUNT_NAME`, which is part of the host name.{_PROXY}",
+}
 _EXPIRED: Final = "Run again with new credentials. For long runs, ask your cloud for credentials that last longer."
 
 _ANSWERS: Final[Mapping[Why, tuple[str, str | Mapping[str, str]]]] = {
@@ -57,6 +67,8 @@ _ANSWERS: Final[Mapping[Why, tuple[str, str | Mapping[str, str]]]] = {
     Why.FORBIDDEN: ("The store does not say whether the state exists", _READ),
     Why.REGION: ("The bucket is in another region", "Set `AWS_REGION` to the region of the bucket."),
     Why.EXPIRED: ("The credentials have expired", _EXPIRED),
+    Why.CERTIFICATE: ("The certificate of the store is not accepted", _CERTIFICATE),
+    Why.UNREACHABLE: ("The store cannot be reached", _NETWORK),
 }
 _NO_WRITE: Final = ("The store does not let us write", _WRITE)
 _ORIGIN_CREDENTIALS: Final = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -140,13 +141,35 @@ def _unsure(error: BaseException, key: str) -> Unsure:
     if "redirect without LOCATION" in text:
         return Unsure(Why.REGION, "301")
     if status is None:
-        kind = re.search(r"kind: ([A-Z][a-z]{1,20})", debug, re.ASCII)
-        return Unsure(Why.SILENT, kind[1].lower() if kind else type(error).__name__)
+        return _without_status(text, debug, type(error).__name__)
     if code and code[1] in _CODES:
         return Unsure(_CODES[code[1]], detail)
     if status[1] == "404":
         return Unsure(Why.NO_BUCKET, detail)  # safety: it does not say that the bucket is there and the object is not
     return Unsure(_STATUSES.get(int(status[1]), Why.OTHER), detail)
+
+
+def _without_status(text: str, debug: str, name: str) -> Unsure:
+    """What an error says that has no status. `name` is that of its type."""
+    if flaw := re.search(r"InvalidCertificate\(\s*([A-Za-z]{1,40})", debug, re.ASCII):
+        return Unsure(Why.CERTIFICATE, flaw[1])
+    if header := re.search(r"\b([A-Z][A-Za-z-]{1,20}) Header missing", text, re.ASCII):
+        return Unsure(Why.OTHER, f"without {header[1]}")
+    kind = re.search(r"kind: ([A-Z][a-z]{1,20})", debug, re.ASCII)
+    if kind is not None and kind[1] == "Connect":
+        return Unsure(
+            Why.UNREACHABLE, next((says for part, says in _NOT_CONNECTED.items() if part in debug), "connect")
+        )
+    return Unsure(Why.SILENT, kind[1].lower() if kind else name)
+
+
+_NOT_CONNECTED: Final[Mapping[str, str]] = {
+    "ProxyAuthRequired": "407 from the proxy",
+    "TunnelUnsuccessful": "refused by the proxy",
+    "ConnectFailed": "no connection to the proxy",
+    "dns error": "no address for its host name",
+    "ConnectionRefused": "connection refused",
+}
 
 
 def _open(address: Bucket, timeout: str) -> S3Store | GCSStore | AzureStore:
@@ -165,6 +188,7 @@ def _open(address: Bucket, timeout: str) -> S3Store | GCSStore | AzureStore:
             "connect_timeout": "5s",
             "allow_http": _is_loopback(address.scheme),
             "allow_invalid_certificates": False,
+            **_authority(),
         },
     }
     if address.scheme == "s3":
@@ -230,6 +254,23 @@ def _is_loopback(scheme: str) -> bool:
             )
         loopback = loopback or protocol == "http"
     return loopback
+
+
+def _authority() -> dict[str, bytes]:
+    """The authority to trust in addition to the system's. The library itself reads `SSL_CERT_FILE`.
+
+    Raises:
+        UsageError: Its file cannot be read.
+    """
+    file = os.environ.get("BATCHFORM_CA_BUNDLE")
+    if not file:
+        return {}
+    try:
+        return {"root_certificate": Path(file).read_bytes()}
+    except OSError as error:
+        raise UsageError(
+            "The CA file cannot be used", f"BATCHFORM_CA_BUNDLE: {file}: {error.strerror}. Nothing was sent."
+        ) from error
 
 
 def _aws() -> dict[str, Any]:

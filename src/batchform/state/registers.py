@@ -62,13 +62,27 @@ class Why(StrEnum):
     """The commit cannot be signed."""
     MACHINE = "machine"
     """git failed on this machine, for a reason that is not the store's."""
+    CERTIFICATE = "certificate"
+    """The certificate of the store is not accepted."""
+    UNREACHABLE = "unreachable"
+    """There is no connection."""
     SILENT = "silent"
-    """No answer: not connected, cut, or out of time."""
+    """No answer: cut, or out of time."""
     OTHER = "other"
 
 
 LASTING: Final = frozenset(
-    {Why.FORBIDDEN, Why.NO_CREDENTIALS, Why.NO_BUCKET, Why.REGION, Why.FOREIGN, Why.RULE, Why.NOT_FREE, Why.UNSIGNED}
+    {
+        Why.FORBIDDEN,
+        Why.NO_CREDENTIALS,
+        Why.NO_BUCKET,
+        Why.REGION,
+        Why.CERTIFICATE,
+        Why.FOREIGN,
+        Why.RULE,
+        Why.NOT_FREE,
+        Why.UNSIGNED,
+    }
 )
 """Answers that waiting rarely changes: tried for `_LASTING_PATIENCE` seconds only."""
 
