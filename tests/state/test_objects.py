@@ -15,7 +15,8 @@ import trustme
 from batchform.errors import BatchformError, StateError, UsageError
 from batchform.state.address import Bucket
 from batchform.state.objects import Objects, _unsure
-from batchform.state.registers import Held, Unsure, Why
+from batchform.state.registers import Down, Held, Unsure, Why
+from batchform.state.remote.access import JOURNAL, Access
 from batchform.state.remote.reader import read
 from tests.proof.toll import Toll
 from tests.state.engines import BUCKET, SCHEMES, environment, server
@@ -90,6 +91,14 @@ def test_credentials_that_the_store_does_not_accept_are_named(monkeypatch: pytes
         (429, "SlowDown", Why.THROTTLED),
         (503, "ServerBusy", Why.THROTTLED),
         (503, "SlowDown", Why.THROTTLED),
+        (307, "TemporaryRedirect", Why.REGION),
+        (400, "KMS.DisabledException", Why.OTHER),
+        (403, "InvalidObjectState", Why.ARCHIVED),
+        (403, "RequestTimeTooSkewed", Why.CLOCK),
+        (409, "BlobArchived", Why.ARCHIVED),
+        (409, "BlobImmutableDueToPolicy", Why.RETAINED),
+        (501, "NotImplemented", Why.NO_CONDITIONS),
+        (501, "-", Why.NO_CONDITIONS),
         (503, "InternalError", Why.OTHER),
         (500, "-", Why.OTHER),
     ],
@@ -104,7 +113,35 @@ def test_each_answer_has_a_meaning(status: int, code: str, why: Why, kind: str) 
             with pytest.raises(Unsure) as caught:
                 ask()
             assert caught.value.why is why
-            assert caught.value.detail == ("301" if status == 301 else f"{status} {code}".removesuffix(" -"))
+            assert caught.value.detail == ("a redirect" if status < 400 else f"{status} {code}".removesuffix(" -"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "summary", "says"),
+    [
+        ("moto", "403 RequestTimeTooSkewed", "The clock of this machine is wrong", "Set the clock"),
+        ("moto", "501 NotImplemented", "This store has no conditional writes", "MinIO"),
+        ("moto", "403 InvalidObjectState", "The object is archived", "exclude them from the rule"),
+        ("moto", "409 BlobImmutableDueToPolicy", "The store does not let us replace the object", "without one"),
+        ("moto", "503 SlowDown", "The store limits our requests", "Run again later"),
+        ("moto", "503 InternalError", "The store reports an error of its own", "when it is back"),
+        ("moto", "400 KMS.DisabledException", "The answer of the store cannot be used", "KMS.DisabledException"),
+        ("moto", "409 ConditionalRequestConflict", "The answer of the store cannot be used", "ConditionalRequest"),
+        ("moto", "403 AccessDenied", "The store does not let us write", "`AWS_SERVER_SIDE_ENCRYPTION`"),
+        ("moto", "gone", "The store does not answer", "when it is back"),
+        ("google", "403 AccessDenied", "The store does not let us write", "objectUser"),
+    ],
+)
+def test_a_write_that_never_takes_place_has_a_true_reason(kind: str, fault: str, summary: str, says: str) -> None:
+    """A store that answers is not one that does not answer, and each cause that can be told has its own next step."""
+    with Toll(server(kind)) as toll, environment(kind, toll.port):
+        access = Access(objects(kind), 0.0)
+        toll.begin(1, fault)  # the read after it shows that nothing is there
+        with pytest.raises(Down) as caught:
+            access.write(JOURNAL, b"one", None)
+        error = access.not_usable(caught.value)
+    assert error.summary == summary
+    assert says in error.detail
 
 
 def test_a_store_that_throttles_is_written_less_often() -> None:

@@ -70,7 +70,7 @@ def test_an_answer_that_is_neither_yes_nor_no_ends_the_probe() -> None:
     """The second create is not refused, but fails."""
     engine = Memory(Space())
     engine.faults.extend(["", FAILED])
-    with pytest.raises(StateError, match="does not answer"):
+    with pytest.raises(StateError, match="an error of its own"):
         probe(engine, ".backup", ".journal", 5.0, engine.time.clocks)
 
 

@@ -886,7 +886,7 @@ def test_a_store_that_does_not_take_what_a_dead_run_left_is_named(world: World) 
     before = world.space.held[JOURNAL]
     engine = world.engine()
     engine.faults.extend([FAILED] * 100)
-    with pytest.raises(StateError, match="does not answer"):
+    with pytest.raises(StateError, match="an error of its own"):
         world.held("run-1", engine)
     assert world.space.held[JOURNAL] == before
 
@@ -979,7 +979,7 @@ def test_a_state_that_cannot_be_written_does_not_leave(world: World) -> None:
     engine = world.engine()
     store = world.held("run-1", engine)
     engine.faults.extend(["", *[FAILED] * 100])
-    with pytest.raises(StateError, match="does not answer"):
+    with pytest.raises(StateError, match="an error of its own"):
         store.leave("elsewhere")
     assert world.state().home == WHERE
 

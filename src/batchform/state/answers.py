@@ -26,20 +26,25 @@ _CREDENTIALS: Final[Mapping[str, str]] = {
 _BUCKET: Final = (
     "A missing bucket is never taken for a state that does not exist yet. Create the bucket, or correct the address."
 )
+_AZURE_ROLE: Final = (
+    "batchform needs the role `Storage Blob Data Contributor` on the container. `AuthorizationFailure` may also mean"
+    " that the firewall of the storage account does not let this network in."
+)
 _READ: Final[Mapping[str, str]] = {
     "s3": "batchform needs the right to read the state, and to list the bucket: without that right the store does not"
     " say whether an object exists. On S3: `s3:GetObject` on the state, `.journal` and `.backup`, and `s3:ListBucket`"
-    " on the bucket.",
+    " on the bucket. If the objects are encrypted with a key of KMS: `kms:Decrypt` on that key.",
     "gs": "batchform needs the role `roles/storage.objectUser` on the bucket, or `storage.objects.get` and"
     " `storage.objects.list`: without the second, the store does not say whether an object exists.",
-    "az": "batchform needs the role `Storage Blob Data Contributor` on the container.",
+    "az": _AZURE_ROLE,
 }
 _WRITE: Final[Mapping[str, str]] = {
     "s3": "batchform needs the right to write the state, `.journal` and `.backup`. On S3: `s3:PutObject` on these three"
-    " keys.",
+    " keys, and with a key of KMS `kms:GenerateDataKey` and `kms:Decrypt`. If a policy of the bucket asks for"
+    " encryption, set `AWS_SERVER_SIDE_ENCRYPTION` and `AWS_SSE_KMS_KEY_ID`.",
     "gs": "batchform needs the role `roles/storage.objectUser` on the bucket, or `storage.objects.create` and"
     " `storage.objects.delete`: Cloud Storage asks for the second when an object is replaced.",
-    "az": "batchform needs the role `Storage Blob Data Contributor` on the container.",
+    "az": _AZURE_ROLE,
 }
 _SETTINGS: Final[Mapping[str, str]] = {
     "s3": "one of the `AWS_` variables has a value that the library cannot use, or only one of `AWS_ACCESS_KEY_ID` and"
@@ -59,6 +64,23 @@ _NETWORK: Final[Mapping[str, str]] = {
     "gs": f"Check the network.{_PROXY}",
     "az": f"Check the network, and `AZURE_STORAGE_ACCOUNT_NAME`, which is part of the host name.{_PROXY}",
 }
+_CLOCK: Final = "The store refuses requests whose time is wrong by more than 15 minutes. Set the clock of this machine."
+_QUALIFY: Final = (
+    "Amazon S3, Google Cloud Storage, Azure Blob Storage, MinIO, Ceph, Cloudflare R2 and SeaweedFS check conditions."
+)
+_NO_CONDITIONS: Final = (
+    "It refuses a write that names the version to replace. Without such writes two runs could overwrite each other, so"
+    f" batchform does not use it. {_QUALIFY}"
+)
+_KEYS: Final = "the state, `.journal` and `.backup`"
+_ARCHIVED: Final = (
+    f"A rule of the bucket has moved {_KEYS}, or one of them, to an archive class. Restore them, and exclude them from"
+    " the rule."
+)
+_RETAINED: Final = (
+    f"A retention or legal hold forbids to replace the object. batchform replaces {_KEYS} with each write: use a"
+    " container without one, or allow it for versions only."
+)
 _EXPIRED: Final = "Run again with new credentials. For long runs, ask your cloud for credentials that last longer."
 
 _ANSWERS: Final[Mapping[Why, tuple[str, str | Mapping[str, str]]]] = {
@@ -67,6 +89,11 @@ _ANSWERS: Final[Mapping[Why, tuple[str, str | Mapping[str, str]]]] = {
     Why.FORBIDDEN: ("The store does not say whether the state exists", _READ),
     Why.REGION: ("The bucket is in another region", "Set `AWS_REGION` to the region of the bucket."),
     Why.EXPIRED: ("The credentials have expired", _EXPIRED),
+    Why.CLOCK: ("The clock of this machine is wrong", _CLOCK),
+    Why.NO_CONDITIONS: ("This store has no conditional writes", _NO_CONDITIONS),
+    Why.ARCHIVED: ("The object is archived", _ARCHIVED),
+    Why.RETAINED: ("The store does not let us replace the object", _RETAINED),
+    Why.THROTTLED: ("The store limits our requests", "Too many requests reach it at a time. Run again later."),
     Why.CERTIFICATE: ("The certificate of the store is not accepted", _CERTIFICATE),
     Why.UNREACHABLE: ("The store cannot be reached", _NETWORK),
 }
@@ -120,13 +147,20 @@ _GIT: Final[Mapping[Why, tuple[str, str]]] = {
 }
 _NO_PUSH: Final = ("`origin` does not let us push", _PUSH)
 _ELSE: Final = ("The store does not answer", "It gave no usable answer in time. Run again when it is back.")
+_FAILING: Final = ("The store reports an error of its own", "Run again when it is back.")
+_UNUSABLE: Final = (
+    "The answer of the store cannot be used",
+    "Check the endpoint, the rules of the bucket, and whether a proxy answers in its place.",
+)
 
 
 def not_usable(where: str, down: Down) -> StateError:
     """The error for a store that gave no usable answer."""
     last = down.last
     answers, no_write = (_GIT, _NO_PUSH) if where.startswith("git:") else (_ANSWERS, _NO_WRITE)
-    summary, detail = no_write if down.writing and last.why is Why.FORBIDDEN else answers.get(last.why, _ELSE)
+    other = _ELSE if answers is _GIT or last.why is Why.SILENT or not last.detail else _UNUSABLE
+    other = _FAILING if other is _UNUSABLE and last.detail.startswith("5") else other
+    summary, detail = no_write if down.writing and last.why is Why.FORBIDDEN else answers.get(last.why, other)
     if not isinstance(detail, str):
         detail = detail.get(where.partition(":")[0], detail["s3"])
     told = f" (its answer: {last.detail})" if last.detail else ""
@@ -145,6 +179,5 @@ def ignores_conditions(where: str) -> StateError:
     return StateError(
         "This store ignores conditions",
         f"{where} took a write that named an outdated version. Two runs could overwrite each other there, so batchform"
-        " does not use it. Nothing was sent. Amazon S3, Google Cloud Storage, Azure Blob Storage, MinIO, Ceph,"
-        " Cloudflare R2 and SeaweedFS check conditions.",
+        f" does not use it. Nothing was sent. {_QUALIFY}",
     )

@@ -37,17 +37,23 @@ _NO_CREDENTIALS: Final = (
 _CODES: Final[Mapping[str, Why]] = {
     "AuthenticationFailed": Why.NO_CREDENTIALS,
     "AuthorizationHeaderMalformed": Why.REGION,
+    "BlobArchived": Why.ARCHIVED,
+    "BlobBeingRehydrated": Why.ARCHIVED,
+    "BlobImmutableDueToPolicy": Why.RETAINED,
     "BlobNotFound": Why.ABSENT,
     "ConditionalRequestConflict": Why.REFUSED,
     "ContainerBeingDeleted": Why.NO_BUCKET,
     "ContainerNotFound": Why.NO_BUCKET,
     "ExpiredToken": Why.EXPIRED,
     "InvalidAccessKeyId": Why.NO_CREDENTIALS,
+    "InvalidObjectState": Why.ARCHIVED,
     "InvalidToken": Why.NO_CREDENTIALS,
     "NoSuchBucket": Why.NO_BUCKET,
     "NoSuchKey": Why.ABSENT,
+    "NotImplemented": Why.NO_CONDITIONS,
     "PermanentRedirect": Why.REGION,
     "RequestExpired": Why.EXPIRED,
+    "RequestTimeTooSkewed": Why.CLOCK,
     "ServerBusy": Why.THROTTLED,
     "SignatureDoesNotMatch": Why.NO_CREDENTIALS,
     "SlowDown": Why.THROTTLED,
@@ -55,11 +61,13 @@ _CODES: Final[Mapping[str, Why]] = {
 }
 _STATUSES: Final[Mapping[int, Why]] = {
     301: Why.REGION,
+    307: Why.REGION,
     401: Why.NO_CREDENTIALS,
     403: Why.FORBIDDEN,
     409: Why.REFUSED,
     412: Why.REFUSED,
     429: Why.THROTTLED,
+    501: Why.NO_CONDITIONS,
 }
 
 
@@ -132,14 +140,14 @@ def _unsure(error: BaseException, key: str) -> Unsure:
         raise error
     text, _, debug = str(error).partition("\n\nDebug source:")
     status = re.search(r"status code: (\d{3})\b", text, re.ASCII)
-    code = re.search(r"<Code>([A-Za-z]{1,60})</Code>", text, re.ASCII)
+    code = re.search(r"<Code>([A-Za-z.]{1,60})</Code>", text, re.ASCII)
     detail = " ".join(found[1] for found in (status, code) if found)
     asked = re.search(r"Error performing [A-Z]+ (https?://\S+) in ", text, re.ASCII)
     elsewhere = asked is not None and not unquote(urlsplit(asked[1]).path).endswith(f"/{key}")
     if elsewhere or any(part in text for part in _NO_CREDENTIALS):
         return Unsure(Why.NO_CREDENTIALS, detail)
     if "redirect without LOCATION" in text:
-        return Unsure(Why.REGION, "301")
+        return Unsure(Why.REGION, "a redirect")
     if status is None:
         return _without_status(text, debug, type(error).__name__)
     if code and code[1] in _CODES:

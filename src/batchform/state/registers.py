@@ -62,6 +62,14 @@ class Why(StrEnum):
     """The commit cannot be signed."""
     MACHINE = "machine"
     """git failed on this machine, for a reason that is not the store's."""
+    CLOCK = "clock"
+    """The clock of this machine is wrong."""
+    NO_CONDITIONS = "no_conditions"
+    """The store has no conditional writes."""
+    ARCHIVED = "archived"
+    """The object is in an archive class, where it cannot be read."""
+    RETAINED = "retained"
+    """A policy forbids to replace the object."""
     CERTIFICATE = "certificate"
     """The certificate of the store is not accepted."""
     UNREACHABLE = "unreachable"
@@ -77,6 +85,10 @@ LASTING: Final = frozenset(
         Why.NO_CREDENTIALS,
         Why.NO_BUCKET,
         Why.REGION,
+        Why.CLOCK,
+        Why.NO_CONDITIONS,
+        Why.ARCHIVED,
+        Why.RETAINED,
         Why.CERTIFICATE,
         Why.FOREIGN,
         Why.RULE,
