@@ -96,6 +96,10 @@ class StateError(BatchformError):
     """The state file or its journal is damaged, belongs to something else, or cannot be written."""
 
 
+class StateMissingError(StateError):
+    """There is no state, although its journal continues one."""
+
+
 class StateLockedError(BatchformError):
     """Another run has locked the state."""
 

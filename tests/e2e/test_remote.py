@@ -312,6 +312,29 @@ def test_a_copy_is_planned_on_and_never_applied(tmp_path: Path) -> None:
         here.all_is_well(3)
 
 
+@pytest.mark.parametrize("names", [(STATE,), (STATE, JOURNAL)])
+def test_a_state_that_was_deleted_is_restored_from_a_copy(names: tuple[str, ...], tmp_path: Path) -> None:
+    """Of its latest version, also where its journal is still there. An older copy would forget what was started."""
+    with land(tmp_path, 3) as here:
+        assert here.run("one", *APPLY, "--target", "batch-b-00000").code == 0
+        assert here.run("one", "state", "pull", "old.json").code == 0
+        assert here.run("one", *APPLY).code == 0
+        assert here.run("one", "state", "pull", "copy.json").code == 0
+        with environment(here.kind):
+            obstore = pytest.importorskip("obstore")
+            obstore.delete(Objects(here.bucket)._store, [here.key + name for name in names])
+        if names == (STATE,):
+            for command in (("state", "push", "old.json"), APPLY):
+                ended = here.run("one", *command)
+                assert ended.code == 1, ended
+                assert "The state is missing" in ended.err
+        for says in ("Pushed: 3 batches", "The state has all of this already."):
+            ended = here.run("one", "state", "push", "copy.json")
+            assert ended.code == 0, ended
+            assert says in ended.err
+        here.all_is_well(3)
+
+
 def test_a_pull_never_replaces_another_state(tmp_path: Path) -> None:
     """What only that state knows would be forgotten."""
     with land(tmp_path, 2) as here:

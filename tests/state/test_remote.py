@@ -549,8 +549,9 @@ def test_a_state_without_its_journal_is_refused(world: World) -> None:
     """Somebody deleted it: what a run recorded last may be missing."""
     started_once(world)
     del world.space.held[JOURNAL]
-    with pytest.raises(StateError, match="journal of the state is gone"):
+    with pytest.raises(StateError, match="journal of the state is gone") as caught:
         world.held("run-1")
+    assert "git:" not in caught.value.detail
 
 
 def test_a_journal_without_its_state_is_refused(world: World) -> None:

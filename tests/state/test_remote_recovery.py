@@ -168,6 +168,26 @@ def test_nothing_at_all_is_nothing_to_recover(world: World) -> None:
         recovered(world)
 
 
+@pytest.mark.parametrize(("name", "data"), [(STATE, b""), (JOURNAL, b""), (JOURNAL, b"<html>nonsense</html>")])
+def test_an_object_that_never_was_a_state_has_a_way_out(world: World, name: str, data: bytes) -> None:
+    """For example an empty one that was made in advance. No run would begin, and there is nothing to recover."""
+    for one in (STATE, JOURNAL, BACKUP):
+        del world.space.held[one]
+    world.space.put(name, data, None)
+    with pytest.raises(StateError, match="nothing to recover") as caught:
+        recovered(world)
+    assert f"Only if there never was a state, delete {WHERE}{name}:" in caught.value.detail
+
+
+def test_a_state_that_cannot_be_read_is_not_called_kept(world: World) -> None:
+    """Without a backup nothing of it is."""
+    del world.space.held[BACKUP]
+    spoil(world, STATE, b"nonsense")
+    notes = " ".join(examine(Access(world.engine(), 60.0, world.time.clocks)).recovery.notes)
+    assert "There is no state and no backup" in notes
+    assert "by hand" not in notes
+
+
 def test_a_run_that_lives_is_not_recovered_under(world: World) -> None:
     """It writes within the lease, so nothing is changed."""
     live = world.held("run-2")

@@ -20,7 +20,7 @@ from batchform.cli.options import (
 )
 from batchform.cli.terminal import Waiting
 from batchform.config.selection import Item, select, select_one
-from batchform.errors import Exit, RefusedError, StateError, UsageError
+from batchform.errors import Exit, RefusedError, StateError, StateMissingError, UsageError
 from batchform.render.documents.lock import file_lock_document, free_document, lock_text, store_lock_document
 from batchform.render.documents.state import state_document
 from batchform.render.escape import printable
@@ -232,7 +232,7 @@ def push(
             f"{file} is a copy of {theirs.home}, not of {place}. Use --state with that address. Nothing was changed.",
         )
     # safety: a state of another place would go on there and here
-    if recorded_for == str(place) and not isinstance(place, Path) and read(place).state is None:
+    if recorded_for == str(place) and _is_gone(place, theirs):
         known = State(lineage=theirs.lineage, serial=theirs.serial, service=theirs.service, endpoint=theirs.endpoint)
     else:
         known = read_state(place)
@@ -244,6 +244,17 @@ def push(
         changed = store.commit(session.clock.now())
     batches = count(len(theirs.entries), "batch", "batches")
     terminal.note(f"Pushed: {batches} of {printable(file)}." if changed else "The state has all of this already.")
+
+
+def _is_gone(place: Place, theirs: State) -> bool:
+    """Whether the state was deleted from its store, so that `theirs` becomes the state again.
+
+    Where its journal is still there, only a copy of the state does: `hold` refuses one that the journal is ahead of.
+    """
+    try:
+        return not isinstance(place, Path) and read(place).state is None
+    except StateMissingError:
+        return theirs.home == str(place)
 
 
 def _pushed(file: Path) -> tuple[State, str]:

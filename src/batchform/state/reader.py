@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchform.errors import StateError
+from batchform.errors import StateError, StateMissingError
 from batchform.state.codec import NewerFormatError, decode_state
 from batchform.state.disk import paths, read_bytes
 from batchform.state.known import State
@@ -89,7 +89,7 @@ def combine(called: Names, state: bytes | None, journal: bytes | None) -> tuple[
         return base, leftover
     if base is None:
         if header.serial > 0:
-            raise StateError(
+            raise StateMissingError(
                 "The state is missing",
                 f"{called.journal} continues serial {header.serial} of {called.state}, which does not exist. If a"
                 f" `state migrate` was interrupted, run it again. Else restore it from {called.kept}, or run `batchform"

@@ -78,7 +78,7 @@ def judge(parts: Parts) -> Recovery:
     header = leftover.header if leftover is not None else None
     if state is None:
         if header is None:
-            raise StateError("There is nothing to recover", f"{parts.where} and its backup contain no state.")
+            raise StateError("There is nothing to recover", _nothing(parts))
         state = State(lineage=header.lineage, serial=header.serial, service=header.service, endpoint=header.endpoint)
         notes.append("There is no state and no backup. Only the events of the journal are kept.")
     if header is not None and header.lineage != state.lineage:
@@ -97,6 +97,13 @@ def judge(parts: Parts) -> Recovery:
             state = replace(state, serial=header.serial)
         state = fold(state, leftover.events, leftover.stories)
     return Recovery(state=state, notes=tuple(notes), damaged=tuple(damaged))
+
+
+def _nothing(parts: Parts) -> str:
+    text = f"{parts.where} and its backup contain no state."
+    if found := " and ".join(part.name for part in (parts.state, parts.journal) if part.data is not None):
+        text += f" Restore an older version. Only if there never was a state, delete {found}: the next run begins anew."
+    return text
 
 
 def accept(state_file: str | os.PathLike[str], recovery: Recovery, run: str) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from batchform.errors import StateError, StateLockedError
 from batchform.state import disk
-from batchform.state.codec import encode_state
+from batchform.state.codec import decode_state, encode_state
 from batchform.state.journal import Header, salvage
 from batchform.state.known import UNTOLD, check_home
 from batchform.state.recovery import Part, Parts, Recovery, judge
@@ -55,9 +55,17 @@ def examine(access: Access) -> Found:
         recovery = replace(recovery, damaged=(*recovery.damaged, journal.name))
     if recovery.state.home:
         check_home(recovery.state, access.where)
-    elif state.data is not None:
+    elif state.data is not None and _is_readable(state.data):
         notes.append(f"{state.name} was put there by hand. Its content is kept.")
     return Found(recovery=replace(recovery, notes=tuple(notes)), held=held)
+
+
+def _is_readable(data: bytes) -> bool:
+    try:
+        decode_state(data, trust=True)
+    except StateError:
+        return False
+    return True
 
 
 def _torn(journal: Part) -> bool:

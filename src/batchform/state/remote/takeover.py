@@ -124,11 +124,12 @@ def not_held(run: str) -> StateError:
 def _nothing_there(access: Access) -> None:
     """Refuse a state without a journal."""
     if access.read(STATE) is not None:
+        scripts = " A state that scripts put on a branch moves to a new one with `batchform state migrate --state FILE"
+        scripts = f"{scripts} git:BRANCH`." if access.where.startswith("git:") else ""
         raise StateError(
             "The journal of the state is gone",
             f"{access.called.state} is there and {access.called.journal} is not, so what a run recorded last may be"
-            f" missing. Restore it from {access.called.kept}, or run `batchform state recover`. A state that scripts"
-            " put on a branch moves to a new one with `batchform state migrate --state FILE git:BRANCH`."
+            f" missing. Restore it from {access.called.kept}, or run `batchform state recover`.{scripts}"
             " Nothing was sent.",
         )
 
