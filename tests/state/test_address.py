@@ -53,6 +53,8 @@ def test_all_else_is_a_file(text: str) -> None:
         ("s3://bucket/", "Write `s3://bucket/batchform.state.json`"),
         ("s3://bucket/a//b", "between single slashes"),
         ("s3://bucket/a/", "between single slashes"),
+        ("s3://bucket/state.json.journal", "Name the state"),
+        ("gs://bucket/state.json.backup", "Name the state"),
         ("s3://bucket/../other/key", "No part of the key"),
         ("s3://bucket/a b", "The key has letters"),
         ("s3://bucket/a\x1bb", "The key has letters"),

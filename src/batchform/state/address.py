@@ -74,6 +74,8 @@ def parse_address(text: str) -> Address | None:
         )
     if any(set(part) == {"."} for part in key.split("/")):
         raise _unusable("No part of the key is `.` or `..`.")
+    if key.endswith((".journal", ".backup")):  # safety: the state of that name would overwrite it
+        raise _unusable("A key does not end in `.journal` or `.backup`: these belong to a state. Name the state.")
     return Bucket(scheme=scheme, bucket=bucket, key=key)
 
 
