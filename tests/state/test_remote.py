@@ -462,6 +462,47 @@ def test_a_store_that_comes_back_takes_it_all(world: World) -> None:
     assert not list(world.folder.iterdir())
 
 
+def test_a_store_that_hangs_is_not_asked_at_each_outcome(world: World) -> None:
+    """Each try takes half a minute. The run has to end, and all of it is in the file."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    store.record(of("run-1", INTENDED))
+    engine.faults.extend([HANGS] * 100)
+    engine.reads.extend([HANGS] * 100)
+    began = world.time.now
+    for number in range(20):
+        with pytest.raises(OutcomeUnknownError, match="cannot be recorded"):
+            store.record(of("run-1", STARTED, first=2 + number))
+        world.time.sleep(1)
+        store.lease.beat()
+    with pytest.raises(OutcomeUnknownError, match="cannot be recorded"):
+        store.commit(NOW)
+    store.close()
+    assert world.time.now - began < 60 + 4 * 30
+    (spilled,) = world.folder.iterdir()
+    assert spilled.read_bytes().count(b"started") == 20
+
+
+def test_a_store_that_hung_is_asked_again_after_a_while(world: World) -> None:
+    """It may be back."""
+    engine = world.engine()
+    store = world.held("run-1", engine)
+    store.record(of("run-1", INTENDED))
+    engine.faults.extend([HANGS] * 3)
+    engine.reads.extend([HANGS] * 3)
+    for number in range(5):
+        with pytest.raises(OutcomeUnknownError):
+            store.record(of("run-1", STARTED, first=2 + number))
+        world.time.sleep(1)
+        store.lease.beat()
+    world.time.sleep(60)
+    store.record(of("run-1", STARTED, first=7))
+    store.commit(NOW)
+    store.close()
+    assert phases(world.state()) == {"b1": "started"}
+    assert not list(world.folder.iterdir())
+
+
 def test_credentials_that_expire_are_named(world: World) -> None:
     """And what was heard is in the file."""
     engine = world.engine()

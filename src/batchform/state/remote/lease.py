@@ -60,6 +60,8 @@ class Lease:
         self._replaced: Tag | None = None
         self._bytes = b""
         self._certain: _Moment | None = None
+        self._failed: OutcomeUnknownError | None = None
+        self._rests_until = float("-inf")
         self._over = threading.Event()
         self._keeper: threading.Thread | None = None
 
@@ -176,9 +178,11 @@ class Lease:
             rested = self._access.rested(JOURNAL)
             if self._over.is_set() or self.fence is not None or rested < self._access.lease / 4:
                 return
+            if self._failed is not None and self._access.clocks.monotonic() < self._rests_until:
+                return
             with contextlib.suppress(Down):
                 try:
-                    self._write(0)
+                    self._try(0)
                 except Taken as taken:
                     self._fenced(taken)
 
@@ -207,18 +211,21 @@ class Lease:
         with self._writing:
             if self.fence is not None:
                 raise self.fence
+            if self._failed is not None and self._access.clocks.monotonic() < self._rests_until:
+                raise self._failed
             try:
-                self._write(0 if access.down else access.patience)
+                self._try(0 if access.down else access.patience)
             except Taken as taken:
                 raise self._fenced(taken) from None
             except Down as down:
                 access.down = True
-                raise OutcomeUnknownError(
+                self._failed = OutcomeUnknownError(
                     "The state cannot be recorded",
                     f"{access.not_usable(down).detail} What was intended is in the store, so the next apply verifies"
                     " it before it starts anything.",
-                ) from None
-            access.down = False
+                )
+                raise self._failed from None
+            access.down, self._failed = False, None
 
     def _run_keeper(self) -> None:
         while not self._over.wait(self._access.lease / 30):
@@ -231,6 +238,19 @@ class Lease:
             return float("inf")
         # safety: a monotonic clock may stand still while the machine is suspended, and the wall clock may be set back
         return max(clocks.boot() - certain.boot, clocks.wall() - certain.wall)
+
+    def _try(self, patience: float) -> None:
+        """As `_write`. Once the run has given the store up, it rests for twice as long as the last try took.
+
+        Else one that hangs would be asked at each outcome, for half a minute each time, and the run would not end.
+        """
+        clock = self._access.clocks.monotonic
+        began, self._rests_until = clock(), float("-inf")
+        try:
+            self._write(patience)
+        except Down:
+            self._rests_until = clock() + 2 * (clock() - began - patience)
+            raise
 
     def _write(self, patience: float, *, is_open: bool = True) -> None:
         """Replace the journal by the header and all lines. The caller holds `_writing`.
