@@ -13,6 +13,7 @@ from batchform.errors import StateError, StateLockedError
 from batchform.state.codec import encode_state
 from batchform.state.registers import Held
 from batchform.state.remote.access import BACKUP, JOURNAL, STATE, Access
+from batchform.state.remote.reader import read
 from batchform.state.remote.recovery import accept, examine
 from tests.state.machines import WHERE, World, of, phases, started_once, who
 from tests.state.memory import FAILED, Memory
@@ -186,6 +187,17 @@ def test_a_state_that_cannot_be_read_is_not_called_kept(world: World) -> None:
     notes = " ".join(examine(Access(world.engine(), 60.0, world.time.clocks)).recovery.notes)
     assert "There is no state and no backup" in notes
     assert "by hand" not in notes
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>nonsense</html>"])
+def test_a_state_is_not_read_without_what_its_journal_recorded(world: World, data: bytes) -> None:
+    """A plan and a pulled copy would show batches as not started that a run has started. An apply is refused, too."""
+    spoil(world, JOURNAL, data)
+    with pytest.raises(StateError, match="journal is damaged") as caught:
+        read(world.engine(), 60.0, world.time.clocks)
+    assert "state recover" in " ".join(caught.value.detail.split())
+    recovered(world)
+    assert read(world.engine(), 60.0, world.time.clocks).state is not None
 
 
 def test_a_run_that_lives_is_not_recovered_under(world: World) -> None:

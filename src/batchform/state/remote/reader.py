@@ -49,6 +49,8 @@ def read(registers: Registers, patience: float = PATIENCE, clocks: Clocks = SYST
     """
     access = Access(registers, patience, clocks)
     journal, state = access.read(JOURNAL), access.read(STATE)
+    if journal is not None:
+        access.replay(journal)  # refuses one that is cut off: what it recorded would look like never started
     base, found = combine(
         access.called, None if state is None else state.data, None if journal is None else journal.data
     )
