@@ -77,7 +77,7 @@ def narrow(fresh: Plan, approved: Plan) -> Plan:
     made = approve(fresh, approved)
     changes = tuple(
         _narrowed(change, offers.get(change.batch_id), sized=approved.sized)
-        if change.action is Action.VERIFY and change.place is not None
+        if change.action is Action.VERIFY and change.may_start
         else change
         for change in made.changes
     )
@@ -92,9 +92,9 @@ def too_large(made: Plan) -> tuple[Change, ...]:
 def _offers(approved: Plan) -> dict[str, Change]:
     """What a saved plan allows to start, and the starts that it left out because of their size, by batch_id.
 
-    An undeclared batch is verified, but not offered: it can be declared by the time of the apply.
+    A batch that is undeclared or on hold is verified, but not offered: that can have changed by the time of the apply.
     """
-    offered = (*approved.having(Action.START, Action.VERIFY), *too_large(approved))
+    offered = (*(change for change in approved.changes if change.may_start), *too_large(approved))
     return {change.batch_id: change for change in offered if change.place is not None}
 
 

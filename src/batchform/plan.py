@@ -101,7 +101,8 @@ class Change:
 
     `records` is the number to show. `counted` is the number for guards and approvals: the greatest of those observed,
     known and declared. Both are None when no number is known, which never counts as 0. `approved` is the number that
-    was approved, for a start that is larger. `deadline` is the time after which the batch cannot be started, None when
+    was approved, for a start that is larger. `held`: a hold or `not_before` keeps a batch to VERIFY from being started,
+    whatever its status is. `deadline` is the time after which the batch cannot be started, None when
     its age is unknown. `recent`: a status may still lag behind the last attempt. `stuck` is the Reference-Id of an
     attempt that status reads cannot settle, else empty. `place` is where it is declared, None when it is undeclared. A
     saved plan lacks `recent` and `stuck`.
@@ -118,6 +119,7 @@ class Change:
     records_source: RecordsSource = RecordsSource.UNKNOWN
     counted: int | None = None
     approved: int | None = None
+    held: bool = False
     recent: bool = field(default=False, compare=False)
     stuck: str = field(default="", compare=False)
     submitted_at: datetime | None = None
@@ -130,6 +132,13 @@ class Change:
     def is_change(self) -> bool:
         """Whether apply would do something."""
         return self.action in CHANGES
+
+    @property
+    def may_start(self) -> bool:
+        """Whether an apply of the plan may start the batch, now or after it was verified."""
+        if self.action is Action.VERIFY:
+            return self.place is not None and not self.held  # safety: an undeclared batch is never started
+        return self.action is Action.START
 
     @property
     def most(self) -> int:

@@ -231,6 +231,7 @@ def _declared(
     asked = observed.listed or observed.asked
     action, why = decide(batch, entry, reading, asked=asked, service=service, now=at, earliest=min(clocks))
     records, source, counted = _records(batch, entry, reading)
+    waits = batch.hold or (batch.not_before is not None and min(clocks) < batch.not_before)
     submitted_at = _submitted_at(batch, entry, reading)
     return Change(
         name=batch.name,
@@ -243,6 +244,7 @@ def _declared(
         records=records,
         records_source=source,
         counted=counted,
+        held=action is Action.VERIFY and waits,
         recent=_is_recent(entry, clocks[0]),
         stuck=_stuck(entry, reading),
         submitted_at=submitted_at,

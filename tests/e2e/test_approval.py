@@ -56,7 +56,7 @@ def test_a_saved_plan_of_the_old_format_warns(tmp_path: Path, warm: Warm) -> Non
         place.declare({"uk": {"batch_id": "b-1", "records": 10}})
         warm.run(place, "plan", "--out", "plan.json")
         plan = json.loads((tmp_path / "plan.json").read_text())
-        assert plan["format_version"] == "1.1"
+        assert plan["format_version"] == "1.2"
         (tmp_path / "plan.json").write_text(json.dumps(plan | {"format_version": "1.0"}))
         ended = warm.run(place, "apply", "plan.json")
         assert ended.code == 0, ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,9 +15,10 @@ from batchform.model import GuardName
 from batchform.plan import Action, Obstacle
 from batchform.render.documents.plan import plan_document
 from batchform.render.documents.saved import plan_from_document
+from batchform.render.text.plan import stake_sentences
 from batchform.render.words import why
 from batchform.state.known import Phase
-from tests.plan.words import batch, config, entry, guard, listed, observed, only, planned, state
+from tests.plan.words import ahead, batch, config, entry, guard, listed, observed, only, planned, state
 
 if TYPE_CHECKING:
     from batchform.plan import Plan
@@ -76,7 +77,7 @@ def test_an_old_saved_plan_approves_any_size_with_a_warning() -> None:
     """Format 1.0 did not say that the numbers are part of the approval."""
     old = plan_document(sized(10), version="1") | {"format_version": "1.0"}
     for change in old["resource_changes"]:
-        del change["records_counted"], change["records_approved"]
+        del change["records_counted"], change["records_approved"], change["held"]
     left = approve(sized(10_000), plan_from_document(old))
     assert only(left).action is Action.START
     assert "up to 10,000 records for each start" in left.notices[0].text
@@ -163,3 +164,30 @@ def test_many_contradicted_numbers_are_one_warning() -> None:
     for batches in permutations((batch("a", records=5), batch("b", records=6))):
         (notice,) = planned(config(*batches), state(*entries)).notices
         assert notice.text == "2 batches have another number of records. The first is a: declared 5, the state says 7."
+
+
+UNKNOWN = state(entry(Phase.UNKNOWN, records=10))
+RELEASED = state(entry(Phase.RELEASED, records=10))
+
+
+@pytest.mark.parametrize("waits", [{"hold": True}, {"not_before": ahead(days=1)}])
+def test_a_batch_to_verify_that_must_wait_is_not_offered(waits: dict[str, Any]) -> None:
+    """Its status is read. If the hold is removed after the approval, the start was in no plan that was approved."""
+    waiting = planned(config(batch(**waits)), UNKNOWN)
+    approved = plan_from_document(plan_document(waiting, version="1"))
+    assert only(approved) == only(waiting)
+    assert (only(waiting).action, only(waiting).may_start) == (Action.VERIFY, False)
+    assert stake_sentences(waiting) == []
+    assert only(approve(planned(config(batch()), RELEASED), approved)).obstacle is Obstacle.NOT_APPROVED
+    assert only(narrow(planned(config(batch()), UNKNOWN), approved)).obstacle is Obstacle.NOT_APPROVED
+    assert only(narrow(waiting, approved)) == only(waiting)
+
+
+def test_a_saved_plan_from_before_holds_were_in_it_offers_what_it_verifies() -> None:
+    """Format 1.1 cannot say that a batch to verify is on hold."""
+    old = plan_document(planned(config(batch()), UNKNOWN), version="1") | {"format_version": "1.1"}
+    for change in old["resource_changes"]:
+        del change["held"]
+    left = approve(planned(config(batch()), RELEASED), plan_from_document(old))
+    assert only(left).action is Action.START
+    assert left.notices == ()

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = "1.0"
 
-PLAN_VERSION: Final = "1.1"
-"""The format of a plan. Before 1.1, a plan did not have `records_counted`, and did not approve sizes."""
+PLAN_VERSION: Final = "1.2"
+"""The format of a plan. Before 1.1, it had no `records_counted` and did not approve sizes; before 1.2, no `held`."""
 
 
 def plan_document(plan: Plan, *, version: str, drift: Sequence[Drift] = ()) -> dict[str, Any]:
@@ -130,6 +130,7 @@ def change_document(change: Change, service: Service) -> dict[str, Any]:
         "records_source": change.records_source.value,
         "records_counted": change.counted,
         "records_approved": change.approved,
+        "held": change.held,
         "submitted_at": time_document(change.submitted_at),
         "deadline": time_document(change.deadline),
         "not_before": time_document(change.not_before),

@@ -65,7 +65,8 @@ def plan_from_document(value: Any) -> Plan:
             f"It has format {printable(version, 40)}, this batchform reads {_MAJOR}.x. Plan again with the version that"
             " applies. Nothing was sent.",
         )
-    sized = version.partition(".")[2] != "0"
+    minor = version.partition(".")[2]
+    sized, has_held = minor != "0", minor not in {"0", "1"}
     configuration = document.object("configuration")
     prior = document.object("prior_state") if document.has("prior_state") else None
     return Plan(
@@ -76,7 +77,7 @@ def plan_from_document(value: Any) -> Plan:
         at=document.time("timestamp"),
         refreshed=document.flag("refreshed"),
         targeted=document.flag("targeted"),
-        changes=tuple(_change(item, sized=sized) for item in document.objects("resource_changes")),
+        changes=tuple(_change(item, sized=sized, has_held=has_held) for item in document.objects("resource_changes")),
         sized=sized,
         guards=tuple(map(_check, document.objects("checks"))),
         notices=tuple(
@@ -86,7 +87,7 @@ def plan_from_document(value: Any) -> Plan:
     )
 
 
-def _change(item: _Object, *, sized: bool) -> Change:
+def _change(item: _Object, *, sized: bool, has_held: bool) -> Change:
     action = item.choice("action", Action)
     # safety: a policy checked Terraform's words, so they must name the approved action
     if item.object("change").get("actions") != actions_of(action):
@@ -104,6 +105,7 @@ def _change(item: _Object, *, sized: bool) -> Change:
         records_source=item.choice("records_source", RecordsSource),
         counted=item.maybe(item.number, "records_counted" if sized else "records"),
         approved=item.maybe(item.number, "records_approved") if sized else None,
+        held=has_held and item.flag("held"),
         submitted_at=item.maybe(item.time, "submitted_at"),
         deadline=item.maybe(item.time, "deadline"),
         not_before=item.maybe(item.time, "not_before"),

@@ -161,7 +161,7 @@ def stake_sentences(plan: Plan) -> list[str]:
     sentences = [f"At stake: {known}."] if known else []
     if estimate := credits_words(starts, plan.rate, basis=True):
         sentences.append(f"Estimate: {estimate}.")
-    maybe = [change for change in plan.having(Action.VERIFY) if change.place is not None]
+    maybe = [change for change in plan.having(Action.VERIFY) if change.may_start]
     if maybe:
         most = sum(MAX_RECORDS if change.records is None else change.records for change in maybe)
         sentences.append(f"Verifying may add up to {size(most)}.")
