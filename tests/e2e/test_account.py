@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from batchform.config.loader import load
+from batchform.state.lock import locked
 from tests.e2e.harness import ROOT, Warm, kill, site, warmed
 
 if TYPE_CHECKING:
@@ -288,6 +290,22 @@ def test_import_declares_what_the_account_has(tmp_path: Path, warm: Warm) -> Non
         again = warm.run(place, "import", "--all", "--out", "more.yaml")
         assert again.code == 6, again
         assert [entry.operation for entry in place.log.entries] == ["list"]
+
+
+@pytest.mark.parametrize(("why", "code"), [("belongs to another service", 1), ("is locked by another run", 5)])
+def test_an_import_that_cannot_adopt_writes_no_file(tmp_path: Path, warm: Warm, why: str, code: int) -> None:
+    """Else the same command, repeated as soon as it is possible, would refuse to overwrite its own file."""
+    batches = {"p": {"status": "processing"}, "e": {"status": "processing", "service": "email"}}
+    with site(tmp_path, {"batches": batches}) as place:
+        assert warm.run(place, "import", "--all", "--out", "phone.yaml", "--adopt").code == 0
+        service = "email" if code == 1 else "phone"
+        lock = contextlib.nullcontext() if code == 1 else locked(tmp_path / "batchform.state.json.lock", {}, 0.0)
+        with lock:
+            ended = warm.run(place, "import", "--all", "--service", service, "--out", "more.yaml", "--adopt")
+        assert (ended.code, why in ended.err) == (code, True), ended
+        assert not (tmp_path / "more.yaml").exists()
+        assert len(place.requests("list")) == 1
+        assert set(place.entries()) == {"p"}
 
 
 def test_an_import_starts_nothing_unless_it_is_asked_to(tmp_path: Path, warm: Warm) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from batchform.cli.terminal import Terminal
     from batchform.model import Reading
     from batchform.plan import Plan
+    from batchform.state.store import Store
 
 _NOWHERE = Place(file="", line=1, column=1, end_line=1, end_column=1)
 """The place of a batch that no file declares yet."""
@@ -90,7 +92,38 @@ def command(
     if os.path.lexists(path):
         raise _exists(path)
     access = network.access(proxy)
-    readings, skew = _listed(terminal, scope, access)
+    with contextlib.ExitStack() as stack:
+        store = None
+        if adopt:  # held first, so that a state that cannot be used leaves no file that the next import would refuse
+            fresh, run = scope.fresh_state(access.endpoint), access.run
+            held = session.hold(
+                terminal,
+                scope.state_file,
+                fresh=fresh,
+                run=run,
+                command="import",
+                timeout=lock_timeout,
+                patience=store_timeout,
+            )
+            store = stack.enter_context(held)
+        readings, skew = _listed(terminal, scope, access)
+        chosen = _chosen(scope, readings, ids, status)
+        if not chosen:
+            terminal.say("Nothing to import: the account has no such batch, or all of them are declared.")
+            return Exit.DONE
+        found = _declare(scope, chosen, skew, access)
+        alone = not scope.config.files
+        _write(path, declarations_text(found.plan, found.declarations, hold=not no_hold, alone=alone))
+        terminal.say(*_summary(found, path, _plan_command(configs, path), hold=not no_hold))
+        if store is not None:
+            _adopt(terminal, scope, found, access.run, store)
+    return Exit.DONE
+
+
+def _chosen(
+    scope: Scope, readings: Mapping[str, Reading], ids: tuple[str, ...], status: str | None
+) -> Sequence[Reading]:
+    """The batches to declare: those that were asked for and are not declared yet."""
     wanted = select(
         [Item(name=batch_id, batch_id=batch_id) for batch_id in sorted(readings)],
         ids,
@@ -99,23 +132,13 @@ def command(
         after="Only the list call was sent, and nothing was written.",
     )
     declared = {batch.batch_id for batch in scope.config.batches}
-    chosen = [
+    return [
         reading
         for batch_id, reading in sorted(readings.items())
         if batch_id not in declared
         and (wanted is None or batch_id in wanted)
         and (status is None or reading.status == status)
     ]
-    if not chosen:
-        terminal.say("Nothing to import: the account has no such batch, or all of them are declared.")
-        return Exit.DONE
-    found = _declare(scope, chosen, skew, access)
-    alone = not scope.config.files
-    _write(path, declarations_text(found.plan, found.declarations, hold=not no_hold, alone=alone))
-    terminal.say(*_summary(found, path, _plan_command(configs, path), hold=not no_hold))
-    if adopt:
-        _adopt(terminal, scope, found, access, timeout=lock_timeout, patience=store_timeout)
-    return Exit.DONE
 
 
 def _scope(configs: tuple[str, ...], state: str | None, service: str | None) -> Scope:
@@ -201,23 +224,16 @@ def _summary(found: _Found, out: Path, command: str, *, hold: bool) -> list[str]
     ]
 
 
-def _adopt(
-    terminal: Terminal, scope: Scope, found: _Found, access: Access, *, timeout: float | None, patience: float
-) -> None:
+def _adopt(terminal: Terminal, scope: Scope, found: _Found, run: str, store: Store) -> None:
     """Record the running batches."""
     running: Collection[str] = {change.batch_id for change in found.plan.having(Action.ADOPT)}
-    run = environment.new_run()
-    fresh = scope.fresh_state(access.endpoint)
-    with session.hold(
-        terminal, scope.state_file, fresh=fresh, run=run, command="import", timeout=timeout, patience=patience
-    ) as store:
-        now = session.clock.now()
-        events = enumerate(to_record(found.config, store.state, found.observed, running), start=1)
-        store.record(
-            [
-                Event(run=run, seq=number, at=now, batch_id=batch_id, name=name, what=what)
-                for number, (batch_id, name, what) in events
-            ]
-        )
-        store.commit(now)
+    now = session.clock.now()
+    events = enumerate(to_record(found.config, store.state, found.observed, running), start=1)
+    store.record(
+        [
+            Event(run=run, seq=number, at=now, batch_id=batch_id, name=name, what=what)
+            for number, (batch_id, name, what) in events
+        ]
+    )
+    store.commit(now)
     terminal.say(f"Adopted {count(len(running), 'batch', 'batches')} into {printable(str(scope.state_file))}.")
