@@ -87,7 +87,8 @@ def test_a_missing_state_and_a_foreign_one_are_errors(forked: Site) -> None:
     """Nothing is written, and the message says that nothing was merged."""
     gone = forked.run("state", "merge", "ours.json", "gone.json", "--out", "out.json")
     assert gone.code == 1
-    assert "gone.json does not exist" in gone.err
+    assert "gone.json does not exist. Check the path" in gone.err
+    assert "--state" not in gone.err  # merge has no such option
     document = json.loads((forked.folder / "theirs.json").read_text())
     assert forked.run("apply", "--auto-approve", "--state", "alien.json", "-f", "b.yaml", fast=True).code == 0
     assert json.loads((forked.folder / "alien.json").read_text())["lineage"] != document["lineage"]

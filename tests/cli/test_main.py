@@ -33,13 +33,15 @@ def test_a_wrong_command_names_the_right_one(words: str, said: str, capsys: pyte
 
 
 @pytest.mark.parametrize("words", ["", "plan", "state", "state merge"])
-def test_help_is_a_command_too(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It prints what `--help` prints."""
+def test_help_is_a_command_too(words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It prints what `--help` prints, and fits into a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
     assert run("help", *words.split()) == 0
     shown = capsys.readouterr().out
     assert run(*words.split(), "--help") == 0
     assert shown == capsys.readouterr().out
     assert shown.startswith(f"Usage: batchform {words}".rstrip())
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
 
 
 def test_a_compiled_file_that_is_cut_off_is_no_ctrl_c(

@@ -37,15 +37,15 @@ _READ_FROM: Final = (
 _STATE: Final = re.compile(rb'\s*\{\s*"format_version":\s*"[0-9.]+",\s*"lineage":|[0-9a-f]{8} \{"journal":')
 
 
-def read_state(file: Place) -> State:
-    """Read the state without a lock.
+def read_state(file: Place, advice: str = "Name another file with `--state`.") -> State:
+    """Read the state without a lock. `advice` is the next step if there is none.
 
     Raises:
         StateError: There is none, or it cannot be used.
     """
     known = read(file).state
     if known is None:
-        raise StateError("There is no state", f"{file} does not exist. Name another file with `--state`.")
+        raise StateError("There is no state", f"{file} does not exist. {advice}")
     return known
 
 

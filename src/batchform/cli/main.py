@@ -106,7 +106,7 @@ Environment:
   BATCHFORM_CA_BUNDLE               a certificate authority to trust as well
   BATCHFORM_ENDPOINT                the server (default: the vendor's)
   BATCHFORM_STATE                   the state file
-  BATCHFORM_MAX_RECORDS, _STARTS    limits for one apply; the smaller one of these and the guards holds
+  BATCHFORM_MAX_RECORDS, _STARTS    limits for one apply, besides the guards
   BATCHFORM_LOG=debug               log each request to stderr
 
 Exit codes: 0 done; 1 error; 2 changes (--detailed-exitcode); 3 a batch was rejected, blocked, not attempted or

@@ -438,7 +438,8 @@ def _merged(ours: Path, theirs: Path) -> State:
     known = [read(file).state for file in (ours, theirs) if file.exists() or paths(file).journal.exists()]
     found = [state for state in known if state is not None]
     if len(known) < 2 or not found:
-        return join(read_state(ours), read_state(theirs))  # names the copy that does not exist
+        advice = "Check the path: merge needs two copies of one state. Nothing was changed."
+        return join(read_state(ours, advice), read_state(theirs, advice))  # names the copy that does not exist
     return join(found[0], found[-1])
 
 

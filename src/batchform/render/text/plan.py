@@ -50,7 +50,7 @@ def plan_text(
     Args:
         plan: The plan.
         style: Colour or none.
-        recovered: How many events of an interrupted run it includes.
+        recovered: How many events of a run that is at work or was interrupted it includes.
         drift: Where the account differs from the state.
         applying: Whether it is the plan of an apply, which always reads the server.
     """
@@ -114,7 +114,9 @@ def _before(plan: Plan, recovered: int, style: Style) -> list[str]:
     if plan.serial is None:
         lines.append("No state file yet: starting fresh.")
     if recovered:
-        lines += wrap(f"Includes {count(recovered, 'event')} from an interrupted run.", style.columns)
+        lines += wrap(
+            f"Includes {count(recovered, 'event')} of a run that is at work or was interrupted.", style.columns
+        )
     return lines
 
 
