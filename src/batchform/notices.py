@@ -5,6 +5,7 @@ What many batches have in common is one warning, which names the first of them.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from batchform.model import DEADLINE, Service
@@ -59,10 +60,9 @@ def notices_of(
 
 
 def _wrong_clock(local: datetime, server: datetime) -> Notice:
-    minutes, side = abs(server - local).total_seconds() / 60, "behind" if server > local else "ahead of"
-    return Notice(
-        text=f"The local clock is {minutes:.0f} minutes {side} the server's. This plan uses the server's time."
-    )
+    minutes, side = round(abs(server - local).total_seconds() / 60), "behind" if server > local else "ahead of"
+    apart = span(timedelta(minutes=minutes))
+    return Notice(text=f"The local clock is {apart} {side} the server's. This plan uses the server's time.")
 
 
 def _about(change: Change, batch: Batch) -> list[Notice]:

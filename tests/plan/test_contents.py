@@ -187,6 +187,7 @@ def test_a_submission_in_the_future_is_warned_of() -> None:
     [
         (timedelta(minutes=10), "10 minutes behind"),
         (timedelta(minutes=-61), "61 minutes ahead of"),
+        (timedelta(days=5, seconds=-1), "5 days behind"),
         (timedelta(minutes=5), None),
         (timedelta(minutes=-5), None),
     ],

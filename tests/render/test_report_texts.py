@@ -186,6 +186,15 @@ def test_history_is_safe_and_fits_its_schema(runs: list[Run], last: int | None, 
     strict("history-1").validate(through_json(history_document(state, runs)))
 
 
+@pytest.mark.parametrize(
+    ("last", "said"), [(1, " The last one is shown."), (2, " The last 2 are shown."), (3, ""), (None, "")]
+)
+def test_a_part_of_the_history_says_so(last: int | None, said: str) -> None:
+    """In the singular, too."""
+    runs = [Run(id=f"r{number}", at=datetime(2026, 11, number, tzinfo=UTC), seq=1) for number in (1, 2, 3)]
+    assert history_text(runs, PLAIN, last=last).rstrip().endswith(f"3 runs: 0 batches started, 0 records.{said}")
+
+
 @given(st.lists(bf.readings(), min_size=1, max_size=4, unique_by=lambda one: one.batch_id), st.sampled_from(Service))
 def test_whatever_is_imported_can_be_read_back(
     tmp_path_factory: pytest.TempPathFactory, readings: list[Reading], service: Service

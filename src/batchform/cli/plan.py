@@ -24,7 +24,7 @@ from batchform.cli.options import (
     state_option,
     target_option,
 )
-from batchform.errors import BatchformError, Exit, StateError
+from batchform.errors import BatchformError, ConfigError, Exit, Severity, StateError
 from batchform.model import NOTHING_OBSERVED
 from batchform.plan import Notice, Plan, blocked
 from batchform.planner import plan
@@ -166,7 +166,9 @@ def _since(base: str, configs: tuple[str, ...]) -> tuple[Notice, ...]:
     try:
         found = load([base])
     except BatchformError as error:
-        text = f"The base cannot be loaded, so changed guards, holds and batch_ids are not shown: {error.summary}."
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        why = next((one.summary for one in problems if one.severity is Severity.ERROR), error.summary)
+        text = f"The base cannot be loaded, so changed guards, holds and batch_ids are not shown: {why}."
         return (Notice(text=text),)
     return since(found, load(configs))
 

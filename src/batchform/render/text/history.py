@@ -99,7 +99,7 @@ def _totals(runs: Sequence[Run], shown: int) -> list[str]:
         if number := sum(getattr(run, name) for run in runs):
             sentences.append(f"{batches(number)} {words}.")
     if shown < len(runs):
-        sentences.append(f"The last {shown:,} are shown.")
+        sentences.append("The last one is shown." if shown == 1 else f"The last {shown:,} are shown.")
     if len(runs) >= RUNS_KEPT:
         sentences.append(f"Only the last {RUNS_KEPT:,} are kept.")
     return sentences
