@@ -113,7 +113,7 @@ def test_a_batch_that_cannot_be_started_stays_red_until_a_person_acts(tmp_path: 
     ("cap", "code", "said"),
     [
         ("20", 0, "Guard max_records 20 (BATCHFORM_MAX_RECORDS): ok."),
-        ("19", 6, "exceeded, 20 records (set in BATCHFORM_MAX_RECORDS)"),
+        ("19", 6, "Guard max_records 19: exceeded, 20 records (set in BATCHFORM_MAX_RECORDS)"),
         ("100", 0, "Guard max_records 50: ok."),
         ("1e3", 1, "BATCHFORM_MAX_RECORDS is not a number"),
         ("-1", 1, "BATCHFORM_MAX_RECORDS is not a number"),

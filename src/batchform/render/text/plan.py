@@ -174,12 +174,12 @@ def _guard(check: GuardCheck) -> list[str]:
     """The result of one guard."""
     guard = check.guard
     noun = "start" if guard.name is GuardName.MAX_STARTS else "record"
-    head = f"Guard {guard.name.value} {guard.limit:,}{'' if guard.place else f' ({set_in(guard)})'}:"
+    head = f"Guard {guard.name.value} {guard.limit:,}"
     unknown = [f"A batch of unknown size counts as {count(MAX_RECORDS, 'record')}."] if check.unknown else []
     if check.holds:
-        return [f"{head} ok.", *unknown]
+        return [f"{head}{'' if guard.place else f' ({set_in(guard)})'}: ok.", *unknown]
     verdict = "overridden for this run" if check.overridden else "exceeded"
-    return [f"{head} {verdict}, {count(check.measured, noun)} (set in {set_in(guard)}).", *unknown]
+    return [f"{head}: {verdict}, {count(check.measured, noun)} (set in {set_in(guard)}).", *unknown]
 
 
 def _requests(plan: Plan) -> str:
