@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from batchform.errors import OutcomeUnknownError, StateError, StateLockedError
+from batchform.errors import OutcomeUnknownError, StateError, StateLockedError, StateMissingError
 from batchform.state.disk import keep_copy, paths
 from batchform.state.journal import Header, Journal, replay
 from batchform.state.local import hold
@@ -224,7 +224,7 @@ def other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (no_file, StateError, "The state cannot be read"),
         (not_to_be_written, StateError, "The state file cannot be written"),
         (not_to_be_kept, StateError, "The damaged file cannot be copied"),
-        (state_gone, StateError, "The state is missing"),
+        (state_gone, StateMissingError, "The state is missing"),
         (other_history, StateError, "The journal belongs to a different state file"),
         (older_state, StateError, "The state was replaced by an older one"),
         (locked_already, StateLockedError, "The state is locked by another run"),
