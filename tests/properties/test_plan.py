@@ -211,7 +211,8 @@ def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
     """An approval changes only starts, and only to WAIT: those that it did not offer, or offered with fewer records."""
     approved = meant_for(fresh, approved)
     left = approve(fresh, approved)
-    offered = {change.batch_id: change for change in approved.having(Action.START, Action.VERIFY) if change.place}
+    verified = (change for change in approved.having(Action.VERIFY) if not change.held)
+    offered = {change.batch_id: change for change in (*approved.having(Action.START), *verified) if change.place}
     for before, after in zip(fresh.changes, left.changes, strict=True):
         offer = offered.get(before.batch_id)
         if before.action is Action.START and (offer is None or is_larger(before, offer)):
@@ -221,6 +222,26 @@ def test_an_approval_only_ever_denies(fresh: Plan, approved: Plan) -> None:
     assert approve(left, approved) == left
     for before_check, after_check in zip(fresh.guards, left.guards, strict=True):
         assert after_check.measured <= before_check.measured
+
+
+@given(config=configs(), state=states(), observed=observeds())
+def test_what_was_held_back_when_it_was_approved_is_not_started(
+    config: Config, state: State, observed: Observed
+) -> None:
+    """Whatever is lifted afterwards: no reader of the plan saw that the batch could be started."""
+    approved = planned(config, state, observed)
+    lifted = tuple(replace(batch, hold=False, not_before=None, submitted_at=None) for batch in config.batches)
+    fresh = planned(replace(config, batches=lifted), replace(state, entries={}), NOTHING_OBSERVED)
+    earliest = NOW + min(observed.skew or timedelta(), timedelta())
+    held = {
+        batch.batch_id
+        for batch in config.batches
+        if batch.hold or (batch.not_before is not None and batch.not_before > earliest)
+    }
+    assert {change.batch_id for change in fresh.having(Action.START)} == {batch.batch_id for batch in lifted}
+    for approval in (approved, narrow(approved, approved), plan_from_document(plan_document(approved, version="1"))):
+        started = {change.batch_id for change in approve(fresh, approval).having(Action.START)}
+        assert not started & held
 
 
 def test_verifying_an_undeclared_batch_approves_no_start() -> None:
