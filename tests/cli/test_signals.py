@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchform.cli.signals import Ended, Signals, letting_go
+from batchform.cli.signals import Signals, Terminated, letting_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_what_is_held_is_released_once_a_signal_comes(number: signal.Signals) ->
                 signal.raise_signal(signal.SIGHUP)
                 came.append("released")
 
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(Terminated) as ended:
         command()
     assert (ended.value.signum, came) == (number, ["released"])
 

@@ -246,7 +246,7 @@ def test_many_ordinary_lines_are_folded_and_problems_are_not() -> None:
 
 @pytest.mark.parametrize("error", [OutcomeUnknownError, StateGoneError])
 def test_only_intents_that_are_in_the_store_are_promised(error: type[OutcomeUnknownError]) -> None:
-    """Whoever deleted the state deleted them, too."""
+    """Those of a state that was deleted are deleted, too."""
     report = Report(outcomes=tuple(_outcomes(1, Result.STARTED)), end=Unrecordable(error=error("gone")))
     text = report_text(report, PLAIN, state_path="s")
     assert ("The intents are recorded" in text) == (error is OutcomeUnknownError)

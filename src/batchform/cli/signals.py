@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from batchform.engine import Engine
 
-_RUDE = (signal.SIGTERM, signal.SIGHUP)
+_FATAL = (signal.SIGTERM, signal.SIGHUP)
 """What ends a process at once, unless it is handled."""
 
-_SIGNALS = (signal.SIGINT, *_RUDE)
+_SIGNALS = (signal.SIGINT, *_FATAL)
 
 
 class Interruption(BatchformError):  # noqa: N818  # a signal is no error
@@ -35,7 +35,7 @@ class Interruption(BatchformError):  # noqa: N818  # a signal is no error
         self.exit_code = Exit(128 + signum)  # type: ignore[misc]  # the code depends on the signal
 
 
-class Ended(KeyboardInterrupt):
+class Terminated(KeyboardInterrupt):
     """TERM or HUP came while no request was in flight: what Python raises for INT."""
 
     def __init__(self, signum: int) -> None:
@@ -45,20 +45,20 @@ class Ended(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def letting_go() -> Iterator[None]:
-    """TERM and HUP raise `Ended`, so that what is held is released. Later ones are ignored, but not Ctrl-C."""
+    """TERM and HUP raise `Terminated`, so that what is held is released. Later ones are ignored, but not Ctrl-C."""
 
     def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # Python's signature
-        for number in _RUDE:
+        for number in _FATAL:
             signal.signal(number, signal.SIG_IGN)
-        raise Ended(signum)
+        raise Terminated(signum)
 
-    for number in _RUDE:
+    for number in _FATAL:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, end)
     try:
         yield
     finally:
-        for number in _RUDE:
+        for number in _FATAL:
             if signal.getsignal(number) is end:
                 signal.signal(number, signal.SIG_DFL)
 

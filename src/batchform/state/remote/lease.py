@@ -178,7 +178,7 @@ class Lease:
             rested = self._access.rested(JOURNAL)
             if self._over.is_set() or self.fence is not None or rested < self._access.lease / 4:
                 return
-            if self._failed is not None and self._access.clocks.monotonic() < self._rests_until:
+            if self._given_up() is not None:
                 return
             with contextlib.suppress(Down):
                 try:
@@ -211,8 +211,8 @@ class Lease:
         with self._writing:
             if self.fence is not None:
                 raise self.fence
-            if self._failed is not None and self._access.clocks.monotonic() < self._rests_until:
-                raise self._failed
+            if (failed := self._given_up()) is not None:
+                raise failed
             try:
                 self._try(0 if access.down else access.patience)
             except Taken as taken:
@@ -238,6 +238,10 @@ class Lease:
             return float("inf")
         # safety: a monotonic clock may stand still while the machine is suspended, and the wall clock may be set back
         return max(clocks.boot() - certain.boot, clocks.wall() - certain.wall)
+
+    def _given_up(self) -> OutcomeUnknownError | None:
+        """The error of the last write, as long as the store is not asked again: see `_try`."""
+        return self._failed if self._access.clocks.monotonic() < self._rests_until else None
 
     def _try(self, patience: float) -> None:
         """As `_write`. Once the run has given the store up, it rests for twice as long as the last try took.
