@@ -314,7 +314,7 @@ def test_a_copy_is_planned_on_and_never_applied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [(STATE,), (STATE, JOURNAL)])
 def test_a_state_that_was_deleted_is_restored_from_a_copy(names: tuple[str, ...], tmp_path: Path) -> None:
-    """Of its latest version, also where its journal is still there. An older copy would forget what was started."""
+    """Of its latest version, also where its journal is still there. Anything less would forget what was started."""
     with land(tmp_path, 3) as here:
         assert here.run("one", *APPLY, "--target", "batch-b-00000").code == 0
         assert here.run("one", "state", "pull", "old.json").code == 0
@@ -324,7 +324,8 @@ def test_a_state_that_was_deleted_is_restored_from_a_copy(names: tuple[str, ...]
             obstore = pytest.importorskip("obstore")
             obstore.delete(Objects(here.bucket)._store, [here.key + name for name in names])
         if names == (STATE,):
-            for command in (("state", "push", "old.json"), APPLY):
+            (here.folder("one") / "outcomes.journal").write_bytes(here.contents()[1] or b"")
+            for command in (("state", "push", "old.json"), ("state", "push", "outcomes.journal"), APPLY):
                 ended = here.run("one", *command)
                 assert ended.code == 1, ended
                 assert "The state is missing" in ended.err
